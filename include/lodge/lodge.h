@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * liblodge: virtual machines as objects in your program.
+ *
+ * A lodge_vm is configured by names and values, started once, and ends once:
+ *
+ *	lodge_vm *vm = lodge_vm_new();
+ *	lodge_vm_set(vm, "kernel", "vmlinuz");
+ *	lodge_vm_set(vm, "memory", "512M");
+ *	if (lodge_vm_start(vm))
+ *		errx(1, "%s", lodge_vm_error(vm));
+ *	lodge_vm_wait(vm, -1);
+ *	lodge_vm_result(vm, &result);
+ *	lodge_vm_free(vm);
+ *
+ * Nothing here is global: several VMs may live in one process, no signal handler
+ * is installed, nothing exits the process. Functions that return int give 0 or a
+ * negative errno; the words to it are lodge_vm_error(). A lodge_vm may be used
+ * from one thread at a time, except where a function says "any thread".
+ */
+#ifndef LODGE_H
+#define LODGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lodge_vm lodge_vm;
+
+/* How a VM ended; the numbers are also the exit statuses of "lodge run". */
+enum lodge_end {
+	LODGE_END_POWEROFF = 0,     /* the guest powered off */
+	LODGE_END_FAILED = 1,       /* a host failure: see text */
+	LODGE_END_CRASHED = 10,     /* triple fault, or the guest reported a panic */
+	LODGE_END_STOPPED = 130,    /* lodge_vm_stop */
+	LODGE_END_DEBUG_EXIT = 256, /* the guest wrote to the debug-exit port: see code */
+};
+
+struct lodge_result {
+	enum lodge_end end;
+	int code;         /* LODGE_END_DEBUG_EXIT: what the guest wrote, 0 to 255 */
+	const char *text; /* one line for the user, "" if there is nothing to say; lives until
+			     lodge_vm_free */
+	const char *dump; /* LODGE_END_CRASHED and FAILED: registers of the vCPU, several lines;
+			     "" if there are none; lives until lodge_vm_free */
+};
+
+/* The version of the library, e.g. "0.1.0". */
+const char *lodge_version(void);
+
+/* A VM to be configured; NULL if memory is out. */
+lodge_vm *lodge_vm_new(void);
+
+/* Ends the VM if it runs, waits for its threads, frees it. NULL is allowed. */
+void lodge_vm_free(lodge_vm *vm);
+
+/*
+ * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm), cpus, memory
+ * (bytes, or with K, M, G), kernel, initrd, cmdline, boot (auto, bzimage, pvh, elf), cpu-model,
+ * name, kvmclock (on, off), reboot (on: a guest's reset starts it again; off: it ends the VM).
+ * -ENOENT: no such name; -EINVAL: not a value for it.
+ */
+int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);
+
+/* The n-th configuration name, or NULL past the last. */
+const char *lodge_config_name(unsigned n);
+
+/* The console (COM1): the guest's input is read from in (-1: none), its output written to out (-1:
+ * dropped). The descriptors are duplicated. Before lodge_vm_start. */
+int lodge_vm_console(lodge_vm *vm, int in, int out);
+
+/* Checks the whole configuration, builds the machine and lets it run. */
+int lodge_vm_start(lodge_vm *vm);
+
+/* A descriptor that polls readable once the VM has ended; owned by the VM. After start. */
+int lodge_vm_fd(const lodge_vm *vm);
+
+/* Waits for the end: 0, or -ETIMEDOUT after timeout_ms (-1: no limit). */
+int lodge_vm_wait(lodge_vm *vm, int timeout_ms);
+
+/* How it ended; -EBUSY while it runs. */
+int lodge_vm_result(lodge_vm *vm, struct lodge_result *result);
+
+/* Stops the VM at once, as by pulling the plug; lodge_vm_wait then returns. Any thread. */
+void lodge_vm_stop(lodge_vm *vm);
+
+/* Presses the ACPI power button; or ctrl-alt-del on the keyboard. Any thread. */
+void lodge_vm_power_button(lodge_vm *vm);
+void lodge_vm_ctrl_alt_del(lodge_vm *vm);
+
+/* Counters of the VM (exits by reason, unclaimed accesses, ...). Fills up to max, returns how
+ * many there are. Any thread, after start. */
+struct lodge_stat {
+	const char *name;
+	uint64_t count;
+};
+size_t lodge_vm_stats(lodge_vm *vm, struct lodge_stat *stats, size_t max);
+
+/* Why the last call on this VM failed: one line "what: why: what to do", "" if none did. */
+const char *lodge_vm_error(const lodge_vm *vm);
+
+/* What this host offers: a text for people, or a JSON object; free() it. NULL if memory is out.
+ * Measures KVM's efficiency, which takes some tens of milliseconds. Any thread. */
+char *lodge_host_text(void);
+char *lodge_host_json(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

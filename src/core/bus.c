@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table is a fixed array sorted by base address. A reader copies the entry
+ * it found and then asks the sequence counter whether a change came between; if
+ * so it looks again. All fields are atomic, so that a reader that loses the race
+ * reads stale numbers, never torn ones. Changes are rare (a BAR that moves).
+ */
+#include "core/bus.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/bits.h"
+#include "base/checked.h"
+
+struct found {
+	uint64_t base;
+	uint64_t size;
+	const struct bus_ops *ops;
+	void *dev;
+	pthread_mutex_t *lock;
+};
+
+void bus_init(struct bus *b, const char *name, uint64_t limit)
+{
+	*b = (struct bus){.name = name, .limit = limit};
+	pthread_mutex_init(&b->change, NULL);
+}
+
+void bus_release(struct bus *b)
+{
+	pthread_mutex_destroy(&b->change);
+}
+
+static void range_load(struct bus_range *r, struct found *f)
+{
+	f->base = atomic_load_explicit(&r->base, memory_order_relaxed);
+	f->size = atomic_load_explicit(&r->size, memory_order_relaxed);
+	f->ops = atomic_load_explicit(&r->ops, memory_order_relaxed);
+	f->dev = atomic_load_explicit(&r->dev, memory_order_relaxed);
+	f->lock = atomic_load_explicit(&r->lock, memory_order_relaxed);
+}
+
+static void range_store(struct bus_range *r, const struct found *f)
+{
+	atomic_store_explicit(&r->base, f->base, memory_order_relaxed);
+	atomic_store_explicit(&r->size, f->size, memory_order_relaxed);
+	atomic_store_explicit(&r->ops, f->ops, memory_order_relaxed);
+	atomic_store_explicit(&r->dev, f->dev, memory_order_relaxed);
+	atomic_store_explicit(&r->lock, f->lock, memory_order_relaxed);
+}
+
+/* Index of the first range whose base is above addr. */
+static unsigned upper_bound(struct bus *b, uint64_t addr)
+{
+	unsigned lo = 0, hi = atomic_load_explicit(&b->count, memory_order_relaxed);
+
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+
+		if (atomic_load_explicit(&b->ranges[mid].base, memory_order_relaxed) <= addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* Finds the range that holds addr, as the table stood at one moment. */
+static bool find(struct bus *b, uint64_t addr, struct found *f)
+{
+	unsigned seq, at;
+	bool hit;
+
+	do {
+		seq = atomic_load_explicit(&b->seq, memory_order_acquire) & ~1u;
+		at = upper_bound(b, addr);
+		hit = at > 0;
+		if (hit) {
+			range_load(&b->ranges[at - 1], f);
+			hit = addr - f->base < f->size;
+		}
+		atomic_thread_fence(memory_order_acquire);
+	} while (atomic_load_explicit(&b->seq, memory_order_relaxed) != seq);
+	return hit;
+}
+
+static void change_begin(struct bus *b)
+{
+	atomic_fetch_add_explicit(&b->seq, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void change_end(struct bus *b)
+{
+	atomic_fetch_add_explicit(&b->seq, 1, memory_order_release);
+}
+
+static bool overlaps(struct bus *b, unsigned at, uint64_t base, uint64_t size)
+{
+	unsigned count = atomic_load(&b->count);
+	struct found f;
+
+	if (at > 0) {
+		range_load(&b->ranges[at - 1], &f);
+		if (base - f.base < f.size)
+			return true;
+	}
+	if (at < count) {
+		range_load(&b->ranges[at], &f);
+		return f.base - base < size;
+	}
+	return false;
+}
+
+static int insert_locked(struct bus *b, const struct found *f, struct err *e)
+{
+	unsigned count = atomic_load(&b->count);
+	unsigned at = upper_bound(b, f->base);
+	struct found moved;
+
+	if (overlaps(b, at, f->base, f->size))
+		return err_set(e, EEXIST, "%s range 0x%llx+0x%llx of %s is taken", b->name,
+			       (unsigned long long)f->base, (unsigned long long)f->size,
+			       f->ops->name);
+	if (count == BUS_RANGES_MAX)
+		return err_set(e, ENOSPC, "%s bus is full", b->name);
+	change_begin(b);
+	for (unsigned i = count; i > at; i--) {
+		range_load(&b->ranges[i - 1], &moved);
+		range_store(&b->ranges[i], &moved);
+	}
+	range_store(&b->ranges[at], f);
+	atomic_store_explicit(&b->count, count + 1, memory_order_relaxed);
+	change_end(b);
+	return 0;
+}
+
+int bus_add(struct bus *b, uint64_t base, uint64_t size, const struct bus_ops *ops, void *dev,
+	    pthread_mutex_t *lock, struct err *e)
+{
+	struct found f = {base, size, ops, dev, lock};
+	int rc;
+
+	assert(ops->width && ops->width <= 8 && !(ops->width & (ops->width - 1)));
+	if (!size || !range_within(base, size, b->limit))
+		return err_set(e, EINVAL, "%s range 0x%llx+0x%llx of %s is outside the bus",
+			       b->name, (unsigned long long)base, (unsigned long long)size,
+			       ops->name);
+	pthread_mutex_lock(&b->change);
+	rc = insert_locked(b, &f, e);
+	pthread_mutex_unlock(&b->change);
+	return rc;
+}
+
+static int remove_locked(struct bus *b, uint64_t base)
+{
+	unsigned count = atomic_load(&b->count);
+	unsigned at = upper_bound(b, base);
+	struct found moved;
+
+	if (!at || atomic_load(&b->ranges[at - 1].base) != base)
+		return -ENOENT;
+	change_begin(b);
+	for (unsigned i = at; i < count; i++) {
+		range_load(&b->ranges[i], &moved);
+		range_store(&b->ranges[i - 1], &moved);
+	}
+	atomic_store_explicit(&b->count, count - 1, memory_order_relaxed);
+	change_end(b);
+	return 0;
+}
+
+int bus_remove(struct bus *b, uint64_t base)
+{
+	int rc;
+
+	pthread_mutex_lock(&b->change);
+	rc = remove_locked(b, base);
+	pthread_mutex_unlock(&b->change);
+	return rc;
+}
+
+static uint64_t call_read(const struct found *f, uint64_t offset, unsigned size)
+{
+	uint64_t value;
+
+	if (!f->ops->read)
+		return MASK(size * 8);
+	if (f->lock)
+		pthread_mutex_lock(f->lock);
+	value = f->ops->read(f->dev, offset, size);
+	if (f->lock)
+		pthread_mutex_unlock(f->lock);
+	return value & MASK(size * 8);
+}
+
+static void call_write(const struct found *f, uint64_t offset, unsigned size, uint64_t value)
+{
+	if (!f->ops->write)
+		return;
+	if (f->lock)
+		pthread_mutex_lock(f->lock);
+	f->ops->write(f->dev, offset, size, value & MASK(size * 8));
+	if (f->lock)
+		pthread_mutex_unlock(f->lock);
+}
+
+/* How many bytes of an access of size at offset go to the device at once. */
+static unsigned piece(const struct found *f, uint64_t offset, unsigned size)
+{
+	if (!range_within(offset, size, f->size) || (size & (size - 1)))
+		return 1;
+	return MIN(size, f->ops->width);
+}
+
+uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
+{
+	uint64_t value = 0;
+	unsigned part;
+
+	for (unsigned done = 0; done < size; done += part) {
+		struct found f;
+		uint64_t got = UINT64_MAX;
+
+		if (find(b, addr + done, &f)) {
+			part = piece(&f, addr + done - f.base, size - done);
+			got = call_read(&f, addr + done - f.base, part);
+		} else {
+			part = done ? 1 : size;
+			atomic_fetch_add_explicit(&b->unclaimed_reads, 1, memory_order_relaxed);
+		}
+		value |= (got & MASK(part * 8)) << (done * 8);
+	}
+	return value;
+}
+
+void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
+{
+	unsigned part;
+
+	for (unsigned done = 0; done < size; done += part) {
+		struct found f;
+
+		if (find(b, addr + done, &f)) {
+			part = piece(&f, addr + done - f.base, size - done);
+			call_write(&f, addr + done - f.base, part, value >> (done * 8));
+		} else {
+			part = done ? 1 : size;
+			atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
+		}
+	}
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPUID leaves as a table, and the CPU models that they are composed from.
+ *
+ * A guest's CPUID is never the host's: cpuid_compose starts from a named model,
+ * keeps of it what the engine supports on this host, and writes topology and
+ * identity itself. Leaf and bit numbers: Intel SDM vol. 2A "CPUID", AMD APM vol. 3
+ * appendix E, Linux Documentation/virt/kvm/x86/cpuid.rst for 0x40000000.
+ */
+#ifndef LODGE_CORE_X86_CPUID_H
+#define LODGE_CORE_X86_CPUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CPUID_ENTRIES_MAX 128
+
+struct cpuid_entry {
+	uint32_t leaf;
+	uint32_t subleaf;
+	bool indexed; /* subleaf matters */
+	uint32_t eax, ebx, ecx, edx;
+};
+
+struct cpuid_table {
+	struct cpuid_entry entries[CPUID_ENTRIES_MAX];
+	unsigned count;
+};
+
+/* What one vCPU is told about itself and the machine. */
+struct cpuid_topology {
+	unsigned apic_id;
+	unsigned cpus; /* in the machine: one package, one thread a core */
+};
+
+/* The entry for a leaf and subleaf (ignored where the leaf is not indexed), or NULL. */
+const struct cpuid_entry *cpuid_find(const struct cpuid_table *t, uint32_t leaf, uint32_t subleaf);
+
+/* Adds or replaces an entry; false if the table is full. */
+bool cpuid_put(struct cpuid_table *t, const struct cpuid_entry *entry);
+
+/* The n-th model's name, "host" first, or NULL past the last. */
+const char *cpuid_model_name(unsigned n);
+
+/*
+ * Composes what a vCPU of the named model sees, from what the engine supports. Fails with -EINVAL
+ * for an unknown model (the message lists the known) and -ENOTSUP where supported lacks a feature
+ * that the model promises (the message names it and the models that would do).
+ */
+int cpuid_compose(struct cpuid_table *out, const char *model, const struct cpuid_table *supported,
+		  const struct cpuid_topology *topology, struct err *e);
+
+#endif
