@@ -141,11 +141,21 @@ struct vcpu_state {
 	uint8_t lapic[VCPU_LAPIC_SIZE];
 };
 
-/* The MSRs that belong to the state (beside EFER, APIC_BASE and TSC, which have fields), in the
- * order in which they must be set; count is stored. */
+/* The MSRs that belong to the state (beside EFER, APIC_BASE and TSC, which have fields, and
+ * FS_BASE and GS_BASE, which the segments hold), in the order in which they must be set; count is
+ * stored. */
 const uint32_t *vcpu_msr_list(unsigned *count);
 
-/* Sets the power-on state of SDM vol. 3A table 9-1; application processors wait for INIT. */
+/* The value of such an MSR at power-on. set_state may skip an MSR that the engine does not have
+ * where the state holds this value; any other value is an error, not to be lost silently. */
+uint64_t vcpu_msr_reset_value(uint32_t index);
+
+/* Reads or changes an MSR in the state; false if the state does not have it. */
+bool vcpu_state_get_msr(const struct vcpu_state *s, uint32_t index, uint64_t *value);
+bool vcpu_state_set_msr(struct vcpu_state *s, uint32_t index, uint64_t value);
+
+/* Sets the power-on state of SDM vol. 3A table 9-1 with the whole of vcpu_msr_list; application
+ * processors wait for INIT. RDX is to be set to CPUID.1:EAX by whoever knows that. */
 void vcpu_state_reset(struct vcpu_state *s, unsigned apic_id);
 
 /* Appends a dump of the state for people: registers, segments, control registers, in lines. */
