@@ -3,9 +3,9 @@
  * The lab's agent: process 1 of the emulated machine.
  *
  * The host asks for commands to be run and files to be written or read; the agent does it and
- * reports.  Both directions are frames: an 8-byte header {u32 length, u8 type, u8 zero, u16 channel},
- * little-endian, then `length` bytes.  A channel is a number the host picks for one command or one
- * file; several can be under way at once.
+ * reports.  Both directions are frames: an 8-byte header {u32 length, u8 type, u8 zero,
+ * u16 channel}, little-endian, then `length` bytes.  A channel is a number the host picks for one
+ * command or one file; several can be under way at once.
  *
  *	host to agent				agent to host
  *	E start a command (struct exec)		o standard output (or the pty's)
@@ -46,13 +46,13 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define MAX_FRAME	(1U << 20)
-#define CHUNK		32768
-#define MAX_COMMANDS	64
+#define MAX_FRAME    (1U << 20)
+#define CHUNK        32768
+#define MAX_COMMANDS 64
 
-#define EXEC_PTY	1	/* on a pseudo-terminal: one stream, reported as 'o' */
-#define EXEC_SPOOL	2	/* output goes to files and is reported when the command has ended */
-#define EXEC_STDIN	4	/* standard input comes by 'I'; otherwise it is /dev/null */
+#define EXEC_PTY   1 /* on a pseudo-terminal: one stream, reported as 'o' */
+#define EXEC_SPOOL 2 /* output goes to files, reported when the command ended */
+#define EXEC_STDIN 4 /* standard input comes by 'I'; otherwise it is /dev/null */
 
 struct frame {
 	uint32_t length;
@@ -85,7 +85,7 @@ struct command {
 	pid_t pid; /* 0: this slot is free */
 	uint16_t channel;
 	uint32_t flags;
-	int in;	    /* -1: closed, or never there */
+	int in;     /* -1: closed, or never there */
 	int out[2]; /* standard output and standard error, or spool files */
 	int in_ends;
 	char *input; /* what the command has not taken yet */
@@ -137,7 +137,7 @@ static void write_all(int fd, const void *data, size_t length)
 			at += n;
 			length -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			struct pollfd p = { .fd = fd, .events = POLLOUT };
+			struct pollfd p = {.fd = fd, .events = POLLOUT};
 
 			poll(&p, 1, -1);
 		} else if (n < 0 && errno != EINTR) {
@@ -148,7 +148,7 @@ static void write_all(int fd, const void *data, size_t length)
 
 static void reply(struct agent *a, char type, uint16_t channel, const void *data, size_t length)
 {
-	struct frame frame = { (uint32_t)length, (uint8_t)type, 0, channel };
+	struct frame frame = {(uint32_t)length, (uint8_t)type, 0, channel};
 
 	write_all(a->to, &frame, sizeof(frame));
 	write_all(a->to, data, length);
@@ -189,7 +189,7 @@ struct ends {
 
 static int open_pty(struct ends *ends, const struct exec *exec)
 {
-	struct winsize size = { .ws_row = (uint16_t)exec->rows, .ws_col = (uint16_t)exec->columns };
+	struct winsize size = {.ws_row = (uint16_t)exec->rows, .ws_col = (uint16_t)exec->columns};
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	int slave;
 
@@ -290,7 +290,7 @@ static char **split_words(char *text, size_t length, uint32_t argc)
 static void command_start(struct agent *a, uint16_t channel, uint8_t *data, size_t length)
 {
 	struct exec *exec = (struct exec *)data;
-	struct ends ends = { { -1, -1, -1 }, { -1, -1, -1 } };
+	struct ends ends = {{-1, -1, -1}, {-1, -1, -1}};
 	struct command *c = NULL;
 	char **words = NULL;
 
@@ -493,7 +493,7 @@ static void file_content(struct agent *a, uint16_t channel, const uint8_t *data,
 static void file_get(struct agent *a, uint16_t channel, uint8_t *data, size_t length)
 {
 	char *path = (char *)data, content[CHUNK];
-	struct stat st = { 0 };
+	struct stat st = {0};
 	uint32_t mode;
 	ssize_t n;
 	int fd;
@@ -519,7 +519,7 @@ static void file_get(struct agent *a, uint16_t channel, uint8_t *data, size_t le
 static void serve(struct agent *a, struct frame *frame, uint8_t *data)
 {
 	struct command *c = command_find(a, frame->channel);
-	uint32_t words[2] = { 0, 0 };
+	uint32_t words[2] = {0, 0};
 	struct winsize size;
 
 	memcpy(words, data, frame->length < sizeof(words) ? frame->length : sizeof(words));
@@ -535,8 +535,7 @@ static void serve(struct agent *a, struct frame *frame, uint8_t *data)
 			kill(-c->pid, (int)words[0]);
 		break;
 	case 'W':
-		size = (struct winsize){ .ws_row = (uint16_t)words[0],
-					 .ws_col = (uint16_t)words[1] };
+		size = (struct winsize){.ws_row = (uint16_t)words[0], .ws_col = (uint16_t)words[1]};
 		if (c && c->in >= 0)
 			ioctl(c->in, TIOCSWINSZ, &size);
 		break;
@@ -627,16 +626,16 @@ static void turn(struct agent *a)
 	int timeout = check_deadlines(a);
 	nfds_t count = 2;
 
-	fds[0] = (struct pollfd){ .fd = a->signals, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = a->waiting ? -1 : a->from, .events = POLLIN };
+	fds[0] = (struct pollfd){.fd = a->signals, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = a->waiting ? -1 : a->from, .events = POLLIN};
 	for (int i = 0; i < MAX_COMMANDS; i++) {
 		struct command *c = &a->commands[i];
 		int spool = !c->pid || (c->flags & EXEC_SPOOL);
 
-		fds[count++] = (struct pollfd){ .fd = spool ? -1 : c->out[0], .events = POLLIN };
-		fds[count++] = (struct pollfd){ .fd = spool ? -1 : c->out[1], .events = POLLIN };
-		fds[count++] = (struct pollfd){ .fd = c->pid && c->input_length ? c->in : -1,
-						.events = POLLOUT };
+		fds[count++] = (struct pollfd){.fd = spool ? -1 : c->out[0], .events = POLLIN};
+		fds[count++] = (struct pollfd){.fd = spool ? -1 : c->out[1], .events = POLLIN};
+		fds[count++] = (struct pollfd){.fd = c->pid && c->input_length ? c->in : -1,
+					       .events = POLLOUT};
 	}
 	if (poll(fds, count, timeout) < 0)
 		return;
@@ -674,7 +673,7 @@ static int open_line(const char *name)
 
 int main(int argc, char **argv)
 {
-	static struct agent a = { .put_fd = -1 };
+	static struct agent a = {.put_fd = -1};
 	sigset_t child;
 
 	sigemptyset(&child);

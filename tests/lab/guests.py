@@ -38,8 +38,8 @@ SHOWS = {
 }
 
 _APPLETS = """[ ash cat cttyhack date dd dmesg echo env free grep halt head hexdump insmod kill ls
-lsmod md5sum mkdir mknod mount nproc poweroff printf ps reboot sed seq setsid sh sleep stty tail test
-top touch true umount uname uptime wc yes""".split()
+lsmod md5sum mkdir mknod mount nproc poweroff printf ps reboot sed seq setsid sh sleep stty tail
+test top touch true umount uname uptime wc yes""".split()
 
 
 def _init():

@@ -11,12 +11,12 @@ import hashlib
 from . import cache, debian, initramfs, modules
 
 # Links to busybox that the init script and people at the shell want.
-APPLETS = """[ ash awk basename cat chmod chown cmp cp cut date dd df diff dirname dmesg du echo env
-expr false find free grep gunzip gzip halt head hexdump hostname id ifconfig insmod kill killall ln ls lsmod
-md5sum mkdir mkfifo mknod mktemp more mount mv nc nproc od pidof poweroff printf ps pwd readlink
-reboot rm rmdir rmmod sed seq setsid sh sha256sum sleep sort stat stty sync tail tar tee test time
-timeout top touch tr true tty umount uname uniq unshare unxz usleep vi watch wc which xargs xxd xz
-yes zcat""".split()
+APPLETS = """[ ash awk basename cat chmod chown cmp cp cut date dd df diff dirname dmesg du echo
+env expr false find free grep gunzip gzip halt head hexdump hostname id ifconfig insmod kill
+killall ln ls lsmod md5sum mkdir mkfifo mknod mktemp more mount mv nc nproc od pidof poweroff
+printf ps pwd readlink reboot rm rmdir rmmod sed seq setsid sh sha256sum sleep sort stat stty sync
+tail tar tee test time timeout top touch tr true tty umount uname uniq unshare unxz usleep vi
+watch wc which xargs xxd xz yes zcat""".split()
 
 _INIT = """#!/bin/sh
 # The first program of the emulated machine: mounts, modules, then the agent for good.

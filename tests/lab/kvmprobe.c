@@ -15,11 +15,12 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define PORT	 0xe9
-#define MEMORY	 0x10000
-#define ENTRY	 0x1000
+#define PORT     0xe9
+#define MEMORY   0x10000
+#define ENTRY    0x1000
 #define SUM_HERE 0x2000
 
+/* clang-format off */
 static const uint8_t code[] = {
 	0x66, 0x85, 0xc9,	/*	test ecx, ecx */
 	0x74, 0x06,		/*	jz 1f */
@@ -32,6 +33,7 @@ static const uint8_t code[] = {
 	0xa2, 0x00, 0x20,	/*	mov [0x2000], al */
 	0xf4,			/*	hlt */
 };
+/* clang-format on */
 
 static int fail(const char *what)
 {
@@ -69,7 +71,7 @@ static int start(int vm, int vcpu, uint8_t *memory, uint32_t reads)
 		.memory_size = MEMORY,
 		.userspace_addr = (uintptr_t)memory,
 	};
-	struct kvm_regs regs = { .rip = ENTRY, .rflags = 2, .rbx = 40, .rdx = 2, .rcx = reads };
+	struct kvm_regs regs = {.rip = ENTRY, .rflags = 2, .rbx = 40, .rdx = 2, .rcx = reads};
 	struct kvm_sregs sregs;
 
 	memcpy(memory + ENTRY, code, sizeof(code));
