@@ -2,19 +2,49 @@
 #
 # make [all]        build/lodge, the program
 # make unit         builds and runs the unit tests
+# make rules        the source rules (tools/check-*)
 # make check        the source rules and the unit tests
+# make lab          the tests that boot guests (pytest), in the emulated AMD-V machine
+# make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
+# make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
+# make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
+# make bench        the figures of docs/, measured again
+# make lib man      the libraries; the manual pages
 # make format       formats the sources in place
 # make install      to $(DESTDIR)$(PREFIX); make uninstall takes it away
 # make clean
 #
-# Variables: BUILD=dir  CC=gcc|clang  WERROR=1  SANITIZE=address,undefined
-# Everything is built into $(BUILD); a source file is found by where it lies.
+# Variables: BUILD=dir  CC=gcc|clang  WERROR=1  V=1  SANITIZE=address,undefined
+#            CFLAGS CPPFLAGS LDFLAGS  STATIC_LIBS=0  PREFIX DESTDIR LIBDIR
+#            TESTS=pattern (unit: only the programs whose name has it)
+#
+# Everything is built into $(BUILD); a source file is found by where it lies, a changed flag or
+# a file that went away builds again what it concerns.
 
 BUILD   ?= build
 PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+LIBDIR  ?= $(PREFIX)/lib
+INCDIR  ?= $(PREFIX)/include
+MANDIR  ?= $(PREFIX)/share/man
 DESTDIR ?=
 WERROR  ?= 0
 VERSION := $(shell cat VERSION)
+SOMAJOR := 0
+
+FUZZ_CC      ?= clang
+FUZZ_SECONDS ?= 60
+PYTEST       ?= /usr/bin/python3 -m pytest
+TESTS        ?=
+
+ifeq ($(V),1)
+Q    :=
+else
+Q    := @
+endif
+say  = @printf '  %-7s %s\n' $(1) $(2)
+
+# --- flags -----------------------------------------------------------------------------------
 
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -22,61 +52,201 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoi
 ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
-HARDEN  := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
+
+# A guest's mistake in lodge's own code should end in an abort, not in a way out. FORTIFY wants
+# an optimizing compile, level 3 a libc and compiler that know it.
+FORTIFY := $(if $(filter -O1 -O2 -O3 -Os -Oz,$(CFLAGS)),$(shell \
+           printf '\043include <features.h>\n' | $(CC) -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
+           -Werror -E - >/dev/null 2>&1 && echo 3 || echo 2))
 ifneq ($(SANITIZE),)
-HARDEN  := -fPIE -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+HARDEN  := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDHARDEN := -fsanitize=$(SANITIZE)
+else
+HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+           $(if $(FORTIFY),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
+LDHARDEN := -Wl,--gc-sections
 endif
-CPPFLAGS_ALL := -Isrc -Iinclude -D_GNU_SOURCE -DLODGE_VERSION='"$(VERSION)"' $(CPPFLAGS)
-CFLAGS_ALL   := -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) -ffunction-sections -fdata-sections \
-                -pthread -MMD -MP
-LDFLAGS_ALL  := -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections $(LDFLAGS)
-ifneq ($(SANITIZE),)
-LDFLAGS_ALL  += -fsanitize=$(SANITIZE)
-endif
+
+# Position-independent for the program and the shared library alike, so that a file is compiled
+# once; hidden, so that neither pays for symbols that could be replaced. As in the kernel, what
+# lies in guest RAM is read by more than one type, hence no strict aliasing.
+CODEGEN := -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-common \
+           -ffunction-sections -fdata-sections -pthread
+
+DEFINES := -D_GNU_SOURCE -DLODGE_VERSION=\"$(VERSION)\"
+CPPFLAGS_ALL := -Isrc -Iinclude $(DEFINES) $(CPPFLAGS)
+CFLAGS_ALL   := -std=gnu11 $(CFLAGS) $(WARN) $(CODEGEN)
+LDFLAGS_ALL  := -pthread -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(LDFLAGS)
 
 # The decompressors are linked in, so that lodge is one file that runs anywhere; with
 # STATIC_LIBS=0 they are the host's shared libraries.
 STATIC_LIBS ?= 1
-LIBS := -lzstd -llzma -llz4 -lz -lbz2 -ljansson
+SHARED_LIBS := -lzstd -llzma -llz4 -lz -lbz2 -ljansson
 ifeq ($(STATIC_LIBS),1)
-LIBS := -Wl,-Bstatic $(LIBS) -Wl,-Bdynamic
+LIBS := -Wl,-Bstatic $(SHARED_LIBS) -Wl,-Bdynamic
+else
+LIBS := $(SHARED_LIBS)
 endif
 
-SRC      := $(sort $(shell find src -name '*.c'))
+COMPILE := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(HARDEN)
+LINK    := $(CC) $(CFLAGS_ALL) $(HARDEN) $(LDFLAGS_ALL) $(LDHARDEN) -pie
+
+# --- what there is ---------------------------------------------------------------------------
+
+find      = $(sort $(shell find $(1) -name '$(2)' 2>/dev/null))
+SRC      := $(call find,src,*.c)
 CLI_SRC  := $(filter src/cli/%,$(SRC))
 LIB_SRC  := $(filter-out $(CLI_SRC),$(SRC))
-LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
-CLI_OBJ  := $(CLI_SRC:%.c=$(BUILD)/%.o)
-UNIT_SRC := $(sort $(shell find tests/unit -name '*_test.c'))
-UNIT     := $(UNIT_SRC:%.c=$(BUILD)/%)
-ARCHIVE  := $(BUILD)/liblodge.a
-CLI_LIB  := $(BUILD)/libcli.a
+UNIT_SRC := $(call find,tests/unit,*_test.c)
+HELP_SRC := $(filter-out $(UNIT_SRC),$(call find,tests/unit,*.c))
+FUZZ_SRC := $(call find,tests/fuzz,*_fuzz.c)
+MAN_SRC  := $(call find,docs,*.scd)
 
-.PHONY: all unit check format install uninstall clean
+obj       = $(patsubst %.c,$(BUILD)/%.o,$(1))
+CLI_OBJ  := $(call obj,$(filter-out src/cli/main.c,$(CLI_SRC)))
+LIB_OBJ  := $(call obj,$(LIB_SRC))
+HELP_OBJ := $(call obj,$(HELP_SRC))
+UNIT     := $(UNIT_SRC:%.c=$(BUILD)/%)
+FUZZ     := $(FUZZ_SRC:tests/fuzz/%_fuzz.c=$(BUILD)/fuzz/%)
+MAN      := $(MAN_SRC:docs/%.scd=$(BUILD)/man/%)
+
+ARCHIVE  := $(BUILD)/liblodge.a
+SHARED   := $(BUILD)/liblodge.so.$(VERSION)
+CLI_LIB  := $(BUILD)/libcli.a
+HELP_LIB := $(BUILD)/libunit.a
+PC       := $(BUILD)/lodge.pc
+
+.PHONY: all lib man unit rules check lab check-vmx fuzz fuzz-run bench format install uninstall \
+        clean
 .SECONDARY:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
 
 all: $(BUILD)/lodge
+lib: $(ARCHIVE) $(SHARED)
+man: $(MAN)
+
+# Two files say what the last build was made of: of these flags, of these sources.
+ifeq ($(filter clean uninstall format,$(MAKECMDGOALS)),)
+remember = $(if $(call differ,$(strip $(2)),$(strip $(file <$(1)))),$(shell \
+           mkdir -p $(dir $(1)))$(file >$(1),$(2)))
+differ   = $(if $(subst x$(1),,x$(2))$(subst x$(2),,x$(1)),different)
+$(call remember,$(BUILD)/.flags,$(COMPILE) / $(LINK) $(LIBS) / $(FUZZ_CC))
+$(call remember,$(BUILD)/.sources,$(SRC) $(HELP_SRC))
+endif
+
+# --- compile and link ------------------------------------------------------------------------
+
+# The headers of other packages, looked for once, so that one missing is one clear line.
+$(BUILD)/.headers: tools/packages tools/check-packages $(BUILD)/.flags
+	$(Q)CC='$(CC)' tools/check-packages tools/packages build
+	@touch $@
+
+$(BUILD)/%.o: %.c $(BUILD)/.flags | $(BUILD)/.headers
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
+
+define archive
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+endef
+
+$(ARCHIVE): $(LIB_OBJ) $(BUILD)/.sources
+	$(archive)
+$(CLI_LIB): $(CLI_OBJ) $(BUILD)/.sources
+	$(archive)
+$(HELP_LIB): $(HELP_OBJ) $(BUILD)/.sources
+	$(archive)
 
 $(BUILD)/lodge: $(BUILD)/src/cli/main.o $(CLI_LIB) $(ARCHIVE)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
-$(ARCHIVE): $(LIB_OBJ)
-	@rm -f $@
-	$(AR) rcs $@ $^
+$(SHARED): $(LIB_OBJ) $(BUILD)/.sources tools/liblodge.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(HARDEN) $(LDFLAGS_ALL) $(LDHARDEN) -shared \
+	  -Wl,-soname,liblodge.so.$(SOMAJOR),--version-script=tools/liblodge.map,--no-undefined \
+	  -o $@ $(filter %.o,$^) $(SHARED_LIBS)
 
-$(CLI_LIB): $(filter-out $(BUILD)/src/cli/main.o,$(CLI_OBJ))
-	@rm -f $@
-	$(AR) rcs $@ $^
-
-$(BUILD)/%.o: %.c
+$(PC): tools/lodge.pc.in VERSION $(BUILD)/.flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCDIR@|$(INCDIR)|' \
+	  -e 's|@VERSION@|$(VERSION)|; s|@LIBS@|$(SHARED_LIBS)|' $< >$@
 
-$(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(CLI_LIB) $(ARCHIVE)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+$(BUILD)/man/%: docs/%.scd
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)scdoc <$< >$@
 
-unit: $(UNIT)
-	@set -e; for t in $(UNIT); do echo "== $${t#$(BUILD)/tests/unit/}"; timeout 120 $$t; done
+# --- tests -----------------------------------------------------------------------------------
+
+$(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(HELP_LIB) $(CLI_LIB) $(ARCHIVE)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -o $@ $^ $(LIBS) -lcmocka
+
+unit: $(if $(TESTS),$(foreach t,$(UNIT),$(if $(findstring $(TESTS),$(t)),$(t))),$(UNIT))
+	$(Q)tools/run-unit $(BUILD)/tests/unit $^
+
+rules: all
+	$(Q)tools/check-rules $(if $(SANITIZE),,$(BUILD)/src)
+
+check: rules unit
+
+lab: all
+	$(PYTEST) tests
+
+check-vmx: all
+	$(PYTEST) -m vmx tests
+
+bench: all
+	bench/run
+
+# Fuzz programs are the whole library again, compiled with coverage and sanitizers by clang.
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+$(BUILD)/fuzz/%.o: %.c $(BUILD)/.flags | $(BUILD)/.headers
+	@mkdir -p $(@D)
+	$(call say,FUZZCC,$<)
+	$(Q)$(FUZZ_CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link \
+	  -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/liblodge.a: $(LIB_SRC:%.c=$(BUILD)/fuzz/%.o) $(BUILD)/.sources
+	$(archive)
+
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%_fuzz.o $(BUILD)/fuzz/liblodge.a
+	$(call say,LD,$@)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ $(LIBS)
+
+fuzz: $(FUZZ)
+
+fuzz-run: fuzz
+	$(Q)tools/run-fuzz $(FUZZ_SECONDS) $(BUILD)/fuzz $(notdir $(FUZZ))
+
+# --- the rest --------------------------------------------------------------------------------
+
+format:
+	$(Q)tools/check-format --fix
+
+install: all lib man $(PC)
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCDIR)/lodge \
+	  $(MANDIR)/man1)
+	install -m 755 $(BUILD)/lodge $(DESTDIR)$(BINDIR)/lodge
+	install -m 644 include/lodge/lodge.h $(DESTDIR)$(INCDIR)/lodge/lodge.h
+	install -m 644 $(ARCHIVE) $(SHARED) $(DESTDIR)$(LIBDIR)/
+	ln -sf liblodge.so.$(VERSION) $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR)
+	ln -sf liblodge.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/liblodge.so
+	install -m 644 $(PC) $(DESTDIR)$(LIBDIR)/pkgconfig/lodge.pc
+	$(if $(MAN),install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/)
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/lodge $(DESTDIR)$(INCDIR)/lodge/lodge.h \
+	  $(DESTDIR)$(LIBDIR)/liblodge.a $(DESTDIR)$(LIBDIR)/liblodge.so \
+	  $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/liblodge.so.$(VERSION) \
+	  $(DESTDIR)$(LIBDIR)/pkgconfig/lodge.pc \
+	  $(MAN_SRC:docs/%.scd=$(DESTDIR)$(MANDIR)/man1/%)
+	-rmdir $(DESTDIR)$(INCDIR)/lodge 2>/dev/null
 
 clean:
 	rm -rf $(BUILD)

@@ -27,6 +27,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 typedef struct lodge_vm lodge_vm;
 
@@ -107,6 +108,7 @@ const char *lodge_vm_error(const lodge_vm *vm);
 char *lodge_host_text(void);
 char *lodge_host_json(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
