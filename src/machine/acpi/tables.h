@@ -17,7 +17,7 @@
 #include "core/mem.h"
 
 /* SLP_TYP of the PM1 control register for S5, as the \_S5 package says. */
-#define ACPI_SLP_TYP_S5 5
+#define ACPI_SLP_TYP_S5 7
 
 /* Bytes of the GPE0 block at LAYOUT_ACPI_PM + 0x10: status, then enable. */
 #define ACPI_GPE0_LEN 4

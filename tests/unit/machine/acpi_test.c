@@ -425,7 +425,7 @@ static void acpica_loads_it_and_finds_s5(void **state)
 	lacks(text, "ACPI Warning");
 	lacks(text, "ACPI BIOS");
 	contains(text, "[Package] Contains 4 Elements");
-	contains(text, "[Integer] = 0000000000000005");
+	contains(text, "[Integer] = 0000000000000007");
 	contains(text, "C007");
 	lacks(text, "C008");
 	contains(text, "PEVT");
