@@ -29,7 +29,7 @@ static uint32_t config_read(struct pci_host *h, uint64_t bdf, unsigned reg, unsi
 	/* bdf above 255 is another bus, and there is none */
 	struct pci_function *f = bdf < PCI_DEVFNS ? h->functions[bdf] : NULL;
 
-	return f ? pci_function_read(f, reg, size) : MASK(size * 8);
+	return f ? pci_function_read(f, reg, size) : (uint32_t)MASK(size * 8);
 }
 
 static void config_write(struct pci_host *h, uint64_t bdf, unsigned reg, unsigned size,
