@@ -127,5 +127,5 @@ def boot_initrd():
 
 def port_read_kernel():
     """The guest of port_read.S, an ELF file for entry by PVH."""
-    return _guest_program("port_read.S", "-Wl,-N,-Ttext=0x100000,--build-id=none,--no-warn-rwx-segments,"
-                          "--section-start=.note.PVH=0x101000")
+    return _guest_program("port_read.S", "-Wl,-N,-Ttext=0x100000,--build-id=none,"
+                          "--no-warn-rwx-segments,--section-start=.note.PVH=0x101000")

@@ -7,8 +7,8 @@
  *	L1 kernel	an address in the upper half, outside the guest
  *	guest		whatever runs between VMRUN and the return behind it
  *
- * Each translated instruction gets an inline increment of the counter it belongs to.  Which one that
- * is can be settled when it is translated: QEMU keeps blocks of the guest and of L1 apart (the
+ * Each translated instruction gets an inline increment of the counter it belongs to.  Which one
+ * that is can be settled when it is translated: QEMU keeps blocks of the guest and of L1 apart (the
  * "guest mode" flag is part of a block's key), and `in_guest` says which is running at that moment.
  * It is set by every VMRUN (0f 01 d8) and cleared by the instruction behind it, where the processor
  * resumes after an exit: such a block always begins there.
@@ -64,7 +64,7 @@ static const char names[] = "# event user kernel guest entries user_exits syscal
 static uint64_t counters[COUNTERS];
 static uint64_t behind_vmrun;
 static int in_guest;
-static int exited;	/* out of the guest, and not in user mode since */
+static int exited;      /* out of the guest, and not in user mode since */
 static int first_entry; /* still to come */
 static FILE *out;
 
@@ -118,8 +118,8 @@ static void on_user(unsigned int cpu, void *data)
 
 static int mark_number(const uint8_t *bytes, size_t size)
 {
-	static const uint8_t head[] = { 0x0f, 0x1f, 0x84, 0x00 };
-	static const uint8_t tail[] = { 0x44, 0x4f, 0x4c };
+	static const uint8_t head[] = {0x0f, 0x1f, 0x84, 0x00};
+	static const uint8_t tail[] = {0x44, 0x4f, 0x4c};
 
 	if (size != 8 || memcmp(bytes, head, sizeof(head)) || memcmp(bytes + 5, tail, sizeof(tail)))
 		return -1;
