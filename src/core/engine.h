@@ -74,13 +74,6 @@ struct engine_offer {
 	int api_version; /* of the kernel's interface; 0: none */
 };
 
-/* An interface of the host that an engine uses. */
-struct engine_feature {
-	const char *name; /* as the host's documentation calls it, e.g. "KVM_CAP_IRQFD" */
-	bool required;    /* the engine cannot do without */
-	bool present;     /* this host has it */
-};
-
 /* Why run() returned. */
 enum engine_exit {
 	ENGINE_KICKED,   /* kick() was called, or a signal came */
@@ -114,6 +107,16 @@ struct engine_vcpu_config {
 	const struct cpuid_table *cpuid; /* as composed for this vCPU; copied */
 };
 
+/* A guest's write of size bytes to addr that signals an eventfd instead of reaching the device. */
+struct engine_doorbell {
+	const struct bus *bus; /* env->pio or env->mmio */
+	uint64_t addr;
+	unsigned size; /* 1, 2, 4 or 8; 0: any, where match is not asked for */
+	bool matching; /* only a write of the value match; others reach the device */
+	uint64_t match;
+	int eventfd;
+};
+
 /*
  * Every function returns 0 or a negative errno with e set, where not said otherwise; e may be
  * NULL. An entry marked optional may be NULL: what that means stands beside it.
@@ -124,10 +127,6 @@ struct engine_ops {
 	/* What this host offers. Measures for up to some tens of milliseconds where measure is set.
 	 * Any thread, no VM needed. */
 	void (*probe)(struct engine_offer *offer, bool measure);
-
-	/* optional (NULL: it uses none that could be missing): fills up to max features, returns
-	 * how many there are; 0 where the host cannot be asked. For lodge host. Any thread. */
-	size_t (*features)(struct engine_feature *features, size_t max);
 
 	/* Creates a VM; env is the caller's and outlives it. */
 	int (*vm_create)(struct engine_vm **vm, const struct engine_env *env, struct err *e);
@@ -183,13 +182,12 @@ struct engine_ops {
 			 struct err *e);
 	int (*irqfd_remove)(struct engine_vm *vm, int eventfd, struct err *e);
 
-	/* optional (NULL: the access goes through the bus): a guest write of size bytes to addr
-	 * on bus (env->pio or env->mmio) signals eventfd instead of reaching the device; where
-	 * match is not NULL only if the value written equals *match. */
-	int (*doorbell_add)(struct engine_vm *vm, const struct bus *bus, uint64_t addr,
-			    unsigned size, const uint64_t *match, int eventfd, struct err *e);
-	int (*doorbell_remove)(struct engine_vm *vm, const struct bus *bus, uint64_t addr,
-			       unsigned size, const uint64_t *match, int eventfd, struct err *e);
+	/* optional (NULL: the access goes through the bus): rings the doorbell in the device's
+	 * place, until doorbell_remove is given the same. */
+	int (*doorbell_add)(struct engine_vm *vm, const struct engine_doorbell *bell,
+			    struct err *e);
+	int (*doorbell_remove)(struct engine_vm *vm, const struct engine_doorbell *bell,
+			       struct err *e);
 
 	/* Guest paravirtual clock as ns, for snapshots; optional (NULL: there is none). */
 	int (*clock_get)(struct engine_vm *vm, uint64_t *ns, struct err *e);
