@@ -33,7 +33,6 @@ class Result:
     files: dict = field(default_factory=dict)
     console: str = ""
     counts: object = None
-    events: object = None
 
     @property
     def out(self):
