@@ -103,10 +103,12 @@ size_t lodge_vm_stats(lodge_vm *vm, struct lodge_stat *stats, size_t max);
 /* Why the last call on this VM failed: one line "what: why: what to do", "" if none did. */
 const char *lodge_vm_error(const lodge_vm *vm);
 
-/* What this host offers: a text for people, or a JSON object; free() it. NULL if memory is out.
- * Measures KVM's efficiency, which takes some tens of milliseconds. Any thread. */
-char *lodge_host_text(void);
-char *lodge_host_json(void);
+/* What this host offers: a text for people, or a JSON object as lodge-host(1) describes it; free()
+ * it. NULL if memory is out. Where usable is not NULL, *usable tells whether an engine can run a VM
+ * here (1) or none can (0). Measures KVM's efficiency, which takes some tens of milliseconds. Any
+ * thread. */
+char *lodge_host_text(int *usable);
+char *lodge_host_json(int *usable);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

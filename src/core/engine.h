@@ -74,6 +74,13 @@ struct engine_offer {
 	int api_version; /* of the kernel's interface; 0: none */
 };
 
+/* An interface of the host that an engine uses. */
+struct engine_feature {
+	const char *name; /* as the host's documentation calls it, e.g. "KVM_CAP_IRQFD" */
+	bool required;    /* the engine cannot do without */
+	bool present;     /* this host has it */
+};
+
 /* Why run() returned. */
 enum engine_exit {
 	ENGINE_KICKED,   /* kick() was called, or a signal came */
@@ -127,6 +134,10 @@ struct engine_ops {
 	/* What this host offers. Measures for up to some tens of milliseconds where measure is set.
 	 * Any thread, no VM needed. */
 	void (*probe)(struct engine_offer *offer, bool measure);
+
+	/* optional (NULL: it uses none that could be missing): fills up to max features, returns
+	 * how many there are; 0 where the host cannot be asked. For lodge host. Any thread. */
+	size_t (*features)(struct engine_feature *features, size_t max);
 
 	/* Creates a VM; env is the caller's and outlives it. */
 	int (*vm_create)(struct engine_vm **vm, const struct engine_env *env, struct err *e);

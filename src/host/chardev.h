@@ -7,10 +7,11 @@
  * after it came, so that a guest's byte does not cost a system call each. When the
  * reader on the host does not keep up, the buffer fills, chardev_write accepts less
  * and the device tells its guest that the line is busy: nothing is lost, and no
- * vCPU blocks. Input is read only while the device has room for it.
+ * vCPU blocks. Input is taken from the host only while the last of it was used up.
  *
  * Descriptors that other processes share (a terminal, a pipe) are never switched
- * to non-blocking mode behind their back.
+ * to non-blocking mode behind their back, and a reader that goes away never kills
+ * this process with SIGPIPE: see host/fdio.h.
  */
 #ifndef LODGE_HOST_CHARDEV_H
 #define LODGE_HOST_CHARDEV_H
@@ -21,6 +22,9 @@
 
 #include "base/err.h"
 #include "base/event.h"
+
+/* Bytes of output that are kept while the host's reader does not keep up. */
+#define CHARDEV_OUT_SIZE 65536u
 
 struct chardev;
 
@@ -36,21 +40,27 @@ struct chardev_user {
 struct chardev *chardev_new(struct event_loop *loop, int in, int out, struct err *e);
 
 /* Writes out what is buffered, waiting at most timeout_ms for a slow reader, and frees the device.
- * After the loop has ended. */
+ * After the loop has ended. Takes NULL. */
 void chardev_free(struct chardev *c, int timeout_ms);
 
-/* Connects the user; before the loop runs. */
+/* Connects the user, from when on input is read. Before the loop runs, or on its thread. */
 void chardev_connect(struct chardev *c, const struct chardev_user *user);
 
 /* Takes up to len bytes for output; returns how many were taken. After a short count, writable is
- * called once when there is room. Any thread; may be called with the user's lock held. */
+ * called when there is room (now and then also without need). Any thread, one at a time: the
+ * user's lock sees to that, and may be held. */
 size_t chardev_write(struct chardev *c, const void *bytes, size_t len);
 
 /* Gives up to len bytes of input; 0: none now, readable is called when some come. Any thread; may
  * be called with the user's lock held. */
 size_t chardev_read(struct chardev *c, void *bytes, size_t len);
 
-/* Bytes that could not be written because the reader went away (EPIPE, EIO). Any thread. */
+/* Bytes that could not be written: the reader went away (EPIPE, EIO) or the disk is full (ENOSPC
+ * and its like). Any thread. */
 uint64_t chardev_lost(const struct chardev *c);
+
+/* Has lost(opaque, error) called when the first byte is lost, with its errno, and never again: on
+ * the loop's thread or from chardev_free, no lock held. Before the loop runs, or on its thread. */
+void chardev_on_loss(struct chardev *c, void (*lost)(void *opaque, int error), void *opaque);
 
 #endif

@@ -71,6 +71,13 @@
 #define LAYOUT_IRQ_RTC      8
 #define LAYOUT_IRQ_SCI      9 /* level, active high in the MADT override */
 #define LAYOUT_IRQ_MOUSE    12
-#define LAYOUT_IOAPIC_ID    0 /* set to the number of CPUs in the MADT if it would collide */
+#define LAYOUT_IOAPIC_ID    0 /* a space of its own beside local APIC ids since the xAPIC */
+
+/* INTx of a device on PCI bus 0: pin 0 (INTA#) to 3 of its slot drives this I/O APIC pin, 16 to 23,
+ * so that neighbours do not share; level, active low. */
+static inline unsigned layout_pci_gsi(unsigned slot, unsigned pin)
+{
+	return 16 + ((slot + pin) & 7);
+}
 
 #endif

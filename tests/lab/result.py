@@ -33,6 +33,7 @@ class Result:
     files: dict = field(default_factory=dict)
     console: str = ""
     counts: object = None
+    events: object = None
 
     @property
     def out(self):

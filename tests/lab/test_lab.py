@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import cache, debian, guests, initramfs, modules, vmlinux
+from lab import cache, debian, exact, guests, initramfs, modules, vmlinux
 from lab.result import LabError
 
 HERE = Path(__file__).resolve().parent
@@ -171,6 +171,44 @@ def test_two_cpus(lab_smp, kvmprobe):
     assert lab_smp.run([kvmprobe, "10"]).status == 0
 
 
+# Exact counts
+
+
+def test_exact_run_gives_streams_status_and_files(tmp_path):
+    (tmp_path / "file").write_text("inside\n")
+    done = exact.run(["sh", "-c", 'cat "$1"; echo e >&2; echo kept >/tmp/kept; exit 6', "sh",
+                      tmp_path / "file"], get=["/tmp/kept", "/tmp/missing"], timeout=200)
+    assert (done.status, done.out, done.err) == (6, "inside\n", "e\n")
+    assert done.files == {"/tmp/kept": b"kept\n"}
+
+
+def test_exact_counts_repeat_and_tell_apart(kvmprobe):
+    first, second, longer = (exact.run([kvmprobe, reads], timeout=200)
+                             for reads in ("1000", "1000", "2000"))
+    assert first.out == "kvmprobe: ok\n"
+    assert first.counts == second.counts and first.events == second.events
+    more = longer.counts - first.counts
+    assert more.entries == more.user_exits == more.syscalls == 1000
+    assert more.guest == 3 * 1000
+    # A read, the loop around it and the system call: a few dozen instructions of the monitor's
+    # own, the same each time; the kernel's share has timer ticks in it.
+    assert more.user % 1000 == 0 and 10_000 < more.user < 200_000
+    assert more.kernel > 500_000
+
+
+def test_exact_counts_agree_with_the_time_stamp_counter():
+    done = exact.run([cache.static_program("spin.c")], timeout=200)
+    counted = done.events.between(exact.LOOP_A, exact.LOOP_B)
+    assert 2_000_000 <= int(done.out) < 2_100_000
+    assert abs(counted.total - int(done.out)) < 20
+    assert abs(counted.user - 2_000_000) < 20
+
+
+def test_exact_time_limit_is_the_labs_failure():
+    with pytest.raises(LabError, match="no result within"):
+        exact.run(["sleep", "100000000"], timeout=15)
+
+
 # The script
 
 
@@ -186,6 +224,13 @@ def test_script_passes_streams_files_and_status(tmp_path):
                    cwd=tmp_path, input=b"typed\n")
     assert (done.returncode, done.stdout, done.stderr) == (7, b"fine\n", b"warned\n")
     assert (tmp_path / "result").read_text() == "lodge\ntyped\n"
+
+
+def test_script_counts(kvmprobe):
+    done = _script("--exact", "--program", f"{kvmprobe}:/bin/kvmprobe", "--", "kvmprobe", "5",
+                   stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (0, b"kvmprobe: ok\n")
+    assert b"instructions" in done.stderr and b"entries 9," in done.stderr
 
 
 def test_script_time_limit():

@@ -29,10 +29,18 @@ struct cpuid_table {
 	unsigned count;
 };
 
+/* The engine's paravirtual leaves (0x40000000 up), as far as it supports them. */
+enum cpuid_paravirt {
+	CPUID_PARAVIRT_ALL,
+	CPUID_PARAVIRT_NO_CLOCK, /* without the paravirtual clock: the guest uses the TSC */
+	CPUID_PARAVIRT_NONE,     /* no such leaves; the hypervisor bit stays */
+};
+
 /* What one vCPU is told about itself and the machine. */
 struct cpuid_topology {
-	unsigned apic_id;
-	unsigned cpus; /* in the machine: one package, one thread a core */
+	unsigned apic_id; /* below cpus */
+	unsigned cpus;    /* in the machine, 1 to 64: one package, one thread a core */
+	enum cpuid_paravirt paravirt;
 };
 
 /* The entry for a leaf and subleaf (ignored where the leaf is not indexed), or NULL. */
@@ -45,9 +53,18 @@ bool cpuid_put(struct cpuid_table *t, const struct cpuid_entry *entry);
 const char *cpuid_model_name(unsigned n);
 
 /*
- * Composes what a vCPU of the named model sees, from what the engine supports. Fails with -EINVAL
- * for an unknown model (the message lists the known) and -ENOTSUP where supported lacks a feature
- * that the model promises (the message names it and the models that would do).
+ * Composes what a vCPU of the named model sees, from what the engine supports: features that the
+ * guest may use, the host's vendor in leaf 0, its signature in leaf 1 and its brand string in
+ * 0x80000002 to 4 (shown by model "host" only), the paravirtual leaves. x2APIC and TSC-deadline
+ * are supported if the table says so, like any feature. Leaves 0x15 and 0x16 are handed on if they
+ * are there: an engine that supplies them has the local APIC's timer count that crystal.
+ *
+ * OSXSAVE, OSPKE and the current sizes in leaf 0xD follow the guest's registers: the engine keeps
+ * them. A leaf that is not in the table reads as zeroes.
+ *
+ * Fails with -EINVAL for an unknown model (the message lists the known) and -ENOTSUP where
+ * supported lacks a feature that the model promises (the message names it and the models that
+ * would do).
  */
 int cpuid_compose(struct cpuid_table *out, const char *model, const struct cpuid_table *supported,
 		  const struct cpuid_topology *topology, struct err *e);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine described to its guest by ACPI tables (ACPI 6.3, chapter 5).
+ *
+ * There is no SPCR table: COM1 is found by PNP0501 and by its port, Linux on x86
+ * takes its console from the command line whether or not SPCR names one, and each
+ * table costs the guest a mapping and a checksum. So console=ttyS0 is given.
+ */
+#ifndef LODGE_MACHINE_ACPI_TABLES_H
+#define LODGE_MACHINE_ACPI_TABLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/mem.h"
+
+/* SLP_TYP of the PM1 control register for S5, as the \_S5 package says. */
+#define ACPI_SLP_TYP_S5 7
+
+/* Bytes of the GPE0 block at LAYOUT_ACPI_PM + 0x10: status, then enable. */
+#define ACPI_GPE0_LEN 4
+
+/* A device with one block of registers and one interrupt that no bus finds: virtio-mmio. */
+struct acpi_mmio_device {
+	char name[5];    /* in \_SB: four characters, A to Z, 0 to 9 and _; unique */
+	const char *hid; /* as a string, e.g. "LNRO0005" */
+	unsigned uid;    /* unique among those with the same hid */
+	uint32_t base;
+	uint32_t size;
+	unsigned gsi;
+	bool edge; /* the interrupt is edge-triggered, not level; it is active high */
+};
+
+/* One instruction of the ERST table; ACPI 6.3, 18.5.1 "Serialization Action Table". */
+struct acpi_erst_entry {
+	uint8_t action;
+	uint8_t instruction;
+	uint8_t flags;
+	uint8_t reg_width; /* in bits: 8, 16, 32 or 64 */
+	uint64_t reg;      /* guest physical address */
+	uint64_t value;
+	uint64_t mask;
+};
+
+struct acpi_config {
+	unsigned cpus;       /* 1 to ENGINE_VCPUS_MAX; local APIC ids count from 0 */
+	uint64_t pci64_base; /* 64-bit PCI window; size 0: there is none */
+	uint64_t pci64_size;
+	unsigned pci_slots; /* slots 0.. of bus 0 that may hold a device with INTx: 0 to 32 */
+	bool keyboard;      /* the i8042 is there; its keyboard port */
+	bool mouse;         /* and its auxiliary port */
+	bool pvpanic;       /* at LAYOUT_PVPANIC */
+	const struct acpi_mmio_device *devices;
+	unsigned device_count;
+	const struct acpi_erst_entry *erst; /* none: no ERST table */
+	unsigned erst_count;
+};
+
+/*
+ * Writes the tables into guest RAM from LAYOUT_ACPI, the RSDP first so that a scan of 0xE0000 to
+ * 0xFFFFF finds it too, and stores its address in *rsdp. Nothing in config is kept. Before vCPUs
+ * run. 0; -EINVAL for numbers out of range, -EFAULT where there is no RAM at LAYOUT_ACPI, -ENOSPC
+ * where the tables do not fit in LAYOUT_ACPI_SIZE, with e set.
+ */
+int acpi_build(const struct acpi_config *config, struct mem *mem, uint64_t *rsdp, struct err *e);
+
+#endif
