@@ -7,8 +7,7 @@
  * to every PC and need no reservation. _CBA is for bridges that MCFG does not
  * list: there is none. The power button is in the FADT.
  */
-#include <stdio.h>
-
+#include "devices/acpi/pm.h"
 #include "machine/acpi/tables_int.h"
 #include "machine/layout.h"
 
@@ -35,7 +34,7 @@ static void sleep_states(struct aml *a)
 
 	aml_name(a, "_S5_");
 	at = aml_package(a, 4);
-	aml_integer(a, ACPI_SLP_TYP_S5);
+	aml_integer(a, ACPI_PM_SLP_TYP_S5);
 	aml_integer(a, 0); /* SLP_TYPb: there is no PM1b */
 	aml_integer(a, 0);
 	aml_integer(a, 0);
@@ -186,7 +185,7 @@ static void motherboard(struct aml *a)
 	res = crs(a);
 	aml_res_memory32(a, LAYOUT_ECAM, (uint32_t)LAYOUT_ECAM_SIZE);
 	aml_res_io(a, LAYOUT_PIC_ELCR, 2);
-	aml_res_io(a, LAYOUT_ACPI_PM, 0x10 + ACPI_GPE0_LEN);
+	aml_res_io(a, LAYOUT_ACPI_PM, ACPI_PM_SIZE);
 	aml_resources_end(a, res);
 	aml_end(a, at);
 }

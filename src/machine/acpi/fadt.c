@@ -6,18 +6,18 @@
  * There is no SMI command port: ACPI is always on, SCI_EN reads as one. The power
  * button is the fixed one; there is no sleep button, and no sleep state but S5.
  */
-#include <string.h>
-
+#include "devices/acpi/pm.h"
+#include "devices/acpi/reset.h"
 #include "machine/acpi/tables_int.h"
 #include "machine/layout.h"
 
 #define FADT_REVISION       6
 #define FADT_MINOR_REVISION 3
 
-#define PM1A_EVENT   LAYOUT_ACPI_PM
-#define PM1A_CONTROL (LAYOUT_ACPI_PM + 4)
-#define PM_TIMER     (LAYOUT_ACPI_PM + 8)
-#define GPE0         (LAYOUT_ACPI_PM + 0x10)
+#define PM1A_EVENT   (LAYOUT_ACPI_PM + ACPI_PM_EVENT)
+#define PM1A_CONTROL (LAYOUT_ACPI_PM + ACPI_PM_CONTROL)
+#define PM_TIMER     (LAYOUT_ACPI_PM + ACPI_PM_TIMER)
+#define GPE0         (LAYOUT_ACPI_PM + ACPI_PM_GPE0)
 
 #define BOOT_LEGACY_DEVICES 0x0001
 #define BOOT_8042           0x0002
@@ -32,8 +32,6 @@
 
 #define LATENCY_NO_C2 101 /* above 100 and 1000 us the states do not exist */
 #define LATENCY_NO_C3 1001
-
-#define RESET_VALUE 0x06 /* reset control register: SYS_RST and RST_CPU */
 
 /* ACPI 6.3, 5.2.3.2 "Generic Address Structure". */
 struct gas {
@@ -87,10 +85,10 @@ static const struct fadt fadt = {
 	.pm1a_control = PM1A_CONTROL,
 	.pm_timer = PM_TIMER,
 	.gpe0 = GPE0,
-	.pm1_event_len = 4,
-	.pm1_control_len = 2,
-	.pm_timer_len = 4,
-	.gpe0_len = ACPI_GPE0_LEN,
+	.pm1_event_len = ACPI_PM_EVENT_LEN,
+	.pm1_control_len = ACPI_PM_CONTROL_LEN,
+	.pm_timer_len = ACPI_PM_TIMER_LEN,
+	.gpe0_len = ACPI_PM_GPE0_LEN,
 	.c2_latency = LATENCY_NO_C2,
 	.c3_latency = LATENCY_NO_C3,
 	.century = 0x32,
@@ -98,12 +96,12 @@ static const struct fadt fadt = {
 	.flags = FLAG_WBINVD | FLAG_PROC_C1 | FLAG_NO_SLP_BUTTON | FLAG_FIX_RTC | FLAG_TMR_VAL_EXT |
 		 FLAG_RESET_REG_SUP,
 	.reset = PORT(LAYOUT_RESET, 8, 1),
-	.reset_value = RESET_VALUE,
+	.reset_value = RESET_CONTROL_VALUE,
 	.minor = FADT_MINOR_REVISION,
 	.x_pm1a_event = PORT(PM1A_EVENT, 32, 2),
 	.x_pm1a_control = PORT(PM1A_CONTROL, 16, 2),
 	.x_pm_timer = PORT(PM_TIMER, 32, 3),
-	.x_gpe0 = PORT(GPE0, ACPI_GPE0_LEN * 8, 1),
+	.x_gpe0 = PORT(GPE0, ACPI_PM_GPE0_LEN * 8, 1),
 	.hypervisor = "LODGE",
 };
 

@@ -16,12 +16,6 @@
 #include "base/err.h"
 #include "core/mem.h"
 
-/* SLP_TYP of the PM1 control register for S5, as the \_S5 package says. */
-#define ACPI_SLP_TYP_S5 7
-
-/* Bytes of the GPE0 block at LAYOUT_ACPI_PM + 0x10: status, then enable. */
-#define ACPI_GPE0_LEN 4
-
 /* A device with one block of registers and one interrupt that no bus finds: virtio-mmio. */
 struct acpi_mmio_device {
 	char name[5];    /* in \_SB: four characters, A to Z, 0 to 9 and _; unique */
