@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line. Each verb is one function in a file of its name; it gets its
+ * own arguments (argv[0] is the verb) and returns the exit status. Verbs see
+ * nothing of lodge but the public header.
+ */
+#ifndef LODGE_CLI_CLI_H
+#define LODGE_CLI_CLI_H
+
+#include <stddef.h>
+
+/* Exit statuses of lodge, as documented in lodge(1). */
+#define STATUS_OK      0
+#define STATUS_FAILED  1   /* a host failure */
+#define STATUS_USAGE   2   /* wrong usage */
+#define STATUS_CRASHED 10  /* the guest crashed */
+#define STATUS_TIMEOUT 124 /* the time limit */
+#define STATUS_STOPPED 130 /* interrupted */
+
+int cli_run(int argc, char **argv);
+int cli_host(int argc, char **argv);
+
+/* One line on stderr, "lodge: " before it. */
+void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Writes text to stdout whole; a failure (a full disk, a closed pipe) is told and gives
+ * STATUS_FAILED, else STATUS_OK. */
+int cli_print(const char *text);
+
+/* The word of the n that is nearest to what was typed, or NULL where none is near. */
+const char *cli_nearest(const char *typed, const char *const *words, size_t n);
+
+#endif

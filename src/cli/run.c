@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lodge run: one VM with the user's terminal, pipes or files as its console.
+ *
+ * The VM's threads do the work; this thread waits for its end, for signals (by a
+ * signalfd, so that nothing happens in a handler) and, where stdin is a terminal,
+ * for keys. Keys pass through here because Ctrl-A is ours: what is meant for the
+ * guest goes on through a pipe. Anything else that stdin may be is handed to the
+ * VM as it is.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/run_flags.h"
+#include "cli/terminal.h"
+#include "lodge/lodge.h"
+
+struct session {
+	lodge_vm *vm;
+	struct run_flags flags;
+	struct terminal terminal;
+	int signals; /* signalfd */
+	int keys;    /* write end of the pipe to the guest's console; -1: stdin is not ours */
+	int in, out; /* what the VM was given; -1: nothing */
+	bool opened_out;
+	int status; /* decided before the VM's end: STATUS_TIMEOUT or STATUS_STOPPED; else -1 */
+};
+
+/* Blocks the signals that end lodge, in this thread and so in the VM's, and has them read. */
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Whether stdin is a terminal that we may read: a background job may not. */
+static bool own_terminal(void)
+{
+	return isatty(STDIN_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
+
+static int open_stdio(struct session *s)
+{
+	int pipefd[2];
+
+	s->out = STDOUT_FILENO;
+	if (!isatty(STDIN_FILENO)) {
+		s->in = fcntl(STDIN_FILENO, F_GETFD) < 0 ? -1 : STDIN_FILENO;
+		return 0;
+	}
+	if (!own_terminal())
+		return 0;
+	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	s->in = pipefd[0];
+	s->keys = pipefd[1];
+	return 0;
+}
+
+static int open_console(struct session *s)
+{
+	const char *console = s->flags.console;
+	int rc = 0;
+
+	if (!strcmp(console, "stdio")) {
+		rc = open_stdio(s);
+	} else if (!strncmp(console, "file=", 5)) {
+		s->out = open(console + 5, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
+			      0666);
+		s->opened_out = s->out >= 0;
+		rc = s->out < 0 ? -errno : 0;
+	}
+	if (rc) {
+		cli_error("cannot open the console %s: %s", console, strerror(-rc));
+		return STATUS_FAILED;
+	}
+	if (lodge_vm_console(s->vm, s->in, s->out)) {
+		cli_error("%s", lodge_vm_error(s->vm));
+		return STATUS_FAILED;
+	}
+	return 0;
+}
+
+static void stop(struct session *s, int status)
+{
+	if (s->status < 0)
+		s->status = status;
+	lodge_vm_stop(s->vm);
+}
+
+static void on_signal(struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signals, &info, sizeof(info)) == sizeof(info))
+		stop(s, STATUS_STOPPED);
+}
+
+static void on_escape(struct session *s, enum terminal_key key)
+{
+	ssize_t n;
+
+	switch (key) {
+	case TERMINAL_NONE:
+		break;
+	case TERMINAL_QUIT:
+		stop(s, STATUS_STOPPED);
+		break;
+	case TERMINAL_HELP:
+		n = write(STDERR_FILENO, terminal_help, strlen(terminal_help));
+		(void)n;
+		break;
+	case TERMINAL_POWER:
+		lodge_vm_power_button(s->vm);
+		break;
+	case TERMINAL_CTRL_ALT_DEL:
+		lodge_vm_ctrl_alt_del(s->vm);
+		break;
+	}
+}
+
+/* Moves typed keys to the guest; false when the terminal is gone. A guest that does not read has
+ * its keys dropped once the pipe (64 KiB) is full: the escape must always get through. */
+static bool on_keys(struct session *s)
+{
+	char typed[256];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof(typed));
+	char *at = typed;
+	size_t left;
+
+	if (n <= 0)
+		return n < 0 && (errno == EINTR || errno == EAGAIN);
+	for (left = (size_t)n; left;) {
+		size_t len = left, used;
+		enum terminal_key key = terminal_sort(&s->terminal, at, &len, &used);
+
+		if (len) {
+			ssize_t sent = write(s->keys, at, len);
+
+			(void)sent;
+		}
+		on_escape(s, key);
+		at += used;
+		left -= used;
+	}
+	return true;
+}
+
+static long long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+/* Milliseconds that poll may sleep until the deadline; -1: there is none. */
+static int time_left(long long deadline)
+{
+	long long left;
+
+	if (!deadline)
+		return -1;
+	left = deadline - now_ms();
+	return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left + 1;
+}
+
+static void wait_for_end(struct session *s)
+{
+	long long deadline = s->flags.timeout > 0 ? now_ms() + (long long)(s->flags.timeout * 1000)
+						  : 0;
+	struct pollfd fds[] = {
+		{lodge_vm_fd(s->vm), POLLIN, 0},
+		{s->signals, POLLIN, 0},
+		{s->keys >= 0 ? STDIN_FILENO : -1, POLLIN, 0},
+	};
+
+	for (;;) {
+		int n = poll(fds, 3, time_left(deadline));
+
+		if (n < 0 && errno != EINTR)
+			break;
+		if (n > 0 && fds[0].revents)
+			break;
+		if (n > 0 && fds[1].revents)
+			on_signal(s);
+		if (n > 0 && fds[2].revents && !on_keys(s))
+			fds[2].fd = -1;
+		if (deadline && now_ms() >= deadline) {
+			stop(s, STATUS_TIMEOUT);
+			deadline = 0;
+		}
+	}
+	lodge_vm_wait(s->vm, -1);
+}
+
+static void print_stats(lodge_vm *vm)
+{
+	struct lodge_stat stats[64];
+	size_t n = lodge_vm_stats(vm, stats, 64);
+
+	for (size_t i = 0; i < n && i < 64; i++)
+		fprintf(stderr, "%-24s %llu\n", stats[i].name, (unsigned long long)stats[i].count);
+}
+
+/* Says how the VM ended and gives the exit status. */
+static int report(struct session *s)
+{
+	struct lodge_result result;
+
+	if (lodge_vm_result(s->vm, &result))
+		return STATUS_FAILED;
+	if (s->flags.stats)
+		print_stats(s->vm);
+	if (result.text[0] && result.end != LODGE_END_STOPPED)
+		cli_error("%s", result.text);
+	if (result.dump[0])
+		fputs(result.dump, stderr);
+	if (result.end == LODGE_END_STOPPED && s->status == STATUS_TIMEOUT)
+		cli_error("stopped after the time limit of %g seconds", s->flags.timeout);
+	if (result.end == LODGE_END_STOPPED)
+		return s->status < 0 ? STATUS_STOPPED : s->status;
+	if (result.end == LODGE_END_DEBUG_EXIT)
+		return result.code;
+	return (int)result.end;
+}
+
+static int start_and_wait(struct session *s)
+{
+	int rc;
+
+	rc = open_console(s);
+	if (rc)
+		return rc;
+	rc = lodge_vm_start(s->vm);
+	if (rc) {
+		cli_error("%s", lodge_vm_error(s->vm));
+		return rc == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+	}
+	if (s->keys >= 0) {
+		rc = terminal_open(&s->terminal, STDIN_FILENO);
+		if (rc)
+			cli_error("the terminal stays in line mode: %s", strerror(-rc));
+	}
+	wait_for_end(s);
+	terminal_close(&s->terminal);
+	return report(s);
+}
+
+static void session_close(struct session *s)
+{
+	terminal_close(&s->terminal);
+	lodge_vm_free(s->vm);
+	if (s->keys >= 0) {
+		close(s->keys);
+		close(s->in);
+	}
+	if (s->opened_out)
+		close(s->out);
+	close(s->signals);
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct session s = {.vm = lodge_vm_new(), .keys = -1, .in = -1, .out = -1, .status = -1};
+	int status;
+
+	s.signals = open_signals();
+	if (!s.vm || s.signals < 0) {
+		cli_error("cannot start: %s", strerror(errno));
+		return STATUS_FAILED;
+	}
+	status = run_flags_parse(&s.flags, s.vm, argc, argv);
+	if (!status && s.flags.help) {
+		char *help = run_flags_help();
+
+		status = help ? cli_print(help) : STATUS_FAILED;
+		free(help);
+	} else if (!status) {
+		status = start_and_wait(&s);
+	}
+	session_close(&s);
+	return status;
+}

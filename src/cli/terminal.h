@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The user's terminal as the guest's console: raw mode, and the escape key.
+ *
+ * In raw mode every key goes to the guest, Ctrl-C too. Ctrl-A introduces a word to
+ * lodge itself: x quits, h lists the keys, p presses the power button, c sends
+ * ctrl-alt-del, a sends Ctrl-A.
+ */
+#ifndef LODGE_CLI_TERMINAL_H
+#define LODGE_CLI_TERMINAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <termios.h>
+
+enum terminal_key {
+	TERMINAL_NONE,
+	TERMINAL_QUIT,
+	TERMINAL_HELP,
+	TERMINAL_POWER,
+	TERMINAL_CTRL_ALT_DEL,
+};
+
+struct terminal {
+	int fd;
+	bool raw;
+	bool escaped; /* Ctrl-A was the last key */
+	struct termios saved;
+};
+
+/* Puts the terminal fd in raw mode, output processing kept off too; 0 or -errno. */
+int terminal_open(struct terminal *t, int fd);
+
+/* Back to how it was. Idempotent; a zeroed struct is allowed. */
+void terminal_close(struct terminal *t);
+
+/*
+ * Sorts what was typed: keys for the guest are moved to the front of bytes, their number is
+ * stored in *len. Stops after an escape and returns it; *used says how many of the bytes typed
+ * were looked at.
+ */
+enum terminal_key terminal_sort(struct terminal *t, char *bytes, size_t *len, size_t *used);
+
+/* What Ctrl-A h prints. */
+extern const char terminal_help[];
+
+#endif
