@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A table of names, each with the function that parses its value and the field
+ * that it fills. Everything that configures a VM comes through here.
+ */
+#include "lib/config.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/checked.h"
+#include "core/engine.h"
+
+#define CONFIG_MEMORY_MIN MIB(8)
+#define CONFIG_MEMORY_MAX GIB(1024)
+#define CONFIG_NAME_MAX   64
+
+#define CONFIG_CMDLINE_DEFAULT "console=ttyS0"
+
+struct setting {
+	const char *name;
+	int (*parse)(const struct setting *s, void *field, const char *value, struct err *e);
+	size_t field;
+};
+
+static int parse_text(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	char **text = field;
+	char *copy = strdup(value);
+
+	(void)s;
+	if (!copy)
+		return err_errno(e, ENOMEM, "cannot configure");
+	free(*text);
+	*text = copy;
+	return 0;
+}
+
+static int parse_file(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	if (!*value)
+		return err_set(e, EINVAL, "%s is empty: give the name of a file", s->name);
+	return parse_text(s, field, value, e);
+}
+
+static int parse_engine(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	if (strcmp(value, "auto") && strcmp(value, "kvm"))
+		return err_set(e, EINVAL, "engine '%s' is unknown: give auto or kvm", value);
+	return parse_text(s, field, value, e);
+}
+
+static int parse_name(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	size_t len = strlen(value);
+
+	if (!len || len > CONFIG_NAME_MAX ||
+	    strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
+		    len)
+		return err_set(e, EINVAL,
+			       "name '%s' cannot be used: give up to %d letters, digits, '-', '_' "
+			       "and '.'",
+			       value, CONFIG_NAME_MAX);
+	return parse_text(s, field, value, e);
+}
+
+static int parse_model(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	const char *name;
+
+	for (unsigned i = 0; (name = cpuid_model_name(i)); i++)
+		if (!strcmp(value, name))
+			return parse_text(s, field, value, e);
+	return err_set(e, EINVAL, "CPU model '%s' is unknown: give host, x86-64-v2 or x86-64-v3",
+		       value);
+}
+
+/* A decimal number without sign; false if value is anything else or does not fit. */
+static bool parse_number(const char *value, const char **end, uint64_t *number)
+{
+	*number = 0;
+	*end = value;
+	for (; **end >= '0' && **end <= '9'; (*end)++) {
+		if (!checked_mul(*number, 10, number) ||
+		    !checked_add(*number, (uint64_t)(**end - '0'), number))
+			return false;
+	}
+	return *end != value;
+}
+
+static int parse_cpus(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	uint64_t number;
+	const char *end;
+
+	(void)s;
+	if (!parse_number(value, &end, &number) || *end || number < 1 ||
+	    number > ENGINE_VCPUS_MAX)
+		return err_set(e, EINVAL, "cpus '%s' cannot be: give a number from 1 to %d", value,
+			       ENGINE_VCPUS_MAX);
+	*(unsigned *)field = (unsigned)number;
+	return 0;
+}
+
+/* The power of two that a size's suffix stands for, or -1. */
+static int suffix_shift(const char *suffix)
+{
+	static const char *const suffixes[] = {"K", "M", "G", "T"};
+
+	if (!*suffix)
+		return 0;
+	for (unsigned i = 0; i < ARRAY_LEN(suffixes); i++)
+		if (!strcasecmp(suffix, suffixes[i]))
+			return (int)(i + 1) * 10;
+	return -1;
+}
+
+static int parse_memory(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	uint64_t size;
+	const char *end;
+	int shift;
+
+	(void)s;
+	if (!parse_number(value, &end, &size))
+		return err_set(e, EINVAL, "memory '%s' is not a size: give a number with K, M or G",
+			       value);
+	shift = suffix_shift(end);
+	if (shift < 0)
+		return err_set(e, EINVAL, "memory '%s' is not a size: give a number with K, M or G",
+			       value);
+	if (!checked_mul(size, BIT(shift), &size) || size < CONFIG_MEMORY_MIN ||
+	    size > CONFIG_MEMORY_MAX)
+		return err_set(e, EINVAL, "memory '%s' cannot be: give 8M to 1024G%s", value,
+			       *end ? "" : " (a number without K, M or G is bytes)");
+	*(uint64_t *)field = align_down(size, GUEST_PAGE_SIZE);
+	return 0;
+}
+
+static int parse_boot(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	static const struct {
+		const char *name;
+		enum boot_protocol protocol;
+	} protocols[] = {
+		{"auto", BOOT_AUTO},
+		{"bzimage", BOOT_BZIMAGE},
+		{"pvh", BOOT_PVH},
+		{"elf", BOOT_ELF64},
+	};
+
+	(void)s;
+	for (unsigned i = 0; i < ARRAY_LEN(protocols); i++) {
+		if (!strcmp(value, protocols[i].name)) {
+			*(enum boot_protocol *)field = protocols[i].protocol;
+			return 0;
+		}
+	}
+	return err_set(e, EINVAL, "boot '%s' is unknown: give auto, bzimage, pvh or elf", value);
+}
+
+static int parse_switch(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	if (strcmp(value, "on") && strcmp(value, "off"))
+		return err_set(e, EINVAL, "%s '%s' is neither on nor off", s->name, value);
+	*(bool *)field = !strcmp(value, "on");
+	return 0;
+}
+
+#define FIELD(f) offsetof(struct config, f)
+
+static const struct setting settings[] = {
+	{"engine", parse_engine, FIELD(engine)},
+	{"cpus", parse_cpus, FIELD(cpus)},
+	{"memory", parse_memory, FIELD(memory)},
+	{"kernel", parse_file, FIELD(kernel)},
+	{"initrd", parse_file, FIELD(initrd)},
+	{"cmdline", parse_text, FIELD(cmdline)},
+	{"boot", parse_boot, FIELD(boot)},
+	{"cpu-model", parse_model, FIELD(cpu_model)},
+	{"name", parse_name, FIELD(name)},
+	{"kvmclock", parse_switch, FIELD(kvmclock)},
+	{"reboot", parse_switch, FIELD(reboot)},
+	{"debug-exit", parse_switch, FIELD(debug_exit)},
+};
+
+void config_init(struct config *c)
+{
+	*c = (struct config){
+		.cpus = 1, .memory = MIB(256), .boot = BOOT_AUTO, .kvmclock = true, .reboot = true};
+}
+
+void config_release(struct config *c)
+{
+	free(c->engine);
+	free(c->kernel);
+	free(c->initrd);
+	free(c->cmdline);
+	free(c->cpu_model);
+	free(c->name);
+}
+
+int config_set(struct config *c, const char *name, const char *value, struct err *e)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(settings); i++)
+		if (!strcmp(settings[i].name, name))
+			return settings[i].parse(&settings[i], (char *)c + settings[i].field, value,
+						 e);
+	return err_set(e, ENOENT, "there is no setting '%s'", name);
+}
+
+const char *config_name(unsigned n)
+{
+	return n < ARRAY_LEN(settings) ? settings[n].name : NULL;
+}
+
+const char *config_cmdline(const struct config *c)
+{
+	return c->cmdline ? c->cmdline : CONFIG_CMDLINE_DEFAULT;
+}
+
+int config_check(const struct config *c, struct err *e)
+{
+	if (!c->kernel)
+		return err_set(e, EINVAL, "no kernel is given: name a bzImage or vmlinux");
+	return 0;
+}

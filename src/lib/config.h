@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM's configuration: names and values of the public API become typed fields
+ * here, each checked when it is set; config_check then judges the whole.
+ */
+#ifndef LODGE_LIB_CONFIG_H
+#define LODGE_LIB_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "machine/boot/boot.h"
+
+struct config {
+	char *engine;    /* auto, or an engine's name */
+	char *kernel;    /* NULL: not given */
+	char *initrd;    /* NULL: none */
+	char *cmdline;   /* NULL: the default */
+	char *cpu_model; /* NULL: host */
+	char *name;      /* NULL: none */
+	unsigned cpus;
+	uint64_t memory; /* bytes */
+	enum boot_protocol boot;
+	bool kvmclock;
+	bool reboot;
+	bool debug_exit;
+};
+
+/* The defaults: one vCPU, 256 MiB. */
+void config_init(struct config *c);
+void config_release(struct config *c);
+
+/* Sets one value: 0; -ENOENT unknown name, -EINVAL bad value, -ENOMEM, with e set. */
+int config_set(struct config *c, const char *name, const char *value, struct err *e);
+
+/* The n-th name that config_set knows, or NULL. */
+const char *config_name(unsigned n);
+
+/* The kernel command line: the one that was set, or the default. */
+const char *config_cmdline(const struct config *c);
+
+/* Whether the whole makes a machine; -EINVAL with e set if not. */
+int config_check(const struct config *c, struct err *e);
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public API's VM: a configuration until it is started, a machine afterwards. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "lib/config.h"
+#include "lib/engines.h"
+#include "lodge/lodge.h"
+#include "machine/machine.h"
+
+struct lodge_vm {
+	struct config config;
+	int in, out; /* the console; -1: none */
+	struct machine *machine;
+	struct err error;
+};
+
+const char *lodge_version(void)
+{
+	return LODGE_VERSION;
+}
+
+lodge_vm *lodge_vm_new(void)
+{
+	lodge_vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm)
+		return NULL;
+	config_init(&vm->config);
+	vm->in = -1;
+	vm->out = -1;
+	return vm;
+}
+
+static void close_console(lodge_vm *vm)
+{
+	if (vm->in >= 0)
+		close(vm->in);
+	if (vm->out >= 0)
+		close(vm->out);
+	vm->in = -1;
+	vm->out = -1;
+}
+
+void lodge_vm_free(lodge_vm *vm)
+{
+	if (!vm)
+		return;
+	machine_free(vm->machine);
+	close_console(vm);
+	config_release(&vm->config);
+	free(vm);
+}
+
+/* Begins a call: a later lodge_vm_error speaks of this one. -EBUSY once the VM was started. */
+static int begin_configuring(lodge_vm *vm)
+{
+	err_clear(&vm->error);
+	if (vm->machine)
+		return err_set(&vm->error, EBUSY, "the VM was started: configure it before");
+	return 0;
+}
+
+int lodge_vm_set(lodge_vm *vm, const char *name, const char *value)
+{
+	int rc = begin_configuring(vm);
+
+	return rc ? rc : config_set(&vm->config, name, value, &vm->error);
+}
+
+const char *lodge_config_name(unsigned n)
+{
+	return config_name(n);
+}
+
+/* Duplicates fd, -1 included; -errno where the host refuses. */
+static int duplicate(int fd)
+{
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return fd >= 0 && copy < 0 ? -errno : copy;
+}
+
+int lodge_vm_console(lodge_vm *vm, int in, int out)
+{
+	int rc = begin_configuring(vm);
+
+	if (rc)
+		return rc;
+	close_console(vm);
+	vm->in = duplicate(in);
+	vm->out = duplicate(out);
+	if (vm->in < -1 || vm->out < -1)
+		rc = err_errno(&vm->error, vm->in < -1 ? vm->in : vm->out,
+			       "cannot take the console's descriptors");
+	return rc;
+}
+
+int lodge_vm_start(lodge_vm *vm)
+{
+	const struct config *c = &vm->config;
+	struct machine_config config = {
+		.cpus = c->cpus,
+		.memory = c->memory,
+		.cpu_model = c->cpu_model ? c->cpu_model : "host",
+		.kvmclock = c->kvmclock,
+		.debug_exit = c->debug_exit,
+		.reboot = c->reboot,
+		.console_in = vm->in,
+		.console_out = vm->out,
+		.boot = {.kernel = c->kernel,
+			 .initrd = c->initrd,
+			 .cmdline = config_cmdline(c),
+			 .protocol = c->boot},
+	};
+	int rc = begin_configuring(vm);
+
+	if (!rc)
+		rc = config_check(c, &vm->error);
+	if (!rc)
+		rc = engines_choose(c->engine ? c->engine : "auto", &config.engine, &vm->error);
+	if (rc)
+		return rc;
+	vm->machine = machine_new(&config, &vm->error);
+	if (!vm->machine)
+		return vm->error.code;
+	rc = machine_start(vm->machine, &vm->error);
+	if (rc) {
+		machine_free(vm->machine);
+		vm->machine = NULL;
+	}
+	return rc;
+}
+
+int lodge_vm_fd(const lodge_vm *vm)
+{
+	return vm->machine ? machine_ended_fd(vm->machine) : -1;
+}
+
+int lodge_vm_wait(lodge_vm *vm, int timeout_ms)
+{
+	struct pollfd fd = {.fd = lodge_vm_fd(vm), .events = POLLIN};
+	int n;
+
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	do
+		n = poll(&fd, 1, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	if (!n)
+		return err_set(&vm->error, ETIMEDOUT, "the VM still runs");
+	return n < 0 ? err_errno(&vm->error, errno, "cannot wait for the VM") : 0;
+}
+
+int lodge_vm_result(lodge_vm *vm, struct lodge_result *result)
+{
+	static const enum lodge_end ends[] = {
+		[MACHINE_POWEROFF] = LODGE_END_POWEROFF,     [MACHINE_REBOOT] = LODGE_END_POWEROFF,
+		[MACHINE_STOPPED] = LODGE_END_STOPPED,	     [MACHINE_CRASHED] = LODGE_END_CRASHED,
+		[MACHINE_DEBUG_EXIT] = LODGE_END_DEBUG_EXIT, [MACHINE_FAILED] = LODGE_END_FAILED,
+	};
+	struct machine_result r;
+
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	machine_result(vm->machine, &r);
+	if (r.end == MACHINE_RUNNING)
+		return err_set(&vm->error, EBUSY, "the VM still runs");
+	*result = (struct lodge_result){
+		.end = ends[r.end], .code = r.code, .text = r.text, .dump = r.dump};
+	return 0;
+}
+
+void lodge_vm_stop(lodge_vm *vm)
+{
+	if (vm->machine)
+		machine_stop(vm->machine);
+}
+
+void lodge_vm_power_button(lodge_vm *vm)
+{
+	if (vm->machine)
+		machine_power_button(vm->machine);
+}
+
+void lodge_vm_ctrl_alt_del(lodge_vm *vm)
+{
+	if (vm->machine)
+		machine_ctrl_alt_del(vm->machine);
+}
+
+size_t lodge_vm_stats(lodge_vm *vm, struct lodge_stat *stats, size_t max)
+{
+	struct engine_stat own[128];
+	size_t n;
+
+	if (!vm->machine)
+		return 0;
+	n = machine_stats(vm->machine, own, ARRAY_LEN(own));
+	for (size_t i = 0; i < n && i < max && i < ARRAY_LEN(own); i++)
+		stats[i] = (struct lodge_stat){.name = own[i].name, .count = own[i].count};
+	return n;
+}
+
+const char *lodge_vm_error(const lodge_vm *vm)
+{
+	return vm->error.text;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a machine.
+ *
+ *	machine_new     RAM, engine, vCPUs, devices: everything that can fail early
+ *	machine_start   power_on, threads
+ *	  I/O thread:   events and timers; requests:
+ *	                  reset -> park vCPUs, power_on again, resume
+ *	                  anything else -> park vCPUs, keep the result, signal the end
+ *	machine_free    joins the threads, takes everything down in reverse
+ *
+ * A request is a bit that any thread sets. Device callbacks set them with their
+ * locks held, so nothing is done there but to note, to wake the I/O thread, and to
+ * kick the vCPUs.
+ */
+#include "machine/machine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "machine/acpi/tables.h"
+#include "machine/layout.h"
+#include "machine/machine_int.h"
+
+void machine_request(struct machine *m, unsigned requests)
+{
+	atomic_fetch_or(&m->requests, requests);
+	event_wake_signal(&m->wake);
+	machine_vcpus_kick(m);
+}
+
+/* A vCPU that asked for a reset may run a little before the I/O thread comes to it; what it does
+ * then is lost with the rest. */
+
+static int add_ram(struct machine *m, struct err *e)
+{
+	uint64_t low = MIN(m->config.memory, LAYOUT_LOW_RAM_END);
+	int rc = mem_add_ram(&m->mem, 0, low, e);
+
+	if (!rc && m->config.memory > low)
+		rc = mem_add_ram(&m->mem, LAYOUT_HIGH_RAM, m->config.memory - low, e);
+	for (unsigned i = 0; !rc && i < m->mem.count; i++)
+		rc = m->engine->map(m->vm, &m->mem.regions[i], e);
+	return rc;
+}
+
+static uint8_t env_intack(void *opaque)
+{
+	struct machine *m = opaque;
+
+	return pc_intack(m->pc);
+}
+
+static void env_eoi(void *opaque, uint8_t vector)
+{
+	struct machine *m = opaque;
+
+	pc_eoi(m->pc, vector);
+}
+
+static void on_clock_timer(void *opaque)
+{
+	struct machine *m = opaque;
+
+	clock_run_timers(&m->clock);
+}
+
+static void on_rearm(void *opaque, uint64_t host_ns)
+{
+	struct machine *m = opaque;
+
+	event_timer_set(&m->clock_timer, host_ns);
+}
+
+/* RAM and registers as a guest finds them at power-on, with its kernel loaded. vCPUs are parked. */
+static int power_on(struct machine *m, struct err *e)
+{
+	const struct acpi_config acpi = {
+		.cpus = m->config.cpus,
+		.erst = pc_erst(m->pc),
+	};
+	struct vcpu_state state;
+	struct boot_entry entry;
+	uint64_t rsdp;
+	int rc;
+
+	pc_reset(m->pc);
+	rc = acpi_build(&acpi, &m->mem, &rsdp, e);
+	m->config.boot.rsdp = rsdp;
+	if (!rc)
+		rc = boot_load(m->boot, &m->mem, &m->config.boot, &entry, e);
+	for (unsigned i = 0; !rc && i < m->config.cpus; i++) {
+		vcpu_state_reset(&state, i);
+		if (i == 0)
+			boot_set_vcpu(&entry, &state);
+		rc = m->engine->set_state(m->vcpus[i].engine_vcpu, &state, e);
+	}
+	return rc;
+}
+
+static void finish(struct machine *m, enum machine_end end)
+{
+	uint64_t one = 1;
+	ssize_t n;
+
+	clock_stop(&m->clock);
+	pthread_mutex_lock(&m->lock);
+	m->end = end;
+	pthread_mutex_unlock(&m->lock);
+	n = write(m->ended_fd, &one, sizeof(one));
+	(void)n; /* an eventfd at 0 takes it */
+}
+
+static void fail(struct machine *m, const struct err *e)
+{
+	pthread_mutex_lock(&m->lock);
+	if (!m->text.len)
+		buf_printf(&m->text, "%s", e->text);
+	pthread_mutex_unlock(&m->lock);
+	finish(m, MACHINE_FAILED);
+}
+
+static void reset(struct machine *m)
+{
+	struct err e = ERR_INIT;
+
+	clock_stop(&m->clock);
+	if (mem_reset(&m->mem, &e) || power_on(m, &e)) {
+		fail(m, &e);
+		return;
+	}
+	clock_start(&m->clock);
+	machine_vcpus_resume(m);
+}
+
+/* Handles the requests of one moment: the gravest counts. vCPUs are parked. */
+static void handle(struct machine *m, unsigned requests)
+{
+	if (requests & REQUEST_FAIL) {
+		finish(m, MACHINE_FAILED);
+	} else if (requests & REQUEST_CRASH) {
+		finish(m, MACHINE_CRASHED);
+	} else if (requests & REQUEST_PANIC) {
+		machine_note_panic(m);
+		finish(m, MACHINE_CRASHED);
+	} else if (requests & REQUEST_DEBUG_EXIT) {
+		finish(m, MACHINE_DEBUG_EXIT);
+	} else if (requests & REQUEST_POWEROFF) {
+		finish(m, MACHINE_POWEROFF);
+	} else if (requests & REQUEST_STOP) {
+		finish(m, MACHINE_STOPPED);
+	} else if (requests & REQUEST_RESET) {
+		if (m->config.reboot)
+			reset(m);
+		else
+			finish(m, MACHINE_REBOOT);
+	}
+}
+
+static void on_wake(void *opaque)
+{
+	struct machine *m = opaque;
+
+	if (!atomic_load(&m->requests) || m->end != MACHINE_RUNNING)
+		return;
+	machine_vcpus_park(m);
+	handle(m, atomic_exchange(&m->requests, 0));
+}
+
+static void *io_thread(void *opaque)
+{
+	struct machine *m = opaque;
+	int rc;
+
+	pthread_setname_np(pthread_self(), "lodge-io");
+	rc = event_loop_run(m->loop);
+	if (rc) {
+		struct err e = ERR_INIT;
+
+		err_errno(&e, rc, "the event loop failed");
+		fail(m, &e);
+	}
+	return NULL;
+}
+
+static int start_io_thread(struct machine *m, struct err *e)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&m->io_thread, NULL, io_thread, m);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	m->io_started = !rc;
+	return rc ? err_errno(e, rc, "cannot start the I/O thread") : 0;
+}
+
+static int open_loop(struct machine *m, struct err *e)
+{
+	int rc;
+
+	m->loop = event_loop_new(e);
+	if (!m->loop)
+		return e->code;
+	rc = event_timer_init(&m->clock_timer, m->loop, on_clock_timer, m);
+	if (!rc)
+		rc = event_wake_init(&m->wake, m->loop, on_wake, m);
+	m->ended_fd = eventfd(0, EFD_CLOEXEC);
+	if (!rc && m->ended_fd < 0)
+		rc = -errno;
+	return rc ? err_errno(e, rc, "cannot make the I/O thread's events") : 0;
+}
+
+static int build(struct machine *m, struct err *e)
+{
+	int rc = open_loop(m, e);
+
+	if (!rc)
+		rc = mem_init(&m->mem, false, e);
+	if (!rc)
+		rc = m->engine->vm_create(&m->vm, &m->env, e);
+	if (!rc)
+		rc = add_ram(m, e);
+	if (!rc)
+		rc = machine_vcpus_create(m, e);
+	if (!rc)
+		rc = pc_new(&m->pc, m, e);
+	if (!rc)
+		rc = boot_open(&m->boot, &m->config.boot, e);
+	return rc;
+}
+
+struct machine *machine_new(const struct machine_config *config, struct err *e)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+
+	assert(config->cpus >= 1 && config->cpus <= ENGINE_VCPUS_MAX);
+	if (!m) {
+		err_errno(e, ENOMEM, "cannot build the machine");
+		return NULL;
+	}
+	m->config = *config;
+	m->engine = config->engine;
+	m->mem.fd = -1;
+	m->ended_fd = -1;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_cond_init(&m->changed, NULL);
+	bus_init(&m->pio, "pio", BIT(16));
+	bus_init(&m->mmio, "mmio", BIT(52));
+	clock_init(&m->clock, on_rearm, m);
+	m->env = (struct engine_env){
+		.mem = &m->mem,
+		.pio = &m->pio,
+		.mmio = &m->mmio,
+		.clock = &m->clock,
+		.opaque = m,
+		.intack = env_intack,
+		.eoi = env_eoi,
+	};
+	if (build(m, e)) {
+		machine_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+int machine_start(struct machine *m, struct err *e)
+{
+	int rc = power_on(m, e);
+
+	if (!rc)
+		rc = machine_vcpus_start(m, e);
+	if (!rc)
+		rc = start_io_thread(m, e);
+	if (rc)
+		return rc;
+	clock_start(&m->clock);
+	machine_vcpus_resume(m);
+	return 0;
+}
+
+void machine_stop(struct machine *m)
+{
+	machine_request(m, REQUEST_STOP);
+}
+
+void machine_power_button(struct machine *m)
+{
+	pc_power_button(m->pc);
+}
+
+void machine_ctrl_alt_del(struct machine *m)
+{
+	pc_ctrl_alt_del(m->pc);
+}
+
+int machine_ended_fd(const struct machine *m)
+{
+	return m->ended_fd;
+}
+
+void machine_result(struct machine *m, struct machine_result *result)
+{
+	pthread_mutex_lock(&m->lock);
+	*result = (struct machine_result){
+		.end = m->end,
+		.code = atomic_load(&m->debug_exit_code),
+		.text = buf_str(&m->text),
+		.dump = buf_str(&m->dump),
+	};
+	pthread_mutex_unlock(&m->lock);
+}
+
+size_t machine_stats(struct machine *m, struct engine_stat *stats, size_t max)
+{
+	const struct engine_stat own[] = {
+		{"pio unclaimed reads", atomic_load(&m->pio.unclaimed_reads)},
+		{"pio unclaimed writes", atomic_load(&m->pio.unclaimed_writes)},
+		{"mmio unclaimed reads", atomic_load(&m->mmio.unclaimed_reads)},
+		{"mmio unclaimed writes", atomic_load(&m->mmio.unclaimed_writes)},
+	};
+	size_t n = m->engine->stats(m->vm, stats, max);
+
+	for (size_t i = 0; i < ARRAY_LEN(own); i++, n++)
+		if (n < max)
+			stats[n] = own[i];
+	return n;
+}
+
+static void stop_threads(struct machine *m)
+{
+	machine_vcpus_join(m);
+	if (m->io_started) {
+		event_loop_stop(m->loop);
+		pthread_join(m->io_thread, NULL);
+	}
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	stop_threads(m);
+	if (m->pc)
+		pc_free(m->pc);
+	boot_close(m->boot);
+	if (m->vm) {
+		machine_vcpus_destroy(m);
+		m->engine->vm_destroy(m->vm);
+	}
+	if (m->loop) {
+		event_timer_release(&m->clock_timer, m->loop);
+		event_wake_release(&m->wake, m->loop);
+		event_loop_free(m->loop);
+	}
+	if (m->ended_fd >= 0)
+		close(m->ended_fd);
+	mem_release(&m->mem);
+	clock_release(&m->clock);
+	bus_release(&m->pio);
+	bus_release(&m->mmio);
+	buf_release(&m->text);
+	buf_release(&m->dump);
+	pthread_mutex_destroy(&m->lock);
+	pthread_cond_destroy(&m->changed);
+	free(m);
+}

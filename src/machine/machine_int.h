@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the machine share: not for other rooms. */
+#ifndef LODGE_MACHINE_MACHINE_INT_H
+#define LODGE_MACHINE_MACHINE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/event.h"
+#include "machine/machine.h"
+#include "machine/pc.h"
+
+/* What may be asked of the I/O thread, from any thread and with any lock held. */
+enum machine_request {
+	REQUEST_STOP = 1u << 0,
+	REQUEST_FAIL = 1u << 1,       /* a vCPU cannot go on; it left words */
+	REQUEST_CRASH = 1u << 2,      /* triple fault; the vCPU left words */
+	REQUEST_PANIC = 1u << 3,      /* the guest reported its crash */
+	REQUEST_DEBUG_EXIT = 1u << 4,
+	REQUEST_POWEROFF = 1u << 5,
+	REQUEST_RESET = 1u << 6,
+};
+
+struct machine_vcpu {
+	struct machine *machine;
+	struct engine_vcpu *engine_vcpu;
+	unsigned id;
+	pthread_t thread;
+	bool started; /* the thread exists */
+	bool parked;  /* guarded by machine->lock: it waits, and runs no guest code */
+	bool halted;  /* guarded by machine->lock: it waits for an interrupt */
+	bool kicked;  /* guarded by machine->lock: a kick came that ends the wait */
+};
+
+struct machine {
+	struct machine_config config;
+	const struct engine_ops *engine;
+	struct engine_vm *vm;
+	struct engine_env env;
+	struct mem mem;
+	struct bus pio;
+	struct bus mmio;
+	struct clock clock;
+	struct boot_source *boot;
+	struct pc *pc;
+
+	struct event_loop *loop;
+	struct event_timer clock_timer;
+	struct event_wake wake;
+	pthread_t io_thread;
+	bool io_started;
+	_Atomic unsigned requests; /* enum machine_request bits not yet handled */
+	_Atomic int debug_exit_code;
+
+	struct machine_vcpu vcpus[ENGINE_VCPUS_MAX];
+
+	pthread_mutex_t lock;   /* guards what follows; innermost of all locks */
+	pthread_cond_t changed; /* run, quit or a vCPU's parked changed */
+	bool run;               /* vCPUs may run guest code */
+	bool quit;              /* vCPU threads end */
+	struct buf text;        /* why it ended; the first words stay */
+	struct buf dump;
+	enum machine_end end;
+	int ended_fd;
+};
+
+/* Asks the I/O thread; the calling vCPU (if it is one) runs no further guest instruction once it
+ * has completed the current one. Any thread, any lock held. */
+void machine_request(struct machine *m, unsigned requests);
+
+/* vcpu.c: the vCPU threads. */
+int machine_vcpus_create(struct machine *m, struct err *e);
+int machine_vcpus_start(struct machine *m, struct err *e); /* threads begin parked */
+void machine_vcpus_kick(struct machine *m);
+void machine_vcpus_park(struct machine *m);   /* returns when none runs guest code */
+void machine_vcpus_resume(struct machine *m);
+void machine_vcpus_join(struct machine *m);
+void machine_vcpus_destroy(struct machine *m);
+
+/* crash.c: the words and registers of an end, first come first kept. */
+void machine_note_vcpu(struct machine *m, struct machine_vcpu *v, const char *what,
+		       const struct engine_detail *detail);
+void machine_note_panic(struct machine *m);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The PC's devices and their wiring. */
+#ifndef LODGE_MACHINE_PC_H
+#define LODGE_MACHINE_PC_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct machine;
+struct pc;
+struct acpi_erst;
+
+/* Makes every device and connects it; 0, or -errno with e set and nothing made. Before vCPUs run. */
+int pc_new(struct pc **pc, struct machine *m, struct err *e);
+
+/* No vCPU runs and the event loop has ended. */
+void pc_free(struct pc *pc);
+
+/* Every device to its power-on state. vCPUs parked, I/O thread. */
+void pc_reset(struct pc *pc);
+
+/* The interrupt acknowledge cycle of the 8259s; a vCPU thread. */
+uint8_t pc_intack(struct pc *pc);
+
+/* The end of a level-triggered interrupt, for the I/O APIC; a vCPU thread. */
+void pc_eoi(struct pc *pc, uint8_t vector);
+
+/* The user's hands. Any thread. */
+void pc_power_button(struct pc *pc);
+void pc_ctrl_alt_del(struct pc *pc);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vCPU threads.
+ *
+ * Each thread is in one of two places: in the engine's run(), or parked on the
+ * machine's condition variable. The I/O thread parks all of them before it
+ * changes anything under their feet (a reset, the end), and a vCPU that asked for
+ * such a change parks itself, because machine_request kicks every vCPU and run()
+ * returns before the next guest instruction.
+ *
+ *	          run = false, kick
+ *	run() ------------------------> parked
+ *	  ^                               |
+ *	  +-------- run = true -----------+---- quit = true ---> thread ends
+ */
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "machine/machine_int.h"
+
+/* Guest code runs on threads of this stack: device models are shallow. */
+#define VCPU_STACK (256 * 1024)
+
+/* Waits while the machine stands still; false when the thread is to end. */
+static bool wait_until_run(struct machine_vcpu *v)
+{
+	struct machine *m = v->machine;
+	bool go_on;
+
+	pthread_mutex_lock(&m->lock);
+	while (!m->run && !m->quit) {
+		v->parked = true;
+		pthread_cond_broadcast(&m->changed);
+		pthread_cond_wait(&m->changed, &m->lock);
+	}
+	v->parked = false;
+	go_on = !m->quit;
+	pthread_mutex_unlock(&m->lock);
+	return go_on;
+}
+
+/* Waits for a kick: an engine without local APICs of its own leaves halted vCPUs to the machine. */
+static void wait_for_kick(struct machine_vcpu *v)
+{
+	struct machine *m = v->machine;
+
+	pthread_mutex_lock(&m->lock);
+	v->halted = true;
+	while (!v->kicked && m->run && !m->quit)
+		pthread_cond_wait(&m->changed, &m->lock);
+	v->kicked = false;
+	v->halted = false;
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* A vCPU that cannot go on: leaves its words, asks for the end, and stays out of guest code until
+ * the I/O thread parks it. */
+static void give_up(struct machine_vcpu *v, unsigned request, const char *what,
+		    const struct engine_detail *detail)
+{
+	struct machine *m = v->machine;
+
+	machine_note_vcpu(m, v, what, detail);
+	machine_request(m, request);
+	pthread_mutex_lock(&m->lock);
+	while (m->run && !m->quit)
+		pthread_cond_wait(&m->changed, &m->lock);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void after_run(struct machine_vcpu *v, enum engine_exit exit,
+		      const struct engine_detail *detail)
+{
+	struct machine *m = v->machine;
+
+	switch (exit) {
+	case ENGINE_KICKED:
+		break;
+	case ENGINE_HALTED:
+		wait_for_kick(v);
+		break;
+	case ENGINE_SHUTDOWN:
+		give_up(v, REQUEST_CRASH, "triple fault", detail);
+		break;
+	case ENGINE_CRASHED:
+		give_up(v, REQUEST_CRASH, "guest crash reported", detail);
+		break;
+	case ENGINE_ERROR:
+		give_up(v, REQUEST_FAIL, "the engine cannot go on", detail);
+		break;
+	case ENGINE_RESET:
+		machine_request(m, REQUEST_RESET);
+		break;
+	case ENGINE_POWEROFF:
+		machine_request(m, REQUEST_POWEROFF);
+		break;
+	}
+}
+
+static void *vcpu_thread(void *opaque)
+{
+	struct machine_vcpu *v = opaque;
+	struct engine_detail detail;
+	char name[16];
+
+	snprintf(name, sizeof(name), "lodge-vcpu%u", v->id);
+	pthread_setname_np(pthread_self(), name);
+	while (wait_until_run(v)) {
+		enum engine_exit exit;
+
+		detail.text[0] = '\0';
+		detail.insn_len = 0;
+		exit = v->machine->engine->run(v->engine_vcpu, &detail);
+		after_run(v, exit, &detail);
+	}
+	return NULL;
+}
+
+/* What vCPU id is told by CPUID. */
+static int compose_cpuid(struct machine *m, unsigned id, const struct cpuid_table *supported,
+			 struct cpuid_table *table, struct err *e)
+{
+	const struct cpuid_topology topology = {.apic_id = id, .cpus = m->config.cpus};
+
+	return cpuid_compose(table, m->config.cpu_model, supported, &topology, e);
+}
+
+int machine_vcpus_create(struct machine *m, struct err *e)
+{
+	struct cpuid_table supported, table;
+	int rc = m->engine->cpuid_supported(m->vm, &supported, e);
+
+	for (unsigned i = 0; !rc && i < m->config.cpus; i++) {
+		struct machine_vcpu *v = &m->vcpus[i];
+		const struct engine_vcpu_config config = {.id = i, .cpuid = &table};
+
+		v->machine = m;
+		v->id = i;
+		rc = compose_cpuid(m, i, &supported, &table, e);
+		if (!rc)
+			rc = m->engine->vcpu_create(m->vm, &config, &v->engine_vcpu, e);
+	}
+	return rc;
+}
+
+int machine_vcpus_start(struct machine *m, struct err *e)
+{
+	pthread_attr_t attr;
+	sigset_t all, before;
+	int rc = 0;
+
+	/* The host program's signals are not for these threads; the engine opens its own. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, VCPU_STACK);
+	for (unsigned i = 0; !rc && i < m->config.cpus; i++) {
+		rc = pthread_create(&m->vcpus[i].thread, &attr, vcpu_thread, &m->vcpus[i]);
+		m->vcpus[i].started = !rc;
+	}
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc ? err_errno(e, rc, "cannot start a thread for each of %u vCPUs", m->config.cpus)
+		  : 0;
+}
+
+static void kick(struct machine_vcpu *v)
+{
+	struct machine *m = v->machine;
+
+	pthread_mutex_lock(&m->lock);
+	v->kicked = true;
+	if (v->halted)
+		pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	m->engine->kick(v->engine_vcpu);
+}
+
+void machine_vcpus_kick(struct machine *m)
+{
+	for (unsigned i = 0; i < m->config.cpus; i++)
+		if (m->vcpus[i].engine_vcpu)
+			kick(&m->vcpus[i]);
+}
+
+static bool all_parked(const struct machine *m)
+{
+	for (unsigned i = 0; i < m->config.cpus; i++)
+		if (m->vcpus[i].started && !m->vcpus[i].parked)
+			return false;
+	return true;
+}
+
+void machine_vcpus_park(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->run = false;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	machine_vcpus_kick(m);
+	pthread_mutex_lock(&m->lock);
+	while (!all_parked(m))
+		pthread_cond_wait(&m->changed, &m->lock);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_vcpus_resume(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->run = true;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_vcpus_join(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->quit = true;
+	m->run = false;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	machine_vcpus_kick(m);
+	for (unsigned i = 0; i < m->config.cpus; i++) {
+		if (m->vcpus[i].started)
+			pthread_join(m->vcpus[i].thread, NULL);
+		m->vcpus[i].started = false;
+	}
+}
+
+void machine_vcpus_destroy(struct machine *m)
+{
+	for (unsigned i = 0; i < m->config.cpus; i++)
+		if (m->vcpus[i].engine_vcpu)
+			m->engine->vcpu_destroy(m->vcpus[i].engine_vcpu);
+}
