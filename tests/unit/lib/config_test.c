@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "lib/config.h"
+
+static void good(const char *name, const char *value)
+{
+	struct config c;
+	struct err e = ERR_INIT;
+
+	config_init(&c);
+	if (config_set(&c, name, value, &e))
+		fail_msg("%s=%s refused: %s", name, value, e.text);
+	config_release(&c);
+}
+
+/* A value that must be refused with EINVAL, in words that name what was given. */
+static void bad(const char *name, const char *value)
+{
+	struct config c;
+	struct err e = ERR_INIT;
+
+	config_init(&c);
+	if (config_set(&c, name, value, &e) != -EINVAL || !strstr(e.text, name))
+		fail_msg("%s=%s: code %d, text '%s'", name, value, e.code, e.text);
+	config_release(&c);
+}
+
+static void sizes(void **state)
+{
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	assert_int_equal(c.memory, MIB(256));
+	assert_int_equal(config_set(&c, "memory", "512M", NULL), 0);
+	assert_int_equal(c.memory, MIB(512));
+	assert_int_equal(config_set(&c, "memory", "2g", NULL), 0);
+	assert_int_equal(c.memory, GIB(2));
+	assert_int_equal(config_set(&c, "memory", "16777217", NULL), 0);
+	assert_int_equal(c.memory, MIB(16));
+	config_release(&c);
+	good("memory", "1024G");
+	good("memory", "1T");
+	bad("memory", "1025G");
+	bad("memory", "0");
+	bad("memory", "512"); /* bytes: too few */
+	bad("memory", "");
+	bad("memory", "M");
+	bad("memory", "-1M");
+	bad("memory", "1MB");
+	bad("memory", "0x1000000");
+	bad("memory", "99999999999999999999999");
+	bad("memory", "18446744073709551615T");
+}
+
+static void cpus(void **state)
+{
+	(void)state;
+	good("cpus", "1");
+	good("cpus", "64");
+	bad("cpus", "0");
+	bad("cpus", "65");
+	bad("cpus", "2x");
+	bad("cpus", "");
+	bad("cpus", "-2");
+	bad("cpus", "4294967297");
+}
+
+static void words(void **state)
+{
+	(void)state;
+	good("engine", "auto");
+	good("engine", "kvm");
+	bad("engine", "xen");
+	good("boot", "pvh");
+	bad("boot", "bios");
+	good("kvmclock", "off");
+	bad("kvmclock", "maybe");
+	good("name", "ci-job_7.a");
+	bad("name", "../x");
+	bad("name", "");
+	bad("kernel", "");
+}
+
+static void unknown_names(void **state)
+{
+	struct config c;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	config_init(&c);
+	assert_int_equal(config_set(&c, "colour", "red", &e), -ENOENT);
+	assert_string_equal(e.text, "there is no setting 'colour'");
+	config_release(&c);
+}
+
+static void every_name_is_listed_and_known(void **state)
+{
+	struct config c;
+	const char *name;
+	unsigned n = 0;
+
+	(void)state;
+	config_init(&c);
+	for (; (name = config_name(n)); n++)
+		assert_int_not_equal(config_set(&c, name, "\x01", NULL), -ENOENT);
+	assert_true(n >= 12);
+	config_release(&c);
+}
+
+static void a_vm_needs_a_kernel(void **state)
+{
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	assert_int_equal(config_check(&c, NULL), -EINVAL);
+	assert_int_equal(config_set(&c, "kernel", "vmlinuz", NULL), 0);
+	assert_int_equal(config_check(&c, NULL), 0);
+	config_release(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(cpus),
+		cmocka_unit_test(words),
+		cmocka_unit_test(unknown_names),
+		cmocka_unit_test(every_name_is_listed_and_known),
+		cmocka_unit_test(a_vm_needs_a_kernel),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
