@@ -35,6 +35,22 @@ struct bus_ops {
 	void (*write)(void *dev, uint64_t offset, unsigned size, uint64_t value);
 };
 
+/*
+ * A device's way to say that its guest writes a register in bursts and looks at no answer in
+ * between, so that such writes may be posted (core/engine.h) for a moment. hint may be called as
+ * often as the device likes, with its lock held; machine/posted.c decides.
+ */
+struct bus_posting {
+	void (*hint)(void *opaque);
+	void *opaque;
+};
+
+static inline void bus_posting_hint(const struct bus_posting *p)
+{
+	if (p->hint)
+		p->hint(p->opaque);
+}
+
 struct bus_range {
 	_Atomic uint64_t base;
 	_Atomic uint64_t size;

@@ -200,6 +200,18 @@ struct engine_ops {
 	int (*doorbell_remove)(struct engine_vm *vm, const struct engine_doorbell *bell,
 			       struct err *e);
 
+	/*
+	 * optional (NULL: every write reaches its device at once): posted writes. While on, the
+	 * engine may collect guest writes of size bytes to addr on bus; they reach the device in
+	 * order, before any later access of any vCPU that leaves the guest, and before post_drain
+	 * returns. Any thread, device locks may be held.
+	 */
+	int (*post)(struct engine_vm *vm, const struct bus *bus, uint64_t addr, unsigned size,
+		    bool on, struct err *e);
+	/* Hands over what was collected; whether there was anything. Any thread, no device lock
+	 * held. */
+	bool (*post_drain)(struct engine_vm *vm);
+
 	/* Guest paravirtual clock as ns, for snapshots; optional (NULL: there is none). */
 	int (*clock_get)(struct engine_vm *vm, uint64_t *ns, struct err *e);
 	int (*clock_set)(struct engine_vm *vm, uint64_t ns, struct err *e);
