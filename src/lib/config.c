@@ -149,7 +149,7 @@ static int parse_boot(const struct setting *s, void *field, const char *value, s
 		{"auto", BOOT_AUTO},
 		{"bzimage", BOOT_BZIMAGE},
 		{"pvh", BOOT_PVH},
-		{"elf", BOOT_ELF64},
+		{"elf", BOOT_ELF},
 	};
 
 	(void)s;

@@ -81,7 +81,6 @@ static int power_on(struct machine *m, struct err *e)
 {
 	const struct acpi_config acpi = {
 		.cpus = m->config.cpus,
-		.erst = pc_erst(m->pc),
 	};
 	struct vcpu_state state;
 	struct boot_entry entry;
@@ -231,7 +230,7 @@ static int build(struct machine *m, struct err *e)
 	if (!rc)
 		rc = pc_new(&m->pc, m, e);
 	if (!rc)
-		rc = boot_open(&m->boot, &m->config.boot, e);
+		rc = boot_source_open(&m->boot, &m->config.boot, e);
 	return rc;
 }
 
@@ -348,7 +347,7 @@ void machine_free(struct machine *m)
 	stop_threads(m);
 	if (m->pc)
 		pc_free(m->pc);
-	boot_close(m->boot);
+	boot_source_close(m->boot);
 	if (m->vm) {
 		machine_vcpus_destroy(m);
 		m->engine->vm_destroy(m->vm);

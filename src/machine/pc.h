@@ -9,7 +9,6 @@
 
 struct machine;
 struct pc;
-struct acpi_erst;
 
 /* Makes every device and connects it; 0, or -errno with e set and nothing made. Before vCPUs run. */
 int pc_new(struct pc **pc, struct machine *m, struct err *e);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The PC, wired once.
+ *
+ *	PIT ch.0 -- IRQ 0 --+                        +-- 8259 pair -- INTR --> engine extint
+ *	i8042 ----- IRQ 1 --+                        |
+ *	COM1 ------ IRQ 4 --+--> isa line (a wire to +
+ *	RTC ------- IRQ 8 --+    both controllers)   |
+ *	ACPI ------ IRQ 9 --+                        +-- I/O APIC -- messages --> engine msi
+ *	                                                  (IRQ 0 on its pin 2)
+ *
+ * pc_wire() is the whole of it: every device, its lines, its addresses, from top to
+ * bottom. What a device does to the machine (reset, power-off) is a request.
+ */
+#include "machine/pc.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "devices/acpi/pm.h"
+#include "devices/acpi/reset.h"
+#include "devices/irqchip/ioapic.h"
+#include "devices/irqchip/pic.h"
+#include "devices/legacy/uart.h"
+#include "devices/pci/host.h"
+#include "machine/layout.h"
+#include "machine/machine_int.h"
+#include "machine/posted.h"
+
+/* How long the last output may take to leave when the machine goes away. */
+#define CONSOLE_FLUSH_MS 2000
+
+struct pc {
+	struct machine *machine;
+	struct pic pic;
+	struct ioapic ioapic;
+	struct uart com1;
+	struct posted com1_posted;
+	struct chardev *console;
+	struct acpi_pm pm;
+	struct reset_control reset_control;
+	struct pci_host pci;
+};
+
+/* An ISA interrupt line ends at both controllers; IRQ 0 is the I/O APIC's pin 2, as the MADT's
+ * interrupt source override says. */
+static void isa_set_irq(void *opaque, unsigned irq, bool level)
+{
+	struct pc *pc = opaque;
+
+	pic_set_irq(&pc->pic, irq, level);
+	ioapic_set_irq(&pc->ioapic, irq == LAYOUT_IRQ_PIT ? 2 : irq, level);
+}
+
+static void on_intr(void *opaque, bool level)
+{
+	struct machine *m = opaque;
+
+	m->engine->extint(m->vm, level);
+}
+
+static void on_msi(void *opaque, const struct msi_msg *msg)
+{
+	struct machine *m = opaque;
+
+	m->engine->msi(m->vm, msg);
+}
+
+static void on_route(void *opaque, unsigned pin, const struct msi_msg *msg)
+{
+	struct machine *m = opaque;
+
+	if (m->engine->route)
+		m->engine->route(m->vm, pin, msg);
+}
+
+static void on_reset(void *opaque)
+{
+	machine_request(opaque, REQUEST_RESET);
+}
+
+static void on_poweroff(void *opaque)
+{
+	machine_request(opaque, REQUEST_POWEROFF);
+}
+
+static void add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, void *dev,
+	       pthread_mutex_t *lock)
+{
+	int rc = bus_add(bus, base, size, ops, dev, lock, NULL);
+
+	assert(!rc); /* the layout is ours: a range that does not fit is a bug */
+	(void)rc;
+}
+
+static struct irq_line isa_line(struct pc *pc, unsigned irq)
+{
+	return (struct irq_line){.set = isa_set_irq, .opaque = pc, .pin = irq};
+}
+
+static void wire_irqchips(struct pc *pc, struct machine *m)
+{
+	const struct msi_sink sink = {.send = on_msi, .opaque = m};
+
+	pic_init(&pc->pic, on_intr, m);
+	add(&m->pio, LAYOUT_PIC_MASTER, 2, &pic_master_ops, &pc->pic, &pc->pic.lock);
+	add(&m->pio, LAYOUT_PIC_SLAVE, 2, &pic_slave_ops, &pc->pic, &pc->pic.lock);
+	add(&m->pio, LAYOUT_PIC_ELCR, 2, &pic_elcr_ops, &pc->pic, &pc->pic.lock);
+
+	ioapic_init(&pc->ioapic, &sink, &m->clock, on_route, m);
+	add(&m->mmio, LAYOUT_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &pc->ioapic, &pc->ioapic.lock);
+}
+
+static void wire_console(struct pc *pc, struct machine *m)
+{
+	const struct bus_posting posting = {.hint = posted_hint, .opaque = &pc->com1_posted};
+
+	posted_init(&pc->com1_posted, m->engine, m->vm, &m->clock);
+	posted_target(&pc->com1_posted, &m->pio, LAYOUT_COM1 + UART_THR, 1);
+	uart_init(&pc->com1, &m->clock, isa_line(pc, LAYOUT_IRQ_COM1), pc->console);
+	(void)posting;
+	add(&m->pio, LAYOUT_COM1, UART_PORTS, &uart_ops, &pc->com1, &pc->com1.lock);
+}
+
+static void wire_acpi(struct pc *pc, struct machine *m)
+{
+	acpi_pm_init(&pc->pm, &m->clock, isa_line(pc, LAYOUT_IRQ_SCI), on_poweroff, m);
+	add(&m->pio, LAYOUT_ACPI_PM, ACPI_PM_SIZE, &acpi_pm_ops, &pc->pm, &pc->pm.lock);
+	reset_control_init(&pc->reset_control, on_reset, m);
+}
+
+static void wire_pci(struct pc *pc, struct machine *m)
+{
+	pci_host_init(&pc->pci);
+	pci_host_set_cf9(&pc->pci, &reset_control_ops, &pc->reset_control,
+			 &pc->reset_control.lock);
+	add(&m->pio, LAYOUT_PCI_CONFIG, PCI_HOST_PORTS, &pci_host_port_ops, &pc->pci,
+	    &pc->pci.lock);
+	add(&m->mmio, LAYOUT_ECAM, LAYOUT_ECAM_SIZE, &pci_host_ecam_ops, &pc->pci, &pc->pci.lock);
+}
+
+int pc_new(struct pc **out, struct machine *m, struct err *e)
+{
+	struct pc *pc = calloc(1, sizeof(*pc));
+
+	if (!pc)
+		return err_errno(e, ENOMEM, "cannot make the devices");
+	pc->machine = m;
+	pc->console = chardev_new(m->loop, m->config.console_in, m->config.console_out, e);
+	if (!pc->console) {
+		free(pc);
+		return e->code;
+	}
+	wire_irqchips(pc, m);
+	wire_console(pc, m);
+	wire_acpi(pc, m);
+	wire_pci(pc, m);
+	*out = pc;
+	return 0;
+}
+
+void pc_free(struct pc *pc)
+{
+	posted_release(&pc->com1_posted);
+	uart_release(&pc->com1);
+	chardev_free(pc->console, CONSOLE_FLUSH_MS);
+	pci_host_release(&pc->pci);
+	reset_control_release(&pc->reset_control);
+	acpi_pm_release(&pc->pm);
+	ioapic_release(&pc->ioapic);
+	pic_release(&pc->pic);
+	free(pc);
+}
+
+void pc_reset(struct pc *pc)
+{
+	posted_stop(&pc->com1_posted);
+	uart_reset(&pc->com1);
+	acpi_pm_reset(&pc->pm);
+	reset_control_reset(&pc->reset_control);
+	pci_host_reset(&pc->pci);
+	ioapic_reset(&pc->ioapic);
+	pic_reset(&pc->pic);
+}
+
+uint8_t pc_intack(struct pc *pc)
+{
+	return pic_intack(&pc->pic);
+}
+
+void pc_eoi(struct pc *pc, uint8_t vector)
+{
+	ioapic_eoi(&pc->ioapic, vector);
+}
+
+void pc_power_button(struct pc *pc)
+{
+	acpi_pm_power_button(&pc->pm);
+}
+
+void pc_ctrl_alt_del(struct pc *pc)
+{
+	(void)pc;
+}
