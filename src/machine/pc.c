@@ -119,7 +119,7 @@ static void wire_console(struct pc *pc, struct machine *m)
 	posted_init(&pc->com1_posted, m->engine, m->vm, &m->clock);
 	posted_target(&pc->com1_posted, &m->pio, LAYOUT_COM1 + UART_THR, 1);
 	uart_init(&pc->com1, &m->clock, isa_line(pc, LAYOUT_IRQ_COM1), pc->console);
-	(void)posting;
+	uart_set_posting(&pc->com1, posting);
 	add(&m->pio, LAYOUT_COM1, UART_PORTS, &uart_ops, &pc->com1, &pc->com1.lock);
 }
 

@@ -234,6 +234,8 @@ static uint8_t read_lsr(struct uart *u)
 
 	if (s->errors)
 		clear_errors(u);
+	if (value & UART_LSR_THRE)
+		bus_posting_hint(&u->posting);
 	if (value & UART_LSR_DR || !(value & UART_LSR_THRE)) {
 		u->lsr_reads = 0;
 	} else if (++u->lsr_reads >= POLLING_READS && !s->rx_polled) {
@@ -520,6 +522,11 @@ void uart_init(struct uart *u, struct clock *clock, struct irq_line irq, struct 
 	power_on(u);
 	if (chardev)
 		chardev_connect(chardev, &user);
+}
+
+void uart_set_posting(struct uart *u, struct bus_posting posting)
+{
+	u->posting = posting;
 }
 
 void uart_reset(struct uart *u)

@@ -113,11 +113,16 @@ struct uart {
 	bool rx_timer_set;
 	bool rx_active; /* a byte came or went since rx_timer was set */
 	struct chardev *chardev;
+	struct bus_posting posting; /* of writes to THR */
 };
 
 /* Makes a UART at power-on state and connects it to chardev (NULL: output is dropped, no input
  * comes). All wires outlive it. Before the loop of chardev runs. */
 void uart_init(struct uart *u, struct clock *clock, struct irq_line irq, struct chardev *chardev);
+
+/* Has posting told while the guest polls the transmitter: its writes to THR may then be posted.
+ * Before the machine runs. */
+void uart_set_posting(struct uart *u, struct bus_posting posting);
 
 /* Back to power-on state. Any thread that does not hold the lock. */
 void uart_reset(struct uart *u);

@@ -57,6 +57,7 @@ enum kvm_count {
 /* Only the vCPU's thread writes counts, others may read them: no read-modify-write is needed. */
 struct engine_vcpu {
 	struct kvm_run *run; /* shared with the kernel */
+	struct kvm_coalesced_mmio_ring *ring; /* the VM's posted writes; NULL: KVM has none */
 	int fd;
 	unsigned id;
 	struct engine_vm *vm;
@@ -84,6 +85,8 @@ struct engine_vm {
 
 	_Atomic bool intr; /* level of INTR */
 	struct engine_vcpu *_Atomic vcpus[ENGINE_VCPUS_MAX];
+
+	pthread_mutex_t post_lock; /* held by who empties the ring of posted writes */
 
 	pthread_mutex_t lock;                       /* guards everything below */
 	struct mem_region regions[MEM_REGIONS_MAX]; /* by slot; size 0: not mapped */
@@ -178,6 +181,23 @@ int kvm_extint_pending(const struct engine_vcpu *v, const struct vcpu_state *s);
 /* doorbell.c */
 int kvm_doorbell_add(struct engine_vm *vm, const struct engine_doorbell *bell, struct err *e);
 int kvm_doorbell_remove(struct engine_vm *vm, const struct engine_doorbell *bell, struct err *e);
+
+/* post.c */
+void kvm_post_attach(struct engine_vm *vm, struct engine_vcpu *v);
+int kvm_post(struct engine_vm *vm, const struct bus *bus, uint64_t addr, unsigned size, bool on,
+	     struct err *e);
+bool kvm_post_drain(struct engine_vm *vm);
+bool kvm_post_empty(struct engine_vm *vm, struct kvm_coalesced_mmio_ring *ring);
+
+/* After KVM_RUN, before its exit is looked at: hands over what was posted before it. */
+static inline void kvm_post_check(struct engine_vcpu *v)
+{
+	struct kvm_coalesced_mmio_ring *ring = v->ring;
+
+	if (ring && __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) !=
+			    __atomic_load_n(&ring->first, __ATOMIC_RELAXED))
+		kvm_post_empty(v->vm, ring);
+}
 
 /* clock.c */
 int kvm_clock_get(struct engine_vm *vm, uint64_t *ns, struct err *e);

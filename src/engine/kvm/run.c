@@ -111,10 +111,14 @@ enum engine_exit kvm_run(struct engine_vcpu *v, struct engine_detail *detail)
 	detail->insn_len = 0;
 	kvm_kick_enter(v);
 	for (;;) {
+		int code;
+
 		if (atomic_load(&v->attention))
 			kvm_attend(v);
-		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
-			if (run_failed(v, errno, &why, detail))
+		code = ioctl(v->fd, KVM_RUN, 0) < 0 ? errno : 0;
+		kvm_post_check(v);
+		if (code) {
+			if (run_failed(v, code, &why, detail))
 				break;
 			continue;
 		}

@@ -141,6 +141,7 @@ static int open_vcpu(struct engine_vcpu *v, const struct engine_vcpu_config *con
 	if (run == MAP_FAILED)
 		return err_errno(e, errno, "cannot map vCPU %u", config->id);
 	v->run = run;
+	kvm_post_attach(v->vm, v);
 	rc = enforce_cpuid(v, e);
 	if (!rc)
 		rc = set_cpuid(v, config->cpuid, e);

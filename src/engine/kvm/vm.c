@@ -103,6 +103,7 @@ int kvm_vm_open(struct engine_vm **out, const char *path, const struct engine_en
 	vm->env = env;
 	vm->fd = -1;
 	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->post_lock, NULL);
 	rc = vm->sys = kvm_host_open(path, &vm->has, e);
 	if (rc >= 0)
 		rc = kvm_kick_install(e);
@@ -134,6 +135,7 @@ void kvm_vm_destroy(struct engine_vm *vm)
 	if (vm->sys >= 0)
 		close(vm->sys);
 	pthread_mutex_destroy(&vm->lock);
+	pthread_mutex_destroy(&vm->post_lock);
 	free(vm->irqfds);
 	free(vm);
 }
@@ -163,6 +165,8 @@ const struct engine_ops kvm_engine = {
 	.irqfd_remove = kvm_irqfd_remove,
 	.doorbell_add = kvm_doorbell_add,
 	.doorbell_remove = kvm_doorbell_remove,
+	.post = kvm_post,
+	.post_drain = kvm_post_drain,
 	.clock_get = kvm_clock_get,
 	.clock_set = kvm_clock_set,
 	.stats = kvm_stats,
