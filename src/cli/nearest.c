@@ -44,6 +44,8 @@ const char *cli_nearest(const char *typed, const char *const *words, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		size_t d = distance(typed, words[i]);
 
+		if (d > 1 && strlen(typed) > 3 && !strncmp(typed, words[i], strlen(typed)))
+			d = 1; /* the beginning of the word */
 		if (d < best_distance) {
 			best = words[i];
 			best_distance = d;

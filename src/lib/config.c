@@ -97,8 +97,7 @@ static int parse_cpus(const struct setting *s, void *field, const char *value, s
 	const char *end;
 
 	(void)s;
-	if (!parse_number(value, &end, &number) || *end || number < 1 ||
-	    number > ENGINE_VCPUS_MAX)
+	if (!parse_number(value, &end, &number) || *end || number < 1 || number > ENGINE_VCPUS_MAX)
 		return err_set(e, EINVAL, "cpus '%s' cannot be: give a number from 1 to %d", value,
 			       ENGINE_VCPUS_MAX);
 	*(unsigned *)field = (unsigned)number;
@@ -173,18 +172,12 @@ static int parse_switch(const struct setting *s, void *field, const char *value,
 #define FIELD(f) offsetof(struct config, f)
 
 static const struct setting settings[] = {
-	{"engine", parse_engine, FIELD(engine)},
-	{"cpus", parse_cpus, FIELD(cpus)},
-	{"memory", parse_memory, FIELD(memory)},
-	{"kernel", parse_file, FIELD(kernel)},
-	{"initrd", parse_file, FIELD(initrd)},
-	{"cmdline", parse_text, FIELD(cmdline)},
-	{"boot", parse_boot, FIELD(boot)},
-	{"cpu-model", parse_model, FIELD(cpu_model)},
-	{"name", parse_name, FIELD(name)},
-	{"kvmclock", parse_switch, FIELD(kvmclock)},
-	{"reboot", parse_switch, FIELD(reboot)},
-	{"debug-exit", parse_switch, FIELD(debug_exit)},
+	{"engine", parse_engine, FIELD(engine)}, {"cpus", parse_cpus, FIELD(cpus)},
+	{"memory", parse_memory, FIELD(memory)}, {"kernel", parse_file, FIELD(kernel)},
+	{"initrd", parse_file, FIELD(initrd)},   {"cmdline", parse_text, FIELD(cmdline)},
+	{"boot", parse_boot, FIELD(boot)},       {"cpu-model", parse_model, FIELD(cpu_model)},
+	{"name", parse_name, FIELD(name)},       {"kvmclock", parse_switch, FIELD(kvmclock)},
+	{"reboot", parse_switch, FIELD(reboot)}, {"debug-exit", parse_switch, FIELD(debug_exit)},
 };
 
 void config_init(struct config *c)

@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 #include "lib/config.h"
-#include "lib/engines.h"
+#include "machine/engines.h"
 #include "lodge/lodge.h"
 #include "machine/machine.h"
 
@@ -161,7 +161,7 @@ int lodge_vm_result(lodge_vm *vm, struct lodge_result *result)
 {
 	static const enum lodge_end ends[] = {
 		[MACHINE_POWEROFF] = LODGE_END_POWEROFF,     [MACHINE_REBOOT] = LODGE_END_POWEROFF,
-		[MACHINE_STOPPED] = LODGE_END_STOPPED,	     [MACHINE_CRASHED] = LODGE_END_CRASHED,
+		[MACHINE_STOPPED] = LODGE_END_STOPPED,       [MACHINE_CRASHED] = LODGE_END_CRASHED,
 		[MACHINE_DEBUG_EXIT] = LODGE_END_DEBUG_EXIT, [MACHINE_FAILED] = LODGE_END_FAILED,
 	};
 	struct machine_result r;

@@ -22,14 +22,14 @@ struct machine;
 
 struct machine_config {
 	const struct engine_ops *engine;
-	unsigned cpus;          /* 1 to ENGINE_VCPUS_MAX */
-	uint64_t memory;        /* bytes of RAM, a multiple of the page size */
-	const char *cpu_model;  /* a name that cpuid_compose knows */
-	bool kvmclock;          /* offer the KVM paravirtual leaves */
-	bool debug_exit;        /* wire the debug-exit port */
-	bool reboot;            /* a guest's reset starts it again; else it ends the machine */
+	unsigned cpus;           /* 1 to ENGINE_VCPUS_MAX */
+	uint64_t memory;         /* bytes of RAM, a multiple of the page size */
+	const char *cpu_model;   /* a name that cpuid_compose knows */
+	bool kvmclock;           /* offer the KVM paravirtual leaves */
+	bool debug_exit;         /* wire the debug-exit port */
+	bool reboot;             /* a guest's reset starts it again; else it ends the machine */
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
-	int console_in;         /* descriptors of the console, -1 for none; duplicated */
+	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;
 };
 

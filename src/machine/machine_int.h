@@ -14,9 +14,9 @@
 /* What may be asked of the I/O thread, from any thread and with any lock held. */
 enum machine_request {
 	REQUEST_STOP = 1u << 0,
-	REQUEST_FAIL = 1u << 1,       /* a vCPU cannot go on; it left words */
-	REQUEST_CRASH = 1u << 2,      /* triple fault; the vCPU left words */
-	REQUEST_PANIC = 1u << 3,      /* the guest reported its crash */
+	REQUEST_FAIL = 1u << 1,  /* a vCPU cannot go on; it left words */
+	REQUEST_CRASH = 1u << 2, /* triple fault; the vCPU left words */
+	REQUEST_PANIC = 1u << 3, /* the guest reported its crash */
 	REQUEST_DEBUG_EXIT = 1u << 4,
 	REQUEST_POWEROFF = 1u << 5,
 	REQUEST_RESET = 1u << 6,
@@ -73,7 +73,7 @@ void machine_request(struct machine *m, unsigned requests);
 int machine_vcpus_create(struct machine *m, struct err *e);
 int machine_vcpus_start(struct machine *m, struct err *e); /* threads begin parked */
 void machine_vcpus_kick(struct machine *m);
-void machine_vcpus_park(struct machine *m);   /* returns when none runs guest code */
+void machine_vcpus_park(struct machine *m); /* returns when none runs guest code */
 void machine_vcpus_resume(struct machine *m);
 void machine_vcpus_join(struct machine *m);
 void machine_vcpus_destroy(struct machine *m);

@@ -86,7 +86,7 @@ static void on_poweroff(void *opaque)
 }
 
 static void add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, void *dev,
-	       pthread_mutex_t *lock)
+		pthread_mutex_t *lock)
 {
 	int rc = bus_add(bus, base, size, ops, dev, lock, NULL);
 
@@ -133,8 +133,7 @@ static void wire_acpi(struct pc *pc, struct machine *m)
 static void wire_pci(struct pc *pc, struct machine *m)
 {
 	pci_host_init(&pc->pci);
-	pci_host_set_cf9(&pc->pci, &reset_control_ops, &pc->reset_control,
-			 &pc->reset_control.lock);
+	pci_host_set_cf9(&pc->pci, &reset_control_ops, &pc->reset_control, &pc->reset_control.lock);
 	add(&m->pio, LAYOUT_PCI_CONFIG, PCI_HOST_PORTS, &pci_host_port_ops, &pc->pci,
 	    &pc->pci.lock);
 	add(&m->mmio, LAYOUT_ECAM, LAYOUT_ECAM_SIZE, &pci_host_ecam_ops, &pc->pci, &pc->pci.lock);

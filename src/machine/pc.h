@@ -10,7 +10,8 @@
 struct machine;
 struct pc;
 
-/* Makes every device and connects it; 0, or -errno with e set and nothing made. Before vCPUs run. */
+/* Makes every device and connects it; 0, or -errno with e set and nothing made. Before vCPUs
+ * run. */
 int pc_new(struct pc **pc, struct machine *m, struct err *e);
 
 /* No vCPU runs and the event loop has ended. */

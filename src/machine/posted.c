@@ -22,7 +22,8 @@
 static void switch_posting(struct posted *p, bool on)
 {
 	pthread_mutex_lock(&p->lock);
-	if (atomic_load(&p->on) != on && !p->engine->post(p->vm, p->bus, p->addr, p->size, on, NULL))
+	if (atomic_load(&p->on) != on &&
+	    !p->engine->post(p->vm, p->bus, p->addr, p->size, on, NULL))
 		atomic_store(&p->on, on);
 	pthread_mutex_unlock(&p->lock);
 }

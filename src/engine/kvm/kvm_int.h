@@ -56,7 +56,7 @@ enum kvm_count {
 
 /* Only the vCPU's thread writes counts, others may read them: no read-modify-write is needed. */
 struct engine_vcpu {
-	struct kvm_run *run; /* shared with the kernel */
+	struct kvm_run *run;                  /* shared with the kernel */
 	struct kvm_coalesced_mmio_ring *ring; /* the VM's posted writes; NULL: KVM has none */
 	int fd;
 	unsigned id;

@@ -13,7 +13,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define RING_ENTRIES(page)                                                                         \
+#define RING_ENTRIES(page) \
 	(((page) - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
 
 void kvm_post_attach(struct engine_vm *vm, struct engine_vcpu *v)

@@ -38,8 +38,9 @@ static void escapes_are_taken_out(void **state)
 	feed(&t, "ab\x01xcd", "ab", TERMINAL_QUIT, 4);
 	feed(&t, "\x01hcd", "", TERMINAL_HELP, 2);
 	feed(&t, "\x01p", "", TERMINAL_POWER, 2);
-	feed(&t, "\x01"
-		 "c",
+	feed(&t,
+	     "\x01"
+	     "c",
 	     "", TERMINAL_CTRL_ALT_DEL, 2);
 	feed(&t,
 	     "1\x01"

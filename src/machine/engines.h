@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engines that this lodge was built with, and the choice among them. */
-#ifndef LODGE_LIB_ENGINES_H
-#define LODGE_LIB_ENGINES_H
+#ifndef LODGE_MACHINE_ENGINES_H
+#define LODGE_MACHINE_ENGINES_H
 
 #include "base/err.h"
 #include "core/engine.h"
