@@ -40,18 +40,21 @@ static const struct cap required[] = {
 
 static const struct {
 	int number;
+	const char *name;
 	uint64_t has;
 } optional[] = {
-	{KVM_CAP_SREGS2, KVM_HAS_SREGS2},
-	{KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_HAS_MANUAL_DIRTY},
-	{KVM_CAP_TSC_CONTROL, KVM_HAS_TSC_CONTROL},
-	{KVM_CAP_EXCEPTION_PAYLOAD, KVM_HAS_PAYLOAD},
-	{KVM_CAP_X86_TRIPLE_FAULT_EVENT, KVM_HAS_TRIPLE_FAULT},
-	{KVM_CAP_X86_USER_SPACE_MSR, KVM_HAS_MSR_EXITS},
-	{KVM_CAP_X86_MSR_FILTER, KVM_HAS_MSR_FILTER},
-	{KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_HAS_PV_ENFORCEMENT},
-	{KVM_CAP_TSC_DEADLINE_TIMER, KVM_HAS_TSC_DEADLINE},
-	{KVM_CAP_IOEVENTFD_ANY_LENGTH, KVM_HAS_DOORBELL_NOSIZE},
+	{KVM_CAP_SREGS2, "KVM_CAP_SREGS2", KVM_HAS_SREGS2},
+	{KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2",
+	 KVM_HAS_MANUAL_DIRTY},
+	{KVM_CAP_TSC_CONTROL, "KVM_CAP_TSC_CONTROL", KVM_HAS_TSC_CONTROL},
+	{KVM_CAP_EXCEPTION_PAYLOAD, "KVM_CAP_EXCEPTION_PAYLOAD", KVM_HAS_PAYLOAD},
+	{KVM_CAP_X86_TRIPLE_FAULT_EVENT, "KVM_CAP_X86_TRIPLE_FAULT_EVENT", KVM_HAS_TRIPLE_FAULT},
+	{KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR", KVM_HAS_MSR_EXITS},
+	{KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER", KVM_HAS_MSR_FILTER},
+	{KVM_CAP_ENFORCE_PV_FEATURE_CPUID, "KVM_CAP_ENFORCE_PV_FEATURE_CPUID",
+	 KVM_HAS_PV_ENFORCEMENT},
+	{KVM_CAP_TSC_DEADLINE_TIMER, "KVM_CAP_TSC_DEADLINE_TIMER", KVM_HAS_TSC_DEADLINE},
+	{KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM_CAP_IOEVENTFD_ANY_LENGTH", KVM_HAS_DOORBELL_NOSIZE},
 };
 
 int kvm_refused(struct err *e, const char *what)
@@ -167,4 +170,32 @@ int kvm_host_open(const char *path, uint64_t *has, struct err *e)
 		if (ioctl(fd, KVM_CHECK_EXTENSION, optional[i].number) > 0)
 			*has |= optional[i].has;
 	return fd;
+}
+
+static void feature_put(struct engine_feature *features, size_t at, size_t max,
+			struct engine_feature feature)
+{
+	if (at < max)
+		features[at] = feature;
+}
+
+size_t kvm_features(struct engine_feature *features, size_t max)
+{
+	int fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
+	size_t n = 0;
+
+	if (fd < 0)
+		return 0;
+	for (unsigned i = 0; i < ARRAY_LEN(required); i++)
+		feature_put(features, n++, max,
+			    (struct engine_feature){
+				    required[i].name, true,
+				    ioctl(fd, KVM_CHECK_EXTENSION, required[i].number) > 0});
+	for (unsigned i = 0; i < ARRAY_LEN(optional); i++)
+		feature_put(features, n++, max,
+			    (struct engine_feature){
+				    optional[i].name, false,
+				    ioctl(fd, KVM_CHECK_EXTENSION, optional[i].number) > 0});
+	close(fd);
+	return n;
 }

@@ -116,6 +116,8 @@ static inline void vm_count(struct engine_vm *vm, enum kvm_count what)
 /* host.c: opens the device and checks it; returns the descriptor, or -errno with e saying what is
  * missing and what to do. has is set to KVM_HAS_*. */
 int kvm_host_open(const char *path, uint64_t *has, struct err *e);
+/* engine_ops.features: the capabilities that this engine asks for. */
+size_t kvm_features(struct engine_feature *features, size_t max);
 /* An ioctl that was refused: records "KVM refuses what: why" and returns -errno. */
 int kvm_refused(struct err *e, const char *what);
 

@@ -143,6 +143,7 @@ void kvm_vm_destroy(struct engine_vm *vm)
 const struct engine_ops kvm_engine = {
 	.name = "kvm",
 	.probe = kvm_probe,
+	.features = kvm_features,
 	.vm_create = vm_create,
 	.vm_destroy = kvm_vm_destroy,
 	.cpuid_supported = kvm_cpuid_supported,
