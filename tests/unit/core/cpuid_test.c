@@ -23,11 +23,9 @@ static void put(struct cpuid_table *t, uint32_t leaf, uint32_t a, uint32_t b, ui
 	assert_true(cpuid_put(t, &(struct cpuid_entry){leaf, 0, false, a, b, c, d}));
 }
 
-static void put_sub(struct cpuid_table *t, uint32_t leaf, uint32_t sub, uint32_t a, uint32_t b,
-		    uint32_t c, uint32_t d)
-{
-	assert_true(cpuid_put(t, &(struct cpuid_entry){leaf, sub, true, a, b, c, d}));
-}
+/* Leaf and subleaf, then EAX, EBX, ECX and EDX. */
+#define put_sub(t, leaf, sub, ...) \
+	assert_true(cpuid_put(t, &(struct cpuid_entry){leaf, sub, true, __VA_ARGS__}))
 
 static void put_text(struct cpuid_table *t, uint32_t leaf, const char *text)
 {
