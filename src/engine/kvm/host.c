@@ -55,6 +55,7 @@ static const struct {
 	 KVM_HAS_PV_ENFORCEMENT},
 	{KVM_CAP_TSC_DEADLINE_TIMER, "KVM_CAP_TSC_DEADLINE_TIMER", KVM_HAS_TSC_DEADLINE},
 	{KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM_CAP_IOEVENTFD_ANY_LENGTH", KVM_HAS_DOORBELL_NOSIZE},
+	{KVM_CAP_PMU_CAPABILITY, "KVM_CAP_PMU_CAPABILITY", KVM_HAS_PMU_SWITCH},
 };
 
 int kvm_refused(struct err *e, const char *what)
@@ -149,6 +150,18 @@ static int check_required(int fd, struct err *e)
 			       required[i].name, required[i].since);
 	}
 	return 0;
+}
+
+int kvm_host_version(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int version = 0;
+
+	if (fd >= 0) {
+		version = ioctl(fd, KVM_GET_API_VERSION, 0);
+		close(fd);
+	}
+	return MAX(version, 0);
 }
 
 int kvm_host_open(const char *path, uint64_t *has, struct err *e)

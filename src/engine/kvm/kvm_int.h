@@ -17,6 +17,9 @@
 /* GSIs of the routing table: the I/O APIC's pins, then one for each eventfd of irqfd_add. */
 #define KVM_IRQFDS_MAX 512
 
+/* Banks of machine-check registers that a vCPU has: those of vcpu_msr_list. */
+#define KVM_MCE_BANKS 10
+
 /* What this kernel's KVM can do beyond what is required: bits of engine_vm.has. */
 #define KVM_HAS_SREGS2          BIT(0)
 #define KVM_HAS_MANUAL_DIRTY    BIT(1)
@@ -28,6 +31,7 @@
 #define KVM_HAS_PV_ENFORCEMENT  BIT(7)
 #define KVM_HAS_TSC_DEADLINE    BIT(8)
 #define KVM_HAS_DOORBELL_NOSIZE BIT(9)
+#define KVM_HAS_PMU_SWITCH      BIT(10)
 
 /* Counters; their names are in stats.c, in this order. */
 enum kvm_count {
@@ -113,7 +117,9 @@ static inline void vm_count(struct engine_vm *vm, enum kvm_count what)
 	atomic_fetch_add_explicit(&vm->counts[what - COUNT_VCPU_END], 1, memory_order_relaxed);
 }
 
-/* host.c: opens the device and checks it; returns the descriptor, or -errno with e saying what is
+/* host.c: the device's API version, 0 if it cannot be asked. */
+int kvm_host_version(const char *path);
+/* Opens the device and checks it; returns the descriptor, or -errno with e saying what is
  * missing and what to do. has is set to KVM_HAS_*. */
 int kvm_host_open(const char *path, uint64_t *has, struct err *e);
 /* engine_ops.features: the capabilities that this engine asks for. */
@@ -161,11 +167,16 @@ int kvm_get_state(struct engine_vcpu *v, struct vcpu_state *s, struct err *e);
 int kvm_set_state(struct engine_vcpu *v, const struct vcpu_state *s, struct err *e);
 
 /* msr.c */
-int kvm_msr_protect(struct engine_vm *vm, struct err *e);
 int kvm_msr_list(struct engine_vcpu *v, struct err *e);
 int kvm_msr_get(struct engine_vcpu *v, struct vcpu_state *s, struct err *e);
 /* deadline: whether to set the APIC timer's deadline, or all the others. */
 int kvm_msr_set(struct engine_vcpu *v, const struct vcpu_state *s, bool deadline, struct err *e);
+/* One MSR, as the host sees it; false if KVM refuses. */
+bool kvm_msr_read(struct engine_vcpu *v, uint32_t index, uint64_t *value);
+bool kvm_msr_write(struct engine_vcpu *v, uint32_t index, uint64_t value);
+
+/* msr_filter.c: sets the filter when the VM is made; answers what it caught. */
+int kvm_msr_protect(struct engine_vm *vm, struct err *e);
 void kvm_msr_exit(struct engine_vcpu *v);
 
 /* irq.c */

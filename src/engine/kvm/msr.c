@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Model-specific registers: those of the state, and which of them guests reach.
- */
+/* The model-specific registers of the vCPU state, from and to KVM. */
 #include "engine/kvm/kvm_int.h"
 
 #include <errno.h>
@@ -90,14 +88,32 @@ static int check_foreign(struct engine_vm *vm, const struct vcpu_state *s, struc
 	return 0;
 }
 
+bool kvm_msr_read(struct engine_vcpu *v, uint32_t index, uint64_t *value)
+{
+	union msr_batch b = {.head.nmsrs = 0};
+
+	batch_add(&b, index, 0);
+	if (ioctl(v->fd, KVM_GET_MSRS, &b) != 1)
+		return false;
+	*value = b.head.entries[0].data;
+	return true;
+}
+
+bool kvm_msr_write(struct engine_vcpu *v, uint32_t index, uint64_t value)
+{
+	union msr_batch b = {.head.nmsrs = 0};
+
+	batch_add(&b, index, value);
+	return ioctl(v->fd, KVM_SET_MSRS, &b) == 1;
+}
+
 /* Whether the vCPU's MSR holds this value already: some KVMs refuse to have that written, e.g. 0 in
  * IA32_XSS for a CPU without XSAVES. */
 static bool holds(struct engine_vcpu *v, const struct kvm_msr_entry *entry)
 {
-	union msr_batch b = {.head.nmsrs = 0};
+	uint64_t value;
 
-	batch_add(&b, entry->index, 0);
-	return ioctl(v->fd, KVM_GET_MSRS, &b) == 1 && b.head.entries[0].data == entry->data;
+	return kvm_msr_read(v, entry->index, &value) && value == entry->data;
 }
 
 /* KVM_SET_MSRS stops at the first that it refuses. */
@@ -147,25 +163,4 @@ int kvm_msr_set(struct engine_vcpu *v, const struct vcpu_state *s, bool deadline
 		batch_add(&b, index, value);
 	}
 	return set_batch(v, &b, e);
-}
-
-int kvm_msr_protect(struct engine_vm *vm, struct err *e)
-{
-	struct kvm_enable_cap request = {
-		.cap = KVM_CAP_X86_USER_SPACE_MSR,
-		.args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
-			 KVM_MSR_EXIT_REASON_FILTER},
-	};
-
-	if (!(vm->has & KVM_HAS_MSR_EXITS))
-		return 0;
-	if (ioctl(vm->fd, KVM_ENABLE_CAP, &request) < 0)
-		return kvm_refused(e, "to report accesses to MSRs");
-	return 0;
-}
-
-void kvm_msr_exit(struct engine_vcpu *v)
-{
-	vcpu_count(v, COUNT_MSR_DENIED);
-	v->run->msr.error = 1; /* #GP */
 }

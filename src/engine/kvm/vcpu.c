@@ -19,7 +19,8 @@
 #define AMD_ECX_SVM        BIT(2)
 #define LEAF_KVM_SIGNATURE 0x40000000u
 #define LEAF_KVM_FEATURES  0x40000001u
-#define KVM_ENTRIES_MAX    256 /* KVM_MAX_CPUID_ENTRIES since Linux 5.11 */
+#define MCG_CTL_P          BIT(8) /* of IA32_MCG_CAP: IA32_MCG_CTL is there */
+#define KVM_ENTRIES_MAX    256    /* KVM_MAX_CPUID_ENTRIES since Linux 5.11 */
 
 static struct kvm_cpuid2 *new_cpuid2(unsigned room)
 {
@@ -129,6 +130,16 @@ static int enforce_cpuid(struct engine_vcpu *v, struct err *e)
 	return 0;
 }
 
+/* As many machine-check banks as the state has; KVM would give 32. */
+static int set_up_mce(struct engine_vcpu *v, struct err *e)
+{
+	uint64_t mcg_cap = KVM_MCE_BANKS | MCG_CTL_P;
+
+	if (ioctl(v->fd, KVM_X86_SETUP_MCE, &mcg_cap) < 0)
+		return kvm_refused(e, "a vCPU's machine-check banks");
+	return 0;
+}
+
 static int open_vcpu(struct engine_vcpu *v, const struct engine_vcpu_config *config, struct err *e)
 {
 	void *run;
@@ -145,6 +156,8 @@ static int open_vcpu(struct engine_vcpu *v, const struct engine_vcpu_config *con
 	rc = enforce_cpuid(v, e);
 	if (!rc)
 		rc = set_cpuid(v, config->cpuid, e);
+	if (!rc)
+		rc = set_up_mce(v, e);
 	if (!rc)
 		rc = kvm_msr_list(v, e);
 	return rc;
