@@ -48,5 +48,13 @@ def test_silence_is_failure(tmp_path, text, why):
     assert why in result.stdout
 
 
+def test_not_here_counts_neither_way(tmp_path):
+    result = run(tmp_path, a_test=GOOD, b_test='echo "no /dev/kvm"; exit 77')
+    assert result.returncode == 0
+    assert "b_test: no /dev/kvm" in result.stdout
+    assert result.stdout.splitlines()[-1] == \
+        "unit: 2 programs, 3 passed, 0 failed, 1 programs not run here"
+
+
 def test_no_programs(tmp_path):
     assert run(tmp_path).returncode == 1
