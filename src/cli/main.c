@@ -15,6 +15,7 @@ static const struct verb {
 	const char *summary;
 } verbs[] = {
 	{"run", cli_run, "start a virtual machine and stay with its console"},
+	{"host", cli_host, "tell what this host offers for virtual machines"},
 	{"version", verb_version, "print the version"},
 	{"help", verb_help, "print this text"},
 };

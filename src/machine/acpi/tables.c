@@ -164,7 +164,7 @@ static void erst(struct acpi_area *area, const struct acpi_config *config)
 	aml_raw_le(&area->out, 0, 4);
 	aml_raw_le(&area->out, config->erst_count, 4);
 	for (unsigned i = 0; i < config->erst_count; i++) {
-		const struct acpi_erst_entry *entry = &config->erst[i];
+		const struct erst_instruction *entry = &config->erst[i];
 		unsigned width = entry->reg_width;
 
 		aml_raw_le(&area->out, entry->action, 1);

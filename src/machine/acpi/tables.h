@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "core/mem.h"
+#include "devices/acpi/erst.h"
 
 /* A device with one block of registers and one interrupt that no bus finds: virtio-mmio. */
 struct acpi_mmio_device {
@@ -27,17 +28,6 @@ struct acpi_mmio_device {
 	bool edge; /* the interrupt is edge-triggered, not level; it is active high */
 };
 
-/* One instruction of the ERST table; ACPI 6.3, 18.5.1 "Serialization Action Table". */
-struct acpi_erst_entry {
-	uint8_t action;
-	uint8_t instruction;
-	uint8_t flags;
-	uint8_t reg_width; /* in bits: 8, 16, 32 or 64 */
-	uint64_t reg;      /* guest physical address */
-	uint64_t value;
-	uint64_t mask;
-};
-
 struct acpi_config {
 	unsigned cpus;       /* 1 to ENGINE_VCPUS_MAX; local APIC ids count from 0 */
 	uint64_t pci64_base; /* 64-bit PCI window; size 0: there is none */
@@ -48,8 +38,8 @@ struct acpi_config {
 	bool pvpanic;       /* at LAYOUT_PVPANIC */
 	const struct acpi_mmio_device *devices;
 	unsigned device_count;
-	const struct acpi_erst_entry *erst; /* none: no ERST table */
-	unsigned erst_count;
+	const struct erst_instruction *erst; /* as erst_instructions gives them */
+	unsigned erst_count;                 /* 0: no ERST table */
 };
 
 /*

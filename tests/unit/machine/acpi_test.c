@@ -28,6 +28,7 @@ struct fixture {
 	struct mem mem;
 	char dir[64];
 	uint64_t rsdp;
+	struct erst_instruction erst[ERST_INSTRUCTIONS_MAX];
 };
 
 static const struct acpi_mmio_device virtio[] = {
@@ -41,15 +42,6 @@ static const struct acpi_mmio_device virtio[] = {
 	 .edge = true},
 };
 
-static const struct acpi_erst_entry erst[] = {
-	{.action = 0, .instruction = 3, .reg_width = 8, .reg = LAYOUT_ERST, .mask = 0xff},
-	{.action = 7,
-	 .instruction = 0,
-	 .reg_width = 64,
-	 .reg = LAYOUT_ERST + 8,
-	 .mask = UINT64_MAX},
-};
-
 static const struct acpi_config plain = {
 	.cpus = 1,
 	.pci64_base = LAYOUT_PCI64_MIN,
@@ -58,7 +50,7 @@ static const struct acpi_config plain = {
 	.pvpanic = true,
 };
 
-static struct acpi_config everything(unsigned cpus)
+static struct acpi_config everything(struct fixture *f, unsigned cpus)
 {
 	struct acpi_config config = plain;
 
@@ -67,8 +59,8 @@ static struct acpi_config everything(unsigned cpus)
 	config.mouse = true;
 	config.devices = virtio;
 	config.device_count = ARRAY_LEN(virtio);
-	config.erst = erst;
-	config.erst_count = ARRAY_LEN(erst);
+	config.erst = f->erst;
+	config.erst_count = erst_instructions(LAYOUT_ERST, f->erst);
 	return config;
 }
 
@@ -221,7 +213,7 @@ static void found_by_scan_and_sums_are_zero(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned i = 0; i < ARRAY_LEN(cpus); i++) {
-		struct acpi_config config = everything(cpus[i]);
+		struct acpi_config config = everything(f, cpus[i]);
 
 		build(f, &config);
 		assert_int_equal(rsdp_by_scan(f), f->rsdp);
@@ -271,7 +263,7 @@ static void madt_lists_every_processor_once(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned i = 0; i < ARRAY_LEN(cpus); i++) {
-		struct acpi_config config = everything(cpus[i]);
+		struct acpi_config config = everything(f, cpus[i]);
 		unsigned seen = 0, nmis = 0;
 		uint64_t at, end;
 
@@ -304,8 +296,8 @@ static void madt_lists_every_processor_once(void **state)
 static void iasl_reads_every_table(void **state)
 {
 	static const char *const names[] = {"XSDT", "FACP", "APIC", "MCFG", "ERST", "FACS"};
-	struct acpi_config config = everything(2);
 	struct fixture *f = *state;
+	struct acpi_config config = everything(f, 2);
 
 	build(f, &config);
 	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
@@ -385,7 +377,7 @@ static void dsdt_compiles_again_without_a_warning(void **state)
 	struct fixture *f = *state;
 
 	for (unsigned i = 0; i < 2 * ARRAY_LEN(cpus); i++) {
-		struct acpi_config config = i % 2 ? everything(cpus[i / 2]) : plain;
+		struct acpi_config config = i % 2 ? everything(f, cpus[i / 2]) : plain;
 		struct buf out = BUF_INIT;
 		char *text;
 
@@ -413,8 +405,8 @@ static char *evaluate(struct fixture *f, struct buf *out, const char *commands)
 
 static void acpica_loads_it_and_finds_s5(void **state)
 {
-	struct acpi_config config = everything(8);
 	struct fixture *f = *state;
+	struct acpi_config config = everything(f, 8);
 	struct buf out = BUF_INIT;
 	char *text;
 
@@ -472,8 +464,8 @@ static void osc_grants_all_native_control(void **state)
 
 static void interrupt_pins_are_swizzled(void **state)
 {
-	struct acpi_config config = everything(1);
 	struct fixture *f = *state;
+	struct acpi_config config = everything(f, 1);
 	struct buf out = BUF_INIT;
 	char *text;
 
