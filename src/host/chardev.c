@@ -172,12 +172,8 @@ static size_t append(struct chardev *c, const uint8_t *bytes, size_t len)
 	uint32_t at = head & OUT_MASK;
 	uint32_t first = MIN(n, CHARDEV_OUT_SIZE - at);
 
-	if (n == 1) {
-		c->out_bytes[at] = *bytes;
-	} else {
-		memcpy(c->out_bytes + at, bytes, first);
-		memcpy(c->out_bytes, bytes + first, n - first);
-	}
+	memcpy(c->out_bytes + at, bytes, first);
+	memcpy(c->out_bytes, bytes + first, n - first);
 	atomic_store(&c->head, head + n);
 	return n;
 }
@@ -201,12 +197,29 @@ size_t chardev_write(struct chardev *c, const void *bytes, size_t len)
 		done += append(c, from + done, len - done);
 	if (!done)
 		return 0;
-	if (from[done - 1] == '\n' || out_used(c) >= OUT_HALF ||
-	    (done > 1 && memchr(from, '\n', done)))
+	if (out_used(c) >= OUT_HALF || memchr(from, '\n', done))
 		flush_now(c);
-	else if (!atomic_load(&c->timer_set))
+	else
 		arm_timer(c);
 	return done;
+}
+
+static __attribute__((noinline)) bool put_slowly(struct chardev *c, uint8_t byte)
+{
+	return chardev_write(c, &byte, 1);
+}
+
+bool chardev_put(struct chardev *c, uint8_t byte)
+{
+	uint32_t head = atomic_load_explicit(&c->head, memory_order_relaxed);
+
+	if (byte == '\n' || head - atomic_load(&c->tail) >= OUT_HALF)
+		return put_slowly(c, byte);
+	c->out_bytes[head & OUT_MASK] = byte;
+	atomic_store(&c->head, head + 1);
+	if (!atomic_load(&c->timer_set))
+		arm_timer(c);
+	return true;
 }
 
 uint64_t chardev_lost(const struct chardev *c)

@@ -51,6 +51,10 @@ void chardev_connect(struct chardev *c, const struct chardev_user *user);
  * user's lock sees to that, and may be held. */
 size_t chardev_write(struct chardev *c, const void *bytes, size_t len);
 
+/* chardev_write of one byte, in a few instructions when nothing is to be flushed; false where that
+ * would give 0. */
+bool chardev_put(struct chardev *c, uint8_t byte);
+
 /* Gives up to len bytes of input; 0: none now, readable is called when some come. Any thread; may
  * be called with the user's lock held. */
 size_t chardev_read(struct chardev *c, void *bytes, size_t len);

@@ -322,14 +322,19 @@ static void tx_loop(struct uart *u, uint8_t byte)
 	update_irq(u);
 }
 
+/* Gives a byte to the backend; false if it must wait. A break hides what is sent. */
+static bool tx_send(struct uart *u, uint8_t byte)
+{
+	if (u->s.tx_count)
+		return false;
+	return !u->chardev || (u->s.lcr & UART_LCR_BREAK) || chardev_put(u->chardev, byte);
+}
+
 static void write_thr(struct uart *u, uint8_t byte)
 {
-	struct uart_state *s = &u->s;
-
-	if (s->mcr & UART_MCR_LOOP) {
+	if (u->s.mcr & UART_MCR_LOOP) {
 		tx_loop(u, byte);
-	} else if (s->tx_count || (u->chardev && !(s->lcr & UART_LCR_BREAK) &&
-				   !chardev_write(u->chardev, &byte, 1))) {
+	} else if (!tx_send(u, byte)) {
 		tx_push(u, byte);
 		return;
 	}
@@ -435,12 +440,13 @@ static void uart_write(void *dev, uint64_t offset, unsigned size, uint64_t value
 
 	(void)size;
 	u->lsr_reads = 0;
+	if (offset == UART_THR && !dlab) {
+		write_thr(u, v);
+		return;
+	}
 	switch (offset) {
-	case UART_THR:
-		if (dlab)
-			s->dll = v;
-		else
-			write_thr(u, v);
+	case UART_DLL:
+		s->dll = v;
 		break;
 	case UART_IER:
 		if (dlab)

@@ -46,6 +46,11 @@ size_t chardev_write(struct chardev *c, const void *bytes, size_t len)
 	return len;
 }
 
+bool chardev_put(struct chardev *c, uint8_t byte)
+{
+	return chardev_write(c, &byte, 1);
+}
+
 size_t chardev_read(struct chardev *c, void *bytes, size_t len)
 {
 	len = MIN(len, c->in_len - c->in_at);
