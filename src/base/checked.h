@@ -42,10 +42,10 @@ static inline bool range_within(uint64_t at, uint64_t len, uint64_t limit)
 	return at <= limit && len <= limit - at;
 }
 
-/* Whether [a, a + alen) and [b, b + blen) share a byte; neither may wrap. */
+/* Whether [a, a + alen) and [b, b + blen) share a byte; neither may go beyond 2^64. */
 static inline bool ranges_overlap(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 {
-	return a < b + blen && b < a + alen;
+	return a >= b ? alen && a - b < blen : blen && b - a < alen;
 }
 
 #endif

@@ -190,6 +190,34 @@ void event_loop_stop(struct event_loop *loop)
 	(void)n; /* EAGAIN: the counter is full, so it is readable already */
 }
 
+/* Sources whose descriptor is theirs: zeroed structs (never initialised) are left alone. */
+static void source_release(struct event_source *src, struct event_loop *loop)
+{
+	if (!src->ready)
+		return;
+	event_remove(loop, src);
+	if (src->fd >= 0)
+		close(src->fd);
+	src->fd = -1;
+	src->ready = NULL;
+}
+
+/* Adds a source whose descriptor was just made; on failure nothing is left of it. */
+static int source_start(struct event_source *src, struct event_loop *loop)
+{
+	int rc;
+
+	if (src->fd < 0) {
+		rc = -errno;
+		src->ready = NULL;
+		return rc;
+	}
+	rc = event_add(loop, src, EVENT_READ);
+	if (rc)
+		source_release(src, loop);
+	return rc;
+}
+
 static void timer_ready(void *opaque, unsigned events)
 {
 	struct event_timer *t = opaque;
@@ -207,9 +235,7 @@ int event_timer_init(struct event_timer *t, struct event_loop *loop, void (*fire
 	t->src.ready = timer_ready;
 	t->src.opaque = t;
 	t->src.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (t->src.fd < 0)
-		return -errno;
-	return event_add(loop, &t->src, EVENT_READ);
+	return source_start(&t->src, loop);
 }
 
 void event_timer_set(struct event_timer *t, uint64_t monotonic_ns)
@@ -220,18 +246,6 @@ void event_timer_set(struct event_timer *t, uint64_t monotonic_ns)
 			.tv_nsec = (long)(monotonic_ns % NS_PER_SEC)}};
 
 	timerfd_settime(t->src.fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
-/* Sources whose descriptor is theirs: zeroed structs (never initialised) are left alone. */
-static void source_release(struct event_source *src, struct event_loop *loop)
-{
-	if (!src->ready)
-		return;
-	event_remove(loop, src);
-	if (src->fd >= 0)
-		close(src->fd);
-	src->fd = -1;
-	src->ready = NULL;
 }
 
 void event_timer_release(struct event_timer *t, struct event_loop *loop)
@@ -256,9 +270,7 @@ int event_wake_init(struct event_wake *w, struct event_loop *loop, void (*woken)
 	w->src.ready = wake_ready;
 	w->src.opaque = w;
 	w->src.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (w->src.fd < 0)
-		return -errno;
-	return event_add(loop, &w->src, EVENT_READ);
+	return source_start(&w->src, loop);
 }
 
 void event_wake_signal(struct event_wake *w)
