@@ -4,6 +4,10 @@
  * it found and then asks the sequence counter whether a change came between; if
  * so it looks again. All fields are atomic, so that a reader that loses the race
  * reads stale numbers, never torn ones. Changes are rare (a BAR that moves).
+ *
+ * Why the order holds: the counter becomes odd before any field is stored with
+ * release, and fields are loaded with acquire before the counter is loaded again.
+ * A reader that saw one new field therefore sees the odd counter, or a later one.
  */
 #include "core/bus.h"
 
@@ -36,31 +40,31 @@ void bus_release(struct bus *b)
 
 static void range_load(struct bus_range *r, struct found *f)
 {
-	f->base = atomic_load_explicit(&r->base, memory_order_relaxed);
-	f->size = atomic_load_explicit(&r->size, memory_order_relaxed);
-	f->ops = atomic_load_explicit(&r->ops, memory_order_relaxed);
-	f->dev = atomic_load_explicit(&r->dev, memory_order_relaxed);
-	f->lock = atomic_load_explicit(&r->lock, memory_order_relaxed);
+	f->base = atomic_load_explicit(&r->base, memory_order_acquire);
+	f->size = atomic_load_explicit(&r->size, memory_order_acquire);
+	f->ops = atomic_load_explicit(&r->ops, memory_order_acquire);
+	f->dev = atomic_load_explicit(&r->dev, memory_order_acquire);
+	f->lock = atomic_load_explicit(&r->lock, memory_order_acquire);
 }
 
 static void range_store(struct bus_range *r, const struct found *f)
 {
-	atomic_store_explicit(&r->base, f->base, memory_order_relaxed);
-	atomic_store_explicit(&r->size, f->size, memory_order_relaxed);
-	atomic_store_explicit(&r->ops, f->ops, memory_order_relaxed);
-	atomic_store_explicit(&r->dev, f->dev, memory_order_relaxed);
-	atomic_store_explicit(&r->lock, f->lock, memory_order_relaxed);
+	atomic_store_explicit(&r->base, f->base, memory_order_release);
+	atomic_store_explicit(&r->size, f->size, memory_order_release);
+	atomic_store_explicit(&r->ops, f->ops, memory_order_release);
+	atomic_store_explicit(&r->dev, f->dev, memory_order_release);
+	atomic_store_explicit(&r->lock, f->lock, memory_order_release);
 }
 
 /* Index of the first range whose base is above addr. */
 static unsigned upper_bound(struct bus *b, uint64_t addr)
 {
-	unsigned lo = 0, hi = atomic_load_explicit(&b->count, memory_order_relaxed);
+	unsigned lo = 0, hi = atomic_load_explicit(&b->count, memory_order_acquire);
 
 	while (lo < hi) {
 		unsigned mid = (lo + hi) / 2;
 
-		if (atomic_load_explicit(&b->ranges[mid].base, memory_order_relaxed) <= addr)
+		if (atomic_load_explicit(&b->ranges[mid].base, memory_order_acquire) <= addr)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -82,7 +86,6 @@ static bool find(struct bus *b, uint64_t addr, struct found *f)
 			range_load(&b->ranges[at - 1], f);
 			hit = addr - f->base < f->size;
 		}
-		atomic_thread_fence(memory_order_acquire);
 	} while (atomic_load_explicit(&b->seq, memory_order_relaxed) != seq);
 	return hit;
 }
@@ -90,7 +93,6 @@ static bool find(struct bus *b, uint64_t addr, struct found *f)
 static void change_begin(struct bus *b)
 {
 	atomic_fetch_add_explicit(&b->seq, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
 }
 
 static void change_end(struct bus *b)
@@ -133,7 +135,7 @@ static int insert_locked(struct bus *b, const struct found *f, struct err *e)
 		range_store(&b->ranges[i], &moved);
 	}
 	range_store(&b->ranges[at], f);
-	atomic_store_explicit(&b->count, count + 1, memory_order_relaxed);
+	atomic_store_explicit(&b->count, count + 1, memory_order_release);
 	change_end(b);
 	return 0;
 }
@@ -168,7 +170,7 @@ static int remove_locked(struct bus *b, uint64_t base)
 		range_load(&b->ranges[i], &moved);
 		range_store(&b->ranges[i - 1], &moved);
 	}
-	atomic_store_explicit(&b->count, count - 1, memory_order_relaxed);
+	atomic_store_explicit(&b->count, count - 1, memory_order_release);
 	change_end(b);
 	return 0;
 }
@@ -208,48 +210,84 @@ static void call_write(const struct found *f, uint64_t offset, unsigned size, ui
 		pthread_mutex_unlock(f->lock);
 }
 
-/* How many bytes of an access of size at offset go to the device at once. */
-static unsigned piece(const struct found *f, uint64_t offset, unsigned size)
+/* How many bytes of the len that are left go to the device at once. */
+static unsigned piece(const struct found *f, unsigned len)
 {
-	if (!range_within(offset, size, f->size) || (size & (size - 1)))
-		return 1;
-	return MIN(size, f->ops->width);
+	unsigned part = f->ops->width;
+
+	while (part > len)
+		part /= 2;
+	return part;
+}
+
+/* Finds the range that holds the whole access. */
+static bool find_whole(struct bus *b, uint64_t addr, unsigned size, struct found *f)
+{
+	return find(b, addr, f) && range_within(addr - f->base, size, f->size);
+}
+
+static uint64_t read_bytes(struct bus *b, uint64_t addr, unsigned size)
+{
+	uint64_t value = 0;
+	bool lost = false;
+
+	for (unsigned done = 0; done < size; done++) {
+		struct found f;
+		uint64_t got = 0xff;
+
+		if (find(b, addr + done, &f))
+			got = call_read(&f, addr + done - f.base, 1);
+		else
+			lost = true;
+		value |= got << (done * 8);
+	}
+	if (lost)
+		atomic_fetch_add_explicit(&b->unclaimed_reads, 1, memory_order_relaxed);
+	return value;
 }
 
 uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
 {
 	uint64_t value = 0;
+	struct found f;
 	unsigned part;
 
+	if (!find_whole(b, addr, size, &f))
+		return read_bytes(b, addr, size);
 	for (unsigned done = 0; done < size; done += part) {
-		struct found f;
-		uint64_t got = UINT64_MAX;
-
-		if (find(b, addr + done, &f)) {
-			part = piece(&f, addr + done - f.base, size - done);
-			got = call_read(&f, addr + done - f.base, part);
-		} else {
-			part = done ? 1 : size;
-			atomic_fetch_add_explicit(&b->unclaimed_reads, 1, memory_order_relaxed);
-		}
-		value |= (got & MASK(part * 8)) << (done * 8);
+		part = piece(&f, size - done);
+		value |= call_read(&f, addr + done - f.base, part) << (done * 8);
 	}
 	return value;
 }
 
-void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
+static void write_bytes(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
 {
-	unsigned part;
+	bool lost = false;
 
-	for (unsigned done = 0; done < size; done += part) {
+	for (unsigned done = 0; done < size; done++) {
 		struct found f;
 
-		if (find(b, addr + done, &f)) {
-			part = piece(&f, addr + done - f.base, size - done);
-			call_write(&f, addr + done - f.base, part, value >> (done * 8));
-		} else {
-			part = done ? 1 : size;
-			atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
-		}
+		if (find(b, addr + done, &f))
+			call_write(&f, addr + done - f.base, 1, value >> (done * 8));
+		else
+			lost = true;
+	}
+	if (lost)
+		atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
+}
+
+void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
+{
+	struct found f;
+	unsigned part;
+
+	if (!find_whole(b, addr, size, &f)) {
+		write_bytes(b, addr, size, value);
+		return;
+	}
+	for (unsigned done = 0; done < size; done += part) {
+		part = piece(&f, size - done);
+		call_write(&f, addr + done - f.base, part, value >> (done * 8));
 	}
 }

@@ -11,7 +11,8 @@
  * one wider than the device's registers (ops->width) is split into several, low
  * address first, and one that crosses the end of a range is split into bytes.
  *
- * Unclaimed reads give all ones, unclaimed writes vanish; both are counted.
+ * Unclaimed bytes read as all ones, and vanish when written; an access that has some
+ * is counted once.
  */
 #ifndef LODGE_CORE_BUS_H
 #define LODGE_CORE_BUS_H

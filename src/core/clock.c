@@ -182,9 +182,13 @@ static struct clock_timer *take_due(struct clock *c, uint64_t now)
 void clock_run_timers(struct clock *c)
 {
 	struct clock_timer *t;
+	uint64_t now;
 
 	pthread_mutex_lock(&c->lock);
-	while (c->running && (t = take_due(c, now_locked(c)))) {
+	/* What becomes due meanwhile waits for the next call: a guest that arms a timer for the next
+	 * nanosecond again and again does not hold the thread. */
+	now = now_locked(c);
+	while (c->running && (t = take_due(c, now))) {
 		pthread_mutex_unlock(&c->lock);
 		t->fired(t->opaque);
 		pthread_mutex_lock(&c->lock);

@@ -10,7 +10,8 @@
  * Lock order: a device may call every function here with its own lock held; the
  * clock's lock is innermost. A callback is made with no lock held, so it may come
  * late: after taking its lock, a device asks its own state whether the timer is
- * still meant (clock_timer_cancel does not wait for a callback under way).
+ * still meant (clock_timer_cancel does not wait for a callback under way). For the
+ * same reason a timer's memory must live until no thread runs timers any more.
  */
 #ifndef LODGE_CORE_CLOCK_H
 #define LODGE_CORE_CLOCK_H
@@ -71,7 +72,7 @@ void clock_timer_set(struct clock *c, struct clock_timer *t, uint64_t deadline);
 /* Disarms t; a callback that has begun is not waited for. Any thread. */
 void clock_timer_cancel(struct clock *c, struct clock_timer *t);
 
-/* Fires what is due. I/O thread. */
+/* Fires what is due when it is called, and rearms. I/O thread. */
 void clock_run_timers(struct clock *c);
 
 /* Moves a manual clock forward, firing each timer at its own time on the way. */

@@ -75,12 +75,12 @@ int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
 
 int mem_reset(struct mem *m, struct err *e)
 {
+	if (!m->size)
+		return 0;
 	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size))
 		return err_errno(e, errno, "cannot clear guest memory");
 	for (unsigned i = 0; i < m->count; i++)
-		if (m->observer.written)
-			m->observer.written(m->observer.opaque, m->regions[i].gpa,
-					    m->regions[i].size);
+		mem_written(m, m->regions[i].gpa, m->regions[i].size);
 	return 0;
 }
 
@@ -109,16 +109,18 @@ void *mem_ptr_rw(struct mem *m, uint64_t gpa, uint64_t len)
 void mem_written(struct mem *m, uint64_t gpa, uint64_t len)
 {
 	const struct mem_region *r = mem_find(m, gpa);
-	uint64_t first, last;
+	uint64_t first, last, *dirty;
 
 	if (!len)
 		return;
 	assert(r && range_within(gpa - r->gpa, len, r->size));
-	if (r->dirty) {
+	dirty = __atomic_load_n(&r->dirty, __ATOMIC_ACQUIRE);
+	if (dirty) {
 		first = (gpa - r->gpa) >> GUEST_PAGE_SHIFT;
 		last = (gpa - r->gpa + len - 1) >> GUEST_PAGE_SHIFT;
+		/* Release: who takes the mark also sees what was written before it. */
 		for (uint64_t page = first; page <= last; page++)
-			__atomic_fetch_or(&r->dirty[page / 64], BIT(page % 64), __ATOMIC_RELAXED);
+			__atomic_fetch_or(&dirty[page / 64], BIT(page % 64), __ATOMIC_RELEASE);
 	}
 	if (m->observer.written)
 		m->observer.written(m->observer.opaque, gpa, len);
@@ -154,11 +156,14 @@ int mem_dirty_start(struct mem *m)
 {
 	for (unsigned i = 0; i < m->count; i++) {
 		struct mem_region *r = &m->regions[i];
+		uint64_t *dirty;
 
-		if (!r->dirty)
-			r->dirty = calloc(bitmap_words(r), sizeof(*r->dirty));
-		if (!r->dirty)
+		if (r->dirty)
+			continue;
+		dirty = calloc(bitmap_words(r), sizeof(*dirty));
+		if (!dirty)
 			return -ENOMEM;
+		__atomic_store_n(&r->dirty, dirty, __ATOMIC_RELEASE);
 	}
 	return 0;
 }
@@ -169,5 +174,5 @@ void mem_dirty_take(struct mem *m, unsigned slot, uint64_t *bitmap)
 
 	assert(slot < m->count && r->dirty);
 	for (size_t i = 0; i < bitmap_words(r); i++)
-		bitmap[i] |= __atomic_exchange_n(&r->dirty[i], 0, __ATOMIC_RELAXED);
+		bitmap[i] |= __atomic_exchange_n(&r->dirty[i], 0, __ATOMIC_ACQUIRE);
 }

@@ -60,7 +60,8 @@ void mem_release(struct mem *m);
  * taken only when touched. Before vCPUs run. 0, or -errno with e set. */
 int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e);
 
-/* All RAM back to zero, as at power-on, and its pages back to the host. No vCPU may run. */
+/* All RAM back to zero, as at power-on, and its pages back to the host. No vCPU may run and no device
+ * may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
 int mem_reset(struct mem *m, struct err *e);
 
 /* The region that holds gpa, or NULL. Any thread. */
@@ -80,8 +81,10 @@ void mem_written(struct mem *m, uint64_t gpa, uint64_t len);
 bool mem_read(const struct mem *m, uint64_t gpa, void *buf, uint64_t len);
 bool mem_write(struct mem *m, uint64_t gpa, const void *buf, uint64_t len);
 
-/* Starts recording the pages that devices write; 0 or -errno. mem_dirty_take copies region slot's
- * bitmap (a bit a page, region size / page size rounded up to 64) to bitmap by OR and clears it. */
+/* Starts recording the pages that devices write, for good; a further call changes nothing. One
+ * thread (VM control), devices may be writing. 0 or -errno. mem_dirty_take copies region slot's
+ * bitmap (a bit a page, region size / page size rounded up to 64) to bitmap by OR and clears it;
+ * after mem_dirty_start, any thread. */
 int mem_dirty_start(struct mem *m);
 void mem_dirty_take(struct mem *m, unsigned slot, uint64_t *bitmap);
 
