@@ -306,6 +306,10 @@ static void readers_never_see_a_half_made_change(void **state)
 	r.moves.value = 0x2222222222222222;
 	r.comes.value = 0x3333333333333333;
 	assert_int_equal(bus_add(&r.b, 0x5000, 64, &fixed_ops, &r.stays, NULL, NULL), 0);
+	/* Many ranges between, so that a change takes its time. */
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(
+			bus_add(&r.b, 0x4100 + i * 16, 16, &fixed_ops, &r.stays, NULL, NULL), 0);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, reader, &r), 0);
 	assert_int_equal(pthread_create(&threads[2], NULL, other_changer, &r), 0);
