@@ -294,6 +294,19 @@ static void a_storm_is_slowed_down(void **state)
 	assert_int_equal(sent, 10000);
 	clock_advance(&clk, 10 * NS_PER_MS);
 	assert_int_equal(sent, 10001);
+	/* a guest that does something about it is served at once: the entry is written anew ... */
+	for (unsigned i = 0; i < 20000; i++)
+		ioapic_eoi(&io, 0x51);
+	before = sent;
+	set_entry(9, 0, LEVEL | 0x51);
+	assert_int_equal(sent, before + 1);
+	/* ... or the line falls, and rises again */
+	for (unsigned i = 0; i < 20000; i++)
+		ioapic_eoi(&io, 0x51);
+	before = sent;
+	ioapic_set_irq(&io, 9, false);
+	ioapic_set_irq(&io, 9, true);
+	assert_int_equal(sent, before + 1);
 	/* a line that falls meanwhile sends nothing */
 	before = sent;
 	for (unsigned i = 0; i < 20000; i++)

@@ -226,6 +226,20 @@ static void the_slaves_second_request_is_not_lost(void **state)
 	assert_int_equal(pic_intack(&pic), 0x39);
 }
 
+static void the_slaves_int_rises_anew_for_the_next_request(void **state)
+{
+	(void)state;
+	program(0x01, 0x03);
+	edge(12);
+	edge(14);
+	assert_int_equal(pic_intack(&pic), 0x3c);
+	/* the slave ended it by itself and requests again at once: an edge at the master */
+	assert_false(intr.level);
+	out_m(0, 0x20);
+	assert_true(intr.level);
+	assert_int_equal(pic_intack(&pic), 0x3e);
+}
+
 static void special_fully_nested_mode_lets_the_slave_nest(void **state)
 {
 	(void)state;
@@ -420,6 +434,18 @@ static void level_inputs_request_while_high(void **state)
 	assert_false(intr.level);
 }
 
+static void a_latched_edge_goes_with_its_kind_of_trigger(void **state)
+{
+	(void)state;
+	out_m(1, 0x20);
+	edge(5);
+	assert_int_equal(irr_m(), 0x20);
+	pic_elcr_ops.write(&pic, 0, 1, 0x20);
+	assert_int_equal(irr_m(), 0);
+	pic_elcr_ops.write(&pic, 0, 1, 0);
+	assert_int_equal(irr_m(), 0);
+}
+
 static void elcr_has_fixed_bits(void **state)
 {
 	(void)state;
@@ -502,6 +528,7 @@ int main(void)
 		TEST(a_specific_eoi_ends_that_input),
 		TEST(the_slave_interrupts_by_input_2),
 		TEST(the_slaves_second_request_is_not_lost),
+		TEST(the_slaves_int_rises_anew_for_the_next_request),
 		TEST(special_fully_nested_mode_lets_the_slave_nest),
 		TEST(automatic_eoi_leaves_nothing_in_service),
 		TEST(rotation_in_automatic_eoi_mode),
@@ -513,6 +540,7 @@ int main(void)
 		TEST(the_slaves_spurious_interrupt_is_in_service_at_the_master),
 		TEST(a_slaves_request_withdrawn_is_no_interrupt),
 		TEST(level_inputs_request_while_high),
+		TEST(a_latched_edge_goes_with_its_kind_of_trigger),
 		TEST(elcr_has_fixed_bits),
 		TEST(icw1_starts_anew),
 		TEST(a_single_chip_takes_no_icw3),
