@@ -22,6 +22,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "devices/acpi/erst.h"
 #include "machine/acpi/tables.h"
 #include "machine/layout.h"
 #include "machine/machine_int.h"
@@ -76,20 +77,28 @@ static void on_rearm(void *opaque, uint64_t host_ns)
 	event_timer_set(&m->clock_timer, host_ns);
 }
 
+/* The tables that describe the machine to its guest. */
+static int build_acpi(struct machine *m, uint64_t *rsdp, struct err *e)
+{
+	struct erst_instruction erst[ERST_INSTRUCTIONS_MAX];
+	const struct acpi_config config = {
+		.cpus = m->config.cpus,
+		.erst = erst,
+		.erst_count = erst_instructions(LAYOUT_ERST, erst),
+	};
+
+	return acpi_build(&config, &m->mem, rsdp, e);
+}
+
 /* RAM and registers as a guest finds them at power-on, with its kernel loaded. vCPUs are parked. */
 static int power_on(struct machine *m, struct err *e)
 {
-	const struct acpi_config acpi = {
-		.cpus = m->config.cpus,
-	};
 	struct vcpu_state state;
 	struct boot_entry entry;
-	uint64_t rsdp;
 	int rc;
 
 	pc_reset(m->pc);
-	rc = acpi_build(&acpi, &m->mem, &rsdp, e);
-	m->config.boot.rsdp = rsdp;
+	rc = build_acpi(m, &m->config.boot.rsdp, e);
 	if (!rc)
 		rc = boot_load(m->boot, &m->mem, &m->config.boot, &entry, e);
 	for (unsigned i = 0; !rc && i < m->config.cpus; i++) {

@@ -82,5 +82,7 @@ void machine_vcpus_destroy(struct machine *m);
 void machine_note_vcpu(struct machine *m, struct machine_vcpu *v, const char *what,
 		       const struct engine_detail *detail);
 void machine_note_panic(struct machine *m);
+/* A record that the guest left in the ERST: whether it tells of a panic. */
+bool machine_note_record(struct machine *m, const uint8_t *record, size_t len);
 
 #endif

@@ -18,10 +18,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/acpi/erst.h"
 #include "devices/acpi/pm.h"
 #include "devices/acpi/reset.h"
 #include "devices/irqchip/ioapic.h"
 #include "devices/irqchip/pic.h"
+#include "devices/legacy/pit.h"
+#include "devices/legacy/rtc.h"
 #include "devices/legacy/uart.h"
 #include "devices/pci/host.h"
 #include "machine/layout.h"
@@ -35,11 +38,14 @@ struct pc {
 	struct machine *machine;
 	struct pic pic;
 	struct ioapic ioapic;
+	struct pit pit;
+	struct rtc rtc;
 	struct uart com1;
 	struct posted com1_posted;
 	struct chardev *console;
 	struct acpi_pm pm;
 	struct reset_control reset_control;
+	struct erst erst;
 	struct pci_host pci;
 };
 
@@ -85,6 +91,15 @@ static void on_poweroff(void *opaque)
 	machine_request(opaque, REQUEST_POWEROFF);
 }
 
+/* A kernel left its last words: a panic is one, an oops that it survives is not. */
+static void on_error_record(void *opaque, const uint8_t *record, size_t len)
+{
+	struct machine *m = opaque;
+
+	if (machine_note_record(m, record, len))
+		machine_request(m, REQUEST_PANIC);
+}
+
 static void add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, void *dev,
 		pthread_mutex_t *lock)
 {
@@ -112,6 +127,19 @@ static void wire_irqchips(struct pc *pc, struct machine *m)
 	add(&m->mmio, LAYOUT_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &pc->ioapic, &pc->ioapic.lock);
 }
 
+static void wire_timers(struct pc *pc, struct machine *m)
+{
+	uint64_t low = MIN(m->config.memory, LAYOUT_LOW_RAM_END);
+
+	pit_init(&pc->pit, &m->clock, isa_line(pc, LAYOUT_IRQ_PIT));
+	add(&m->pio, LAYOUT_PIT, PIT_PORTS, &pit_ops, &pc->pit, &pc->pit.lock);
+	add(&m->pio, LAYOUT_SPEAKER, 1, &speaker_ops, &pc->pit, &pc->pit.lock);
+
+	rtc_init(&pc->rtc, &m->clock, isa_line(pc, LAYOUT_IRQ_RTC));
+	rtc_set_memory(&pc->rtc, low, m->config.memory - low);
+	add(&m->pio, LAYOUT_RTC, RTC_PORTS, &rtc_ops, &pc->rtc, &pc->rtc.lock);
+}
+
 static void wire_console(struct pc *pc, struct machine *m)
 {
 	const struct bus_posting posting = {.hint = posted_hint, .opaque = &pc->com1_posted};
@@ -128,6 +156,8 @@ static void wire_acpi(struct pc *pc, struct machine *m)
 	acpi_pm_init(&pc->pm, &m->clock, isa_line(pc, LAYOUT_IRQ_SCI), on_poweroff, m);
 	add(&m->pio, LAYOUT_ACPI_PM, ACPI_PM_SIZE, &acpi_pm_ops, &pc->pm, &pc->pm.lock);
 	reset_control_init(&pc->reset_control, on_reset, m);
+	erst_init(&pc->erst, on_error_record, m);
+	add(&m->mmio, LAYOUT_ERST, ERST_SIZE, &erst_ops, &pc->erst, &pc->erst.lock);
 }
 
 static void wire_pci(struct pc *pc, struct machine *m)
@@ -152,6 +182,7 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 		return e->code;
 	}
 	wire_irqchips(pc, m);
+	wire_timers(pc, m);
 	wire_console(pc, m);
 	wire_acpi(pc, m);
 	wire_pci(pc, m);
@@ -165,8 +196,11 @@ void pc_free(struct pc *pc)
 	uart_release(&pc->com1);
 	chardev_free(pc->console, CONSOLE_FLUSH_MS);
 	pci_host_release(&pc->pci);
+	erst_release(&pc->erst);
 	reset_control_release(&pc->reset_control);
 	acpi_pm_release(&pc->pm);
+	rtc_release(&pc->rtc);
+	pit_release(&pc->pit);
 	ioapic_release(&pc->ioapic);
 	pic_release(&pc->pic);
 	free(pc);
@@ -176,8 +210,11 @@ void pc_reset(struct pc *pc)
 {
 	posted_stop(&pc->com1_posted);
 	uart_reset(&pc->com1);
+	rtc_reset(&pc->rtc);
+	pit_reset(&pc->pit);
 	acpi_pm_reset(&pc->pm);
 	reset_control_reset(&pc->reset_control);
+	erst_reset(&pc->erst);
 	pci_host_reset(&pc->pci);
 	ioapic_reset(&pc->ioapic);
 	pic_reset(&pc->pic);
