@@ -291,9 +291,9 @@ static void write_count(struct pit_counter *c, uint8_t byte, int64_t now)
 		if (!c->write_high) {
 			c->low = byte;
 			c->write_high = true;
+			/* In mode 0 the first byte stops the count; the output is low. */
 			if (mode_of(c) == 0)
-				c->loaded =
-					false; /* the first byte stops the count, the output is low */
+				c->loaded = false;
 			return;
 		}
 		c->write_high = false;
