@@ -185,8 +185,8 @@ void clock_run_timers(struct clock *c)
 	uint64_t now;
 
 	pthread_mutex_lock(&c->lock);
-	/* What becomes due meanwhile waits for the next call: a guest that arms a timer for the next
-	 * nanosecond again and again does not hold the thread. */
+	/* What becomes due meanwhile waits for the next call: a guest that arms a timer for the
+	 * next nanosecond again and again does not hold the thread. */
 	now = now_locked(c);
 	while (c->running && (t = take_due(c, now))) {
 		pthread_mutex_unlock(&c->lock);

@@ -60,8 +60,8 @@ void mem_release(struct mem *m);
  * taken only when touched. Before vCPUs run. 0, or -errno with e set. */
 int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e);
 
-/* All RAM back to zero, as at power-on, and its pages back to the host. No vCPU may run and no device
- * may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
+/* All RAM back to zero, as at power-on, and its pages back to the host. No vCPU may run and no
+ * device may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
 int mem_reset(struct mem *m, struct err *e);
 
 /* The region that holds gpa, or NULL. Any thread. */

@@ -104,7 +104,7 @@ static void act_remove_other_and_stop(struct probe *p)
 	event_loop_stop(p->loop);
 }
 
-/* Both are ready in one batch; whichever comes first removes the other, which is then not called. */
+/* Both are ready in one batch; whichever comes first removes the other, which then stays silent. */
 static void a_removed_source_is_not_called_from_the_same_batch(void **state)
 {
 	struct event_loop *loop = new_loop();
