@@ -105,8 +105,8 @@ static void engine(struct buf *out, const struct host_engine *e)
 	} else {
 		buf_printf(out, "usable, %s", e->offer.efficient ? "efficient" : "not efficient");
 		if (e->offer.ratio > 0)
-			buf_printf(out, ": guest code takes %.2f times as long as the host's own",
-				   e->offer.ratio);
+			buf_printf(out, ": guest code takes %.*f times as long as the host's own",
+				   e->offer.ratio < 100 ? 2 : 0, e->offer.ratio);
 		if (e->offer.api_version > 0)
 			buf_printf(out, "; API version %d", e->offer.api_version);
 		buf_printf(out, "\n");
