@@ -9,20 +9,10 @@
 stands in a command into the emulated machine.
 """
 
-import os
-from pathlib import Path
-
 import pytest
 
-from lab import debian, guests, qemu, vmlinux
+from lab import debian, guests, product, qemu, vmlinux
 from lab.machine import Machine
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def lodge_program():
-    """The program under test: $LODGE or build/lodge."""
-    return Path(os.environ.get("LODGE", ROOT / "build" / "lodge"))
 
 
 class _Machines:
@@ -37,8 +27,8 @@ class _Machines:
             if machine:
                 machine.close()
             machine = self._machines[cpus] = Machine(qemu.Options(cpus=cpus, memory=2048))
-        if lodge_program().exists():
-            machine.put_program(lodge_program(), "/bin/lodge")
+        if product.lodge().exists():
+            machine.put_program(product.lodge(), "/bin/lodge")
         return machine
 
     def close(self):

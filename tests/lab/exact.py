@@ -74,27 +74,27 @@ def plugin():
                                           "-o", "{out}", "{in}"])
 
 
-def _archive(argv, programs, files, get, timeout, env):
+def archive(argv, programs, files, get, env, pad=PAD):
     """The second initramfs archive, with the command in it; returns (bytes, the command)."""
-    archive = initramfs.Archive()
+    cpio = initramfs.Archive()
     words = []
     for word in argv:
         if isinstance(word, Path):
             there = f"/host/{len(words)}/{word.name}"
-            archive.file(there, word)
+            cpio.file(there, word)
             word = there
         words.append(str(word))
     for source, there in programs:
-        archive.program(there, source)
+        cpio.program(there, source)
     for source, there in files:
-        archive.file(there, source)
-    archive.file("/lab/insncount", cache.static_program("insncount.c"), 0o755)
-    requests = [frames.execute(1, ["/lab/insncount", *words], flags=frames.SPOOL, timeout=timeout,
-                               env=env), frames.frame("A", 0)]
+        cpio.file(there, source)
+    cpio.file("/lab/insncount", cache.static_program("insncount.c"), 0o755)
+    requests = [frames.execute(1, ["/lab/insncount", *words], flags=frames.SPOOL, env=env),
+                frames.frame("A", 0)]
     requests += [frames.get(2 + number, path) for number, path in enumerate(get)]
-    archive.data("/lab/requests", b"".join(requests))
-    data = archive.bytes()
-    return data + b"\0" * (-len(data) % PAD), words
+    cpio.data("/lab/requests", b"".join(requests))
+    data = cpio.bytes()
+    return data + b"\0" * (-len(data) % pad), words
 
 
 def _read_counts(path):
@@ -137,7 +137,7 @@ def run(argv, *, programs=(), files=(), get=(), memory=1024, timeout=600, env=No
     """
     with tempfile.TemporaryDirectory(prefix="lodge-lab-") as directory:
         place = Path(directory)
-        extra, words = _archive(argv, programs, files, get, None, env)
+        extra, words = archive(argv, programs, files, get, env)
         (place / "initrd").write_bytes(image.base().read_bytes() + extra)
         options = qemu.Options(memory=memory, exact=True, cmdline=cmdline)
         command = qemu.command(options, place / "initrd", place / "console")

@@ -29,7 +29,7 @@ SHOWS = {
     "interrupts": "cat /proc/interrupts",
     "iomem": "cat /proc/iomem",
     "ioports": "cat /proc/ioports",
-    "clocksource": "cat /sys/devices/system/clocksource/clocksource0/*_clocksource",
+    "clocksource": "cat /sys/devices/system/clocksource/clocksource0/current_clocksource",
     "pci": "cat /proc/bus/pci/devices",
     "acpi": "ls /sys/firmware/acpi/tables",
     "initrd": "ls -l /payload; md5sum /payload/*",

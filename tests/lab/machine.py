@@ -88,6 +88,8 @@ class Machine:
                         continue
                     with self._lock:
                         session = self._sessions.get(channel)
+                        if kind in "xk!":  # the channel's last frame
+                            self._sessions.pop(channel, None)
                     if session:
                         session.deliver(kind, payload)
             why = "it powered off or crashed"
@@ -155,7 +157,13 @@ class Machine:
         if stdin is not None:
             session.send(stdin)
             session.end_input()
-        return session.wait(timeout + GRACE)
+        try:
+            return session.wait(timeout + GRACE)
+        except result.LabError:
+            if self.alive():  # the agent should have ended the command: it hangs itself
+                self._gone = "it did not answer in time"
+                self._process.kill()
+            raise
 
     # Files
 
