@@ -8,6 +8,8 @@ import pytest
 
 from lab import bochs, cache, debian, guests, product
 
+pytestmark = pytest.mark.vmx
+
 
 def test_the_machine_has_vt_x_and_kvm_uses_it():
     done = bochs.run(["sh", "-c", '"$1" 100 && cat /sys/module/kvm_intel/parameters/ept', "sh",
