@@ -42,7 +42,7 @@ Q    :=
 else
 Q    := @
 endif
-say  = @printf '  %-7s %s\n' $(1) $(2)
+say  = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-7s %s\n' $(1) $(2))
 
 # --- flags -----------------------------------------------------------------------------------
 
