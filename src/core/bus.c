@@ -72,19 +72,36 @@ static unsigned upper_bound(struct bus *b, uint64_t addr)
 	return lo;
 }
 
-/* Finds the range that holds addr, as the table stood at one moment. */
-static bool find(struct bus *b, uint64_t addr, struct found *f)
+enum hit {
+	HIT_NONE,  /* no byte of the access is claimed */
+	HIT_WHOLE, /* one range holds all of it */
+	HIT_PART,  /* some bytes are claimed, or several ranges meet in it */
+};
+
+/* Whether a range begins in the bytes behind addr; at is upper_bound's. */
+static bool begins_within(struct bus *b, unsigned at, uint64_t addr, unsigned size)
+{
+	return at < atomic_load_explicit(&b->count, memory_order_acquire) &&
+	       atomic_load_explicit(&b->ranges[at].base, memory_order_acquire) - addr < size;
+}
+
+/* Finds the range that holds the access, as the table stood at one moment: an access that races
+ * with a change meets the old table or the new one, not some bytes of each. */
+static enum hit find(struct bus *b, uint64_t addr, unsigned size, struct found *f)
 {
 	unsigned seq, at;
-	bool hit;
+	enum hit hit;
 
 	do {
 		seq = atomic_load_explicit(&b->seq, memory_order_acquire) & ~1u;
 		at = upper_bound(b, addr);
-		hit = at > 0;
-		if (hit) {
+		hit = begins_within(b, at, addr, size) ? HIT_PART : HIT_NONE;
+		if (at > 0) {
 			range_load(&b->ranges[at - 1], f);
-			hit = addr - f->base < f->size;
+			if (range_within(addr - f->base, size, f->size))
+				hit = HIT_WHOLE;
+			else if (addr - f->base < f->size)
+				hit = HIT_PART;
 		}
 	} while (atomic_load_explicit(&b->seq, memory_order_relaxed) != seq);
 	return hit;
@@ -220,12 +237,6 @@ static unsigned piece(const struct found *f, unsigned len)
 	return part;
 }
 
-/* Finds the range that holds the whole access. */
-static bool find_whole(struct bus *b, uint64_t addr, unsigned size, struct found *f)
-{
-	return find(b, addr, f) && range_within(addr - f->base, size, f->size);
-}
-
 static uint64_t read_bytes(struct bus *b, uint64_t addr, unsigned size)
 {
 	uint64_t value = 0;
@@ -235,7 +246,7 @@ static uint64_t read_bytes(struct bus *b, uint64_t addr, unsigned size)
 		struct found f;
 		uint64_t got = 0xff;
 
-		if (find(b, addr + done, &f))
+		if (find(b, addr + done, 1, &f))
 			got = call_read(&f, addr + done - f.base, 1);
 		else
 			lost = true;
@@ -252,8 +263,15 @@ uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
 	struct found f;
 	unsigned part;
 
-	if (!find_whole(b, addr, size, &f))
+	switch (find(b, addr, size, &f)) {
+	case HIT_NONE:
+		atomic_fetch_add_explicit(&b->unclaimed_reads, 1, memory_order_relaxed);
+		return MASK(size * 8);
+	case HIT_PART:
 		return read_bytes(b, addr, size);
+	case HIT_WHOLE:
+		break;
+	}
 	for (unsigned done = 0; done < size; done += part) {
 		part = piece(&f, size - done);
 		value |= call_read(&f, addr + done - f.base, part) << (done * 8);
@@ -268,7 +286,7 @@ static void write_bytes(struct bus *b, uint64_t addr, unsigned size, uint64_t va
 	for (unsigned done = 0; done < size; done++) {
 		struct found f;
 
-		if (find(b, addr + done, &f))
+		if (find(b, addr + done, 1, &f))
 			call_write(&f, addr + done - f.base, 1, value >> (done * 8));
 		else
 			lost = true;
@@ -282,9 +300,15 @@ void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
 	struct found f;
 	unsigned part;
 
-	if (!find_whole(b, addr, size, &f)) {
+	switch (find(b, addr, size, &f)) {
+	case HIT_NONE:
+		atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
+		return;
+	case HIT_PART:
 		write_bytes(b, addr, size, value);
 		return;
+	case HIT_WHOLE:
+		break;
 	}
 	for (unsigned done = 0; done < size; done += part) {
 		part = piece(&f, size - done);
