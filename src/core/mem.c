@@ -84,6 +84,19 @@ int mem_reset(struct mem *m, struct err *e)
 	return 0;
 }
 
+int mem_discard(struct mem *m, uint64_t gpa, uint64_t len)
+{
+	const struct mem_region *r = mem_find(m, gpa);
+
+	assert(r && range_within(gpa - r->gpa, len, r->size));
+	assert(!((gpa | len) & (GUEST_PAGE_SIZE - 1)));
+	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(r->fd_offset + (gpa - r->gpa)), (off_t)len))
+		return -errno;
+	mem_written(m, gpa, len);
+	return 0;
+}
+
 const struct mem_region *mem_find(const struct mem *m, uint64_t gpa)
 {
 	for (unsigned i = 0; i < m->count; i++)

@@ -2,10 +2,11 @@
 /*
  * The choice of the boot protocol, and the order of the steps.
  *
- *	kernel file    protocol   entered at
- *	bzImage        BZIMAGE    its 64-bit entry, or 32-bit where it has no other
- *	vmlinux (ELF)  PVH        its PVH note
- *	vmlinux (ELF)  ELF        its entry address
+ *	kernel file      protocol   entered at
+ *	bzImage          BZIMAGE    its 64-bit entry, or 32-bit where it has no other
+ *	vmlinux (ELF)    PVH        its PVH note
+ *	vmlinux (ELF)    ELF        its entry address
+ *	bzImage's ELF    PVH, ELF   the same; the host decompresses it
  *
  * The kernel is placed first, as its addresses are given; then the initrd where
  * there is room; the structures of the protocol have fixed places below 640 KiB.
@@ -18,6 +19,9 @@
 #include "base/bits.h"
 #include "machine/boot/boot_int.h"
 #include "machine/layout.h"
+
+/* Under BOOT_AUTO: whether the host decompresses a bzImage, if it can, or the guest itself. */
+#define AUTO_DECOMPRESS true
 
 enum image_kind { IMAGE_BZIMAGE, IMAGE_ELF };
 
@@ -47,8 +51,12 @@ static int recognize(struct boot_source *src, enum boot_protocol protocol, struc
 	const struct boot_file *f = &src->kernel;
 
 	if (bzimage_probe(f)) {
+		int r = bzimage_parse(&src->bz, f, e);
+
 		src->kind = IMAGE_BZIMAGE;
-		return bzimage_parse(&src->bz, f, e);
+		if (!r && (protocol == BOOT_PVH || protocol == BOOT_ELF))
+			r = payload_check(&src->bz, f, e);
+		return r;
 	}
 	if (!elf_probe(f))
 		return not_a_kernel(f, e);
@@ -109,11 +117,20 @@ static int find_low_ram(struct boot_job *job, struct err *e)
 static int load_bzimage(struct boot_source *src, struct boot_job *job, struct boot_entry *out,
 			struct err *e)
 {
+	enum boot_protocol protocol = job->cfg->protocol;
+	struct err why = ERR_INIT;
+	int r;
+
 	job->initrd_max = src->bz.initrd_max;
 	job->cmdline_max = src->bz.cmdline_max;
 	job->setup_header = src->kernel.data + 0x1f1;
 	job->setup_header_len = src->bz.header_len;
-	return bzimage_load(&src->bz, job, out, e);
+	if (protocol == BOOT_BZIMAGE || (protocol == BOOT_AUTO && !AUTO_DECOMPRESS))
+		return bzimage_load(&src->bz, job, out, e);
+	r = payload_load(&src->bz, job, out, &why);
+	if (r == -ENOTSUP && protocol == BOOT_AUTO)
+		return bzimage_load(&src->bz, job, out, e);
+	return r ? err_set(e, r, "%s", why.text) : 0;
 }
 
 static int load_kernel(struct boot_source *src, struct boot_job *job, struct boot_entry *out,

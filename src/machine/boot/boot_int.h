@@ -135,6 +135,16 @@ int elf_choose_entry(const struct elf *elf, const struct elf_notes *notes, struc
 /* Loads an ELF file: place, read segments, choose the entry. */
 int elf_load(const struct elf *elf, struct boot_job *job, struct boot_entry *out, struct err *e);
 
+/* The compressed ELF in a bzImage (payload.c). */
+
+/* Whether the host can decompress it, by its first bytes. 0, or -ENOTSUP with e set. */
+int payload_check(const struct bzimage *bz, const struct boot_file *f, struct err *e);
+
+/* Decompresses it into RAM and chooses its entry, as elf_load does for a file. -ENOTSUP with e set
+ * where its form is not known here, though the guest may know it; RAM is then as it was. */
+int payload_load(const struct bzimage *bz, struct boot_job *job, struct boot_entry *out,
+		 struct err *e);
+
 /* The structures of the protocols (params.c, pvh.c, entry.c). Each writes to its place of
  * machine/layout.h, which is RAM that nothing else uses. */
 
