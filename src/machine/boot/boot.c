@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "machine/boot/boot_int.h"
@@ -69,27 +70,70 @@ static int recognize(struct boot_source *src, enum boot_protocol protocol, struc
 	return elf_parse(&src->elf, f->data, f->size, f->size, f->path, e);
 }
 
-int boot_source_open(struct boot_source **out, const struct boot_config *cfg, struct err *e)
+static struct boot_source *source_new(const struct boot_config *cfg, struct err *e)
 {
 	struct boot_source *src = calloc(1, sizeof(*src));
-	int r;
 
-	if (!src)
-		return err_set(e, ENOMEM, "cannot open kernel %s: out of memory", cfg->kernel);
+	if (!src) {
+		err_set(e, ENOMEM, "cannot open kernel %s: out of memory", cfg->kernel);
+		return NULL;
+	}
+	src->kernel.fd = -1;
 	src->initrd.fd = -1;
-	r = boot_file_open(&src->kernel, "kernel", cfg->kernel, true, e);
-	if (!r)
-		r = recognize(src, cfg->protocol, e);
+	return src;
+}
+
+/* The kernel is open: the rest. Closes src on failure. */
+static int source_finish(struct boot_source *src, const struct boot_config *cfg, struct err *e)
+{
+	int r = recognize(src, cfg->protocol, e);
+
 	if (!r && cfg->initrd) {
 		r = boot_file_open(&src->initrd, "initrd", cfg->initrd, false, e);
 		src->has_initrd = !r;
 	}
+	if (r)
+		boot_source_close(src);
+	return r;
+}
+
+int boot_source_open(struct boot_source **out, const struct boot_config *cfg, struct err *e)
+{
+	struct boot_source *src = source_new(cfg, e);
+	int r;
+
+	if (!src)
+		return -ENOMEM;
+	r = boot_file_open(&src->kernel, "kernel", cfg->kernel, true, e);
 	if (r) {
 		boot_source_close(src);
 		return r;
 	}
-	*out = src;
-	return 0;
+	r = source_finish(src, cfg, e);
+	if (!r)
+		*out = src;
+	return r;
+}
+
+int boot_source_open_image(struct boot_source **out, const void *image, uint64_t size,
+			   const struct boot_config *cfg, struct err *e)
+{
+	struct boot_source *src = source_new(cfg, e);
+	int r;
+
+	if (!src)
+		return -ENOMEM;
+	src->kernel.data = image;
+	src->kernel.size = size;
+	src->kernel.path = strdup(cfg->kernel);
+	if (!src->kernel.path) {
+		boot_source_close(src);
+		return err_set(e, ENOMEM, "cannot open kernel %s: out of memory", cfg->kernel);
+	}
+	r = source_finish(src, cfg, e);
+	if (!r)
+		*out = src;
+	return r;
 }
 
 void boot_source_close(struct boot_source *src)

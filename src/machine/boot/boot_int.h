@@ -36,6 +36,11 @@ int boot_file_read(const struct boot_file *f, uint64_t offset, void *dst, uint64
 /* Says what a file looks like that is no kernel: "a gzip-compressed file". NULL: no idea. */
 const char *boot_file_looks_like(const struct boot_file *f);
 
+/* Like boot_source_open, but the kernel is these bytes in memory, which must outlive the source;
+ * cfg->kernel is its name in messages. For tests. */
+int boot_source_open_image(struct boot_source **out, const void *image, uint64_t size,
+			   const struct boot_config *cfg, struct err *e);
+
 /* One boot under way: what the kernel's loader finds out and what the protocol then writes. */
 struct boot_job {
 	struct mem *mem;

@@ -109,9 +109,10 @@ static bool shares_bytes(const struct elf *elf, unsigned i)
 	return false;
 }
 
+/* Whether the window maps a part of segment i to RAM; else offset and len stay as they are. */
 static bool is_mapped(const struct elf *elf, unsigned i, uint64_t *offset, uint64_t *len)
 {
-	return whole_pages(&elf->load[i], offset, len) && !shares_bytes(elf, i);
+	return !shares_bytes(elf, i) && whole_pages(&elf->load[i], offset, len);
 }
 
 static void window_close(struct window *w, struct boot_job *job)
