@@ -65,7 +65,8 @@ int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e);
 int mem_reset(struct mem *m, struct err *e);
 
 /* [gpa, gpa + len) back to zero, its pages back to the host: both page-aligned, in one region. The
- * guest must not be using it. 0, or -errno where the host refuses, the contents then unspecified. */
+ * guest must not be using it. Counts as a write to it. 0, or -errno where the host refuses, the
+ * contents then unspecified. */
 int mem_discard(struct mem *m, uint64_t gpa, uint64_t len);
 
 /* The region that holds gpa, or NULL. Any thread. */

@@ -228,6 +228,38 @@ static void a_reset_zeroes_all_and_is_a_write_to_all(void **state)
 	mem_release(&m);
 }
 
+static void a_discard_zeroes_its_pages_and_no_others(void **state)
+{
+	struct mem m;
+	struct seen s = {.count = 0};
+	struct stat st;
+	char buf[3];
+
+	(void)state;
+	make(&m);
+	for (unsigned page = 0; page < 3; page++)
+		assert_true(mem_write(&m, GIB(4) + page * PAGE, "xyz", 3));
+	m.observer.written = note;
+	m.observer.opaque = &s;
+	assert_int_equal(mem_discard(&m, GIB(4) + PAGE, PAGE), 0);
+	assert_int_equal(s.count, 1);
+	assert_int_equal(s.len[0], PAGE);
+	assert_true(mem_read(&m, GIB(4), buf, 3));
+	assert_memory_equal(buf, "xyz", 3);
+	assert_true(mem_read(&m, GIB(4) + PAGE, buf, 3));
+	assert_memory_equal(buf, "\0\0\0", 3);
+	assert_true(mem_read(&m, GIB(4) + 2 * PAGE, buf, 3));
+	assert_memory_equal(buf, "xyz", 3);
+	mem_release(&m);
+	m = (struct mem){.fd = -1};
+	make(&m);
+	assert_true(mem_write(&m, PAGE, "x", 1));
+	assert_int_equal(mem_discard(&m, PAGE, PAGE), 0);
+	assert_int_equal(fstat(m.fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	mem_release(&m);
+}
+
 static void memory_without_ram_can_be_reset(void **state)
 {
 	struct mem m;
@@ -292,6 +324,7 @@ int main(void)
 		cmocka_unit_test(device_writes_mark_their_pages),
 		cmocka_unit_test(the_observer_hears_of_each_write),
 		cmocka_unit_test(a_reset_zeroes_all_and_is_a_write_to_all),
+		cmocka_unit_test(a_discard_zeroes_its_pages_and_no_others),
 		cmocka_unit_test(memory_without_ram_can_be_reset),
 		cmocka_unit_test(marks_of_concurrent_writers_are_not_lost),
 	};
