@@ -107,60 +107,56 @@ bool kvm_msr_write(struct engine_vcpu *v, uint32_t index, uint64_t value)
 	return ioctl(v->fd, KVM_SET_MSRS, &b) == 1;
 }
 
-/* Whether the vCPU's MSR holds this value already: some KVMs refuse to have that written, e.g. 0 in
- * IA32_XSS for a CPU without XSAVES. */
-static bool holds(struct engine_vcpu *v, const struct kvm_msr_entry *entry)
-{
-	uint64_t value;
-
-	return kvm_msr_read(v, entry->index, &value) && value == entry->data;
-}
-
 /* KVM_SET_MSRS stops at the first that it refuses. */
 static int set_batch(struct engine_vcpu *v, union msr_batch *b, struct err *e)
 {
-	while (b->head.nmsrs) {
-		int done = ioctl(v->fd, KVM_SET_MSRS, b);
-		const struct kvm_msr_entry *stop;
+	int done = ioctl(v->fd, KVM_SET_MSRS, b);
 
-		if (done < 0)
-			return kvm_refused(e, "model-specific registers");
-		if ((unsigned)done >= b->head.nmsrs)
-			break;
-		stop = &b->head.entries[done];
-		if (!holds(v, stop))
-			return err_set(e, EINVAL, "KVM refuses 0x%llx in MSR 0x%x",
-				       (unsigned long long)stop->data, stop->index);
-		b->head.nmsrs -= (unsigned)done + 1;
-		memmove(b->head.entries, stop + 1, b->head.nmsrs * sizeof(b->head.entries[0]));
-	}
+	if (done < 0)
+		return kvm_refused(e, "model-specific registers");
+	if ((unsigned)done < b->head.nmsrs)
+		return err_set(e, EINVAL, "KVM refuses 0x%llx in MSR 0x%x",
+			       (unsigned long long)b->head.entries[done].data,
+			       b->head.entries[done].index);
 	return 0;
 }
 
-/* Sets all that this KVM has: what the state does not hold gets its power-on value, so that nothing
- * of what the vCPU was before remains. */
+/* What the state holds for an MSR, or its power-on value: so nothing of what the vCPU was before
+ * remains. */
+static uint64_t wanted(const struct vcpu_state *s, uint32_t index)
+{
+	uint64_t value;
+
+	return vcpu_state_get_msr(s, index, &value) ? value : vcpu_msr_reset_value(index);
+}
+
+/* The deadline is set in any case, because setting the APIC touched the timer. Of the others those
+ * that differ: writing an MSR has effects, and a KVM that does not fully have it may refuse or write
+ * to the host's log. */
 int kvm_msr_set(struct engine_vcpu *v, const struct vcpu_state *s, bool deadline, struct err *e)
 {
 	struct engine_vm *vm = v->vm;
 	union msr_batch b = {.head.nmsrs = 0};
+	struct vcpu_state now;
 	int rc;
 
 	if (s->msr_count > VCPU_MSRS_MAX)
 		return err_set(e, EINVAL, "a vCPU's state holds %u MSRs", s->msr_count);
-	rc = deadline ? 0 : check_foreign(vm, s, e);
-	if (rc)
+	if (deadline) {
+		for (unsigned i = 0; i < vm->msr_count; i++)
+			if (vm->msrs[i].index == MSR_IA32_TSC_DEADLINE)
+				batch_add(&b, MSR_IA32_TSC_DEADLINE,
+					  wanted(s, MSR_IA32_TSC_DEADLINE));
+		return set_batch(v, &b, e);
+	}
+	if ((rc = check_foreign(vm, s, e)) || (rc = kvm_msr_get(v, &now, e)))
 		return rc;
-	if (!deadline)
-		batch_add(&b, MSR_IA32_TSC, s->tsc);
+	batch_add(&b, MSR_IA32_TSC, s->tsc);
 	for (unsigned i = 0; i < vm->msr_count; i++) {
 		uint32_t index = vm->msrs[i].index;
-		uint64_t value;
 
-		if ((index == MSR_IA32_TSC_DEADLINE) != deadline)
-			continue;
-		if (!vcpu_state_get_msr(s, index, &value))
-			value = vcpu_msr_reset_value(index);
-		batch_add(&b, index, value);
+		if (index != MSR_IA32_TSC_DEADLINE && wanted(s, index) != now.msrs[i].value)
+			batch_add(&b, index, wanted(s, index));
 	}
 	return set_batch(v, &b, e);
 }

@@ -14,6 +14,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "core/x86/regs.h"
+
+#define XSAVE_SOFTWARE 464 /* SDM vol. 1, 10.5.1: bytes 464 to 511 of the legacy region */
+
 _Static_assert(sizeof(struct kvm_xsave) == VCPU_XSAVE_SIZE, "KVM's XSAVE area");
 _Static_assert(sizeof(struct kvm_lapic_state) == VCPU_LAPIC_SIZE, "KVM's APIC page");
 
@@ -194,6 +198,8 @@ static int get_fpu(struct engine_vcpu *v, struct vcpu_state *s, struct err *e)
 
 	if (ioctl(v->fd, KVM_GET_XSAVE, s->xsave) < 0)
 		return kvm_refused(e, "to read the FPU's registers");
+	/* The bytes that the format leaves to software: KVM tells the host's components there. */
+	memset(s->xsave + XSAVE_SOFTWARE, 0, XSAVE_LEGACY_SIZE - XSAVE_SOFTWARE);
 	if (ioctl(v->fd, KVM_GET_XCRS, &xcrs) < 0)
 		return kvm_refused(e, "to read XCR0");
 	s->xcr0 = 0;

@@ -24,12 +24,15 @@ static uint64_t device_access(struct guest *g, struct guest_access a)
 	pthread_mutex_lock(&g->lock);
 	if (g->accesses < GUEST_LOG)
 		g->log[g->accesses] = a;
-	g->accesses++;
 	pthread_mutex_unlock(&g->lock);
 	if (!a.write && g->answer)
 		value = g->answer(g, &a);
 	if (g->seen)
 		g->seen(g, &a);
+	pthread_mutex_lock(&g->lock);
+	g->accesses++;
+	pthread_cond_broadcast(&g->more);
+	pthread_mutex_unlock(&g->lock);
 	if (a.write && !a.mmio && a.addr == GUEST_DONE_PORT)
 		kvm_engine.kick(g->vcpus[0]);
 	return value;
@@ -94,6 +97,7 @@ void guest_init(struct guest *g, unsigned cpus)
 
 	memset(g, 0, sizeof(*g));
 	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->more, NULL);
 	ok(mem_init(&g->mem, false, &e), &e);
 	ok(mem_add_ram(&g->mem, 0, GUEST_RAM, &e), &e);
 	bus_init(&g->pio, "pio", 0x10000);
@@ -127,6 +131,7 @@ void guest_release(struct guest *g)
 	bus_release(&g->mmio);
 	clock_release(&g->clock);
 	mem_release(&g->mem);
+	pthread_cond_destroy(&g->more);
 	pthread_mutex_destroy(&g->lock);
 }
 
@@ -212,6 +217,76 @@ void guest_run(struct guest *g, unsigned n, enum engine_exit expected)
 		fail_msg("run() returned %d, not %d: %s", why, expected, g->detail.text);
 }
 
+void guest_get(struct guest *g, unsigned n, struct vcpu_state *s)
+{
+	struct err e = ERR_INIT;
+
+	ok(kvm_engine.get_state(g->vcpus[n], s, &e), &e);
+}
+
+void guest_set(struct guest *g, unsigned n, const struct vcpu_state *s)
+{
+	struct err e = ERR_INIT;
+
+	ok(kvm_engine.set_state(g->vcpus[n], s, &e), &e);
+}
+
+void guest_vector(struct guest *g, unsigned vector, const char *code, const char *handler)
+{
+	uint32_t entry = GUEST_CODE + (uint32_t)(handler - code); /* segment 0 */
+
+	assert_true(mem_write(&g->mem, vector * 4, &entry, sizeof(entry)));
+}
+
+void guest_expect(const struct guest *g, unsigned n, struct guest_access want)
+{
+	const struct guest_access *a = &g->log[n];
+
+	assert_true(n < g->accesses);
+	if (a->write != want.write || a->mmio != want.mmio || a->addr != want.addr ||
+	    a->size != want.size || a->value != want.value)
+		fail_msg("access %u: %s %s 0x%llx size %u value 0x%llx", n,
+			 a->mmio ? "memory" : "port", a->write ? "write" : "read",
+			 (unsigned long long)a->addr, a->size, (unsigned long long)a->value);
+}
+
+struct start {
+	struct guest *g;
+	unsigned n;
+};
+
+static void *run_thread(void *arg)
+{
+	struct start *s = arg;
+
+	s->g->why[s->n] = kvm_engine.run(s->g->vcpus[s->n], &s->g->details[s->n]);
+	free(s);
+	return NULL;
+}
+
+void guest_start(struct guest *g, unsigned n)
+{
+	struct start *s = malloc(sizeof(*s));
+
+	assert_non_null(s);
+	*s = (struct start){g, n};
+	assert_int_equal(pthread_create(&g->threads[n], NULL, run_thread, s), 0);
+}
+
+enum engine_exit guest_join(struct guest *g, unsigned n)
+{
+	pthread_join(g->threads[n], NULL);
+	return g->why[n];
+}
+
+void guest_wait(struct guest *g, unsigned accesses)
+{
+	pthread_mutex_lock(&g->lock);
+	while (g->accesses < accesses)
+		pthread_cond_wait(&g->more, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+}
+
 uint64_t guest_stat(struct guest *g, const char *name)
 {
 	struct engine_stat stats[64];
@@ -224,12 +299,25 @@ uint64_t guest_stat(struct guest *g, const char *name)
 	return 0;
 }
 
-void guest_require_kvm(void)
+void guest_require_kvm(int argc, char **argv)
 {
 	struct engine_offer offer;
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	kvm_engine.probe(&offer, false);
 	if (offer.usable)
+		return;
+	printf("not run here: %s\n", offer.why);
+	exit(GUEST_NOT_HERE);
+}
+
+void guest_require_hardware(void)
+{
+	struct engine_offer offer;
+
+	kvm_engine.probe(&offer, true);
+	if (offer.efficient)
 		return;
 	printf("not run here: %s\n", offer.why);
 	exit(GUEST_NOT_HERE);

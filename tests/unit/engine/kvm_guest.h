@@ -46,7 +46,12 @@ struct guest {
 	struct engine_vcpu *vcpus[4];
 	struct engine_detail detail;
 
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_t threads[4];
+	enum engine_exit why[4];
+	struct engine_detail details[4];
+
+	pthread_mutex_t lock; /* guards the log */
+	pthread_cond_t more;  /* accesses has grown */
 	struct guest_access log[GUEST_LOG];
 	unsigned accesses;
 	uint64_t (*answer)(struct guest *g, const struct guest_access *a); /* NULL: all ones */
@@ -74,6 +79,23 @@ void guest_state64(struct guest *g, struct vcpu_state *s, unsigned apic_id);
 /* Runs vCPU n, and asserts that it returned for this reason. */
 void guest_run(struct guest *g, unsigned n, enum engine_exit expected);
 
+/* The state of vCPU n. */
+void guest_get(struct guest *g, unsigned n, struct vcpu_state *s);
+void guest_set(struct guest *g, unsigned n, const struct vcpu_state *s);
+
+/* Real-mode interrupt vector: handler is a label inside code that was loaded at GUEST_CODE. */
+void guest_vector(struct guest *g, unsigned vector, const char *code, const char *handler);
+
+/* Asserts that access number n was this one. */
+void guest_expect(const struct guest *g, unsigned n, struct guest_access want);
+
+/* Runs vCPU n on a thread of its own; guest_join waits for run() to return and gives why. */
+void guest_start(struct guest *g, unsigned n);
+enum engine_exit guest_join(struct guest *g, unsigned n);
+
+/* Waits until the guest has made so many accesses in all. */
+void guest_wait(struct guest *g, unsigned accesses);
+
 /* The value of a counter of the engine. */
 uint64_t guest_stat(struct guest *g, const char *name);
 
@@ -81,7 +103,11 @@ uint64_t guest_stat(struct guest *g, const char *name);
  * "out %al, $0xf4". */
 #define GUEST_DONE_PORT 0xf4
 
-/* Exits with GUEST_NOT_HERE where KVM cannot be used. First in main. */
-void guest_require_kvm(void);
+/* Exits with GUEST_NOT_HERE where KVM cannot be used. First in main, which gives its arguments: the
+ * first, if any, is a pattern of the tests to run (* and ?). */
+void guest_require_kvm(int argc, char **argv);
+
+/* Likewise where KVM is not efficient, for tests that an interpreter posing as KVM fails. */
+void guest_require_hardware(void);
 
 #endif

@@ -117,7 +117,7 @@ static void features_are_named(void **state)
 	assert_int_equal(kvm_engine.features(f, 1), n);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest anywhere[] = {
 		cmocka_unit_test(a_missing_device_is_explained),
@@ -133,6 +133,6 @@ int main(void)
 
 	if (failed)
 		return failed;
-	guest_require_kvm();
+	guest_require_kvm(argc, argv);
 	return cmocka_run_group_tests(with_kvm, NULL, NULL);
 }
