@@ -57,7 +57,9 @@ const char *cpuid_model_name(unsigned n);
  * guest may use, the host's vendor in leaf 0, its signature in leaf 1 and its brand string in
  * 0x80000002 to 4 (shown by model "host" only), the paravirtual leaves. x2APIC and TSC-deadline
  * are supported if the table says so, like any feature. Leaves 0x15 and 0x16 are handed on if they
- * are there: an engine that supplies them has the local APIC's timer count that crystal.
+ * are there: an engine that supplies them has the local APIC's timer count that crystal. An engine
+ * that supports the invariant TSC (0x80000007) on AMD shows HWCR.TscFreqSel as set: without it
+ * Linux takes the former for a bug of the firmware.
  *
  * OSXSAVE, OSPKE and the current sizes in leaf 0xD follow the guest's registers: the engine keeps
  * them. A leaf that is not in the table reads as zeroes.

@@ -202,9 +202,7 @@ const struct cpuid_feature cpuid_features[] = {
 	F_AMD("3DNOWEXT", W_81_EDX, 30, HOST),
 	F_AMD("3DNOW", W_81_EDX, 31, HOST),
 
-	/* On AMD Linux takes an invariant TSC together with HWCR.TscFreqSel, which KVM of the years
-	 * before 2024 has fixed at 0, for a bug of the firmware. */
-	F_INTEL("INVARIANT-TSC", W_87_EDX, 8, OFFER),
+	F("INVARIANT-TSC", W_87_EDX, 8, OFFER),
 
 	F_AMD("CLZERO", W_88_EBX, 0, HOST),
 	F_AMD("XSAVEERPTR", W_88_EBX, 2, OFFER),

@@ -17,6 +17,8 @@
 #define ECX_X2APIC         BIT(21)
 #define ECX_TSC_DEADLINE   BIT(24)
 #define AMD_ECX_SVM        BIT(2)
+#define LEAF_POWER         0x80000007u
+#define EDX_INVARIANT_TSC  BIT(8)
 #define LEAF_KVM_SIGNATURE 0x40000000u
 #define LEAF_KVM_FEATURES  0x40000001u
 #define MCG_CTL_P          BIT(8) /* of IA32_MCG_CAP: IA32_MCG_CTL is there */
@@ -48,6 +50,11 @@ static void adjust(const struct engine_vm *vm, struct cpuid_entry *e)
 		break;
 	case LEAF_AMD_FEATURES:
 		e->ecx &= ~(uint32_t)AMD_ECX_SVM;
+		break;
+	case LEAF_POWER:
+		/* The invariant TSC goes with AMD's HWCR.TscFreqSel, which msr_filter.c shows. */
+		if (!(vm->has & KVM_HAS_MSR_EXITS) || !(vm->has & KVM_HAS_MSR_FILTER))
+			e->edx &= ~(uint32_t)EDX_INVARIANT_TSC;
 		break;
 	case LEAF_KVM_SIGNATURE:
 		e->eax = LEAF_KVM_FEATURES;
