@@ -83,6 +83,9 @@ static int build_acpi(struct machine *m, uint64_t *rsdp, struct err *e)
 	struct erst_instruction erst[ERST_INSTRUCTIONS_MAX];
 	const struct acpi_config config = {
 		.cpus = m->config.cpus,
+		.keyboard = true,
+		.mouse = true,
+		.pvpanic = true,
 		.erst = erst,
 		.erst_count = erst_instructions(LAYOUT_ERST, erst),
 	};

@@ -23,7 +23,10 @@
 #include "devices/acpi/reset.h"
 #include "devices/irqchip/ioapic.h"
 #include "devices/irqchip/pic.h"
+#include "devices/legacy/debug_exit.h"
+#include "devices/legacy/i8042.h"
 #include "devices/legacy/pit.h"
+#include "devices/legacy/pvpanic.h"
 #include "devices/legacy/rtc.h"
 #include "devices/legacy/uart.h"
 #include "devices/pci/host.h"
@@ -40,6 +43,7 @@ struct pc {
 	struct ioapic ioapic;
 	struct pit pit;
 	struct rtc rtc;
+	struct i8042 i8042;
 	struct uart com1;
 	struct posted com1_posted;
 	struct chardev *console;
@@ -47,6 +51,8 @@ struct pc {
 	struct reset_control reset_control;
 	struct erst erst;
 	struct pci_host pci;
+	struct pvpanic pvpanic;
+	struct debug_exit debug_exit;
 };
 
 /* An ISA interrupt line ends at both controllers; IRQ 0 is the I/O APIC's pin 2, as the MADT's
@@ -100,6 +106,20 @@ static void on_error_record(void *opaque, const uint8_t *record, size_t len)
 		machine_request(m, REQUEST_PANIC);
 }
 
+static void on_pvpanic(void *opaque, unsigned events)
+{
+	if (events & PVPANIC_PANICKED)
+		machine_request(opaque, REQUEST_PANIC);
+}
+
+static void on_debug_exit(void *opaque, uint32_t value)
+{
+	struct machine *m = opaque;
+
+	atomic_store(&m->debug_exit_code, (int)(value & 0xff));
+	machine_request(m, REQUEST_DEBUG_EXIT);
+}
+
 static void add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, void *dev,
 		pthread_mutex_t *lock)
 {
@@ -138,6 +158,25 @@ static void wire_timers(struct pc *pc, struct machine *m)
 	rtc_init(&pc->rtc, &m->clock, isa_line(pc, LAYOUT_IRQ_RTC));
 	rtc_set_memory(&pc->rtc, low, m->config.memory - low);
 	add(&m->pio, LAYOUT_RTC, RTC_PORTS, &rtc_ops, &pc->rtc, &pc->rtc.lock);
+}
+
+static void wire_keyboard(struct pc *pc, struct machine *m)
+{
+	i8042_init(&pc->i8042, isa_line(pc, LAYOUT_IRQ_KEYBOARD), isa_line(pc, LAYOUT_IRQ_MOUSE),
+		   on_reset, m);
+	add(&m->pio, LAYOUT_I8042, 1, &i8042_data_ops, &pc->i8042, &pc->i8042.lock);
+	add(&m->pio, LAYOUT_I8042 + 4, 1, &i8042_command_ops, &pc->i8042, &pc->i8042.lock);
+}
+
+/* What only a guest that knows of it uses. */
+static void wire_guest_reports(struct pc *pc, struct machine *m)
+{
+	pvpanic_init(&pc->pvpanic, on_pvpanic, m);
+	add(&m->pio, LAYOUT_PVPANIC, 1, &pvpanic_ops, &pc->pvpanic, NULL);
+	debug_exit_init(&pc->debug_exit, on_debug_exit, m);
+	if (m->config.debug_exit)
+		add(&m->pio, LAYOUT_DEBUG_EXIT, DEBUG_EXIT_PORTS, &debug_exit_ops, &pc->debug_exit,
+		    NULL);
 }
 
 static void wire_console(struct pc *pc, struct machine *m)
@@ -183,8 +222,10 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 	}
 	wire_irqchips(pc, m);
 	wire_timers(pc, m);
+	wire_keyboard(pc, m);
 	wire_console(pc, m);
 	wire_acpi(pc, m);
+	wire_guest_reports(pc, m);
 	wire_pci(pc, m);
 	*out = pc;
 	return 0;
@@ -199,6 +240,7 @@ void pc_free(struct pc *pc)
 	erst_release(&pc->erst);
 	reset_control_release(&pc->reset_control);
 	acpi_pm_release(&pc->pm);
+	i8042_release(&pc->i8042);
 	rtc_release(&pc->rtc);
 	pit_release(&pc->pit);
 	ioapic_release(&pc->ioapic);
@@ -210,6 +252,7 @@ void pc_reset(struct pc *pc)
 {
 	posted_stop(&pc->com1_posted);
 	uart_reset(&pc->com1);
+	i8042_reset(&pc->i8042);
 	rtc_reset(&pc->rtc);
 	pit_reset(&pc->pit);
 	acpi_pm_reset(&pc->pm);
@@ -237,5 +280,5 @@ void pc_power_button(struct pc *pc)
 
 void pc_ctrl_alt_del(struct pc *pc)
 {
-	(void)pc;
+	i8042_ctrl_alt_del(&pc->i8042);
 }
