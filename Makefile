@@ -8,7 +8,7 @@
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
-# make bench        the figures of docs/, measured again
+# make bench        the figures of docs/, measured again (BENCH_FLAGS: see bench/*.py --help)
 # make lib man      the libraries; the manual pages
 # make format       formats the sources in place
 # make install      to $(DESTDIR)$(PREFIX); make uninstall takes it away
@@ -198,10 +198,12 @@ lab: all
 	$(PYTEST) tests
 
 check-vmx: all
+	tools/install-deps -n vmx
 	$(PYTEST) -m vmx tests
 
 bench: all
-	bench/run
+	$(Q)for b in $$(find bench -name '*.py' -perm -u+x | sort); do \
+	  echo "== $$b $(BENCH_FLAGS)"; $$b $(BENCH_FLAGS) || exit 1; done
 
 # Fuzz programs are the whole library again, compiled with coverage and sanitizers by clang.
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
