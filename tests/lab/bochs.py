@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other machine: VT-x, emulated by Bochs, for one command at a time.
 
-Bochs interprets a Haswell with VMX, EPT (with accessed and dirty bits), unrestricted guest and VPID,
-so Debian's kvm-intel loads.  (Its Skylake-X has PML as well, but an XSAVE area that Linux finds
-inconsistent: it then does without XSAVE, and KVM without XCR0.)  It is slow (some 50 million instructions a second): a command
-costs about half a minute of CPU before it starts.  The machine inside is the one of exact.py, the
-same initramfs with the command in it and the same agent, answering on the second serial port; it is
-booted by GRUB from a CD image.
+Bochs interprets a Haswell with VMX, EPT (with accessed and dirty bits), unrestricted guest and
+VPID, so Debian's kvm-intel loads. (Its Skylake-X has PML as well, but an XSAVE area that Linux
+finds inconsistent: it then does without XSAVE, and KVM without XCR0.) It is slow (some 50 million
+instructions a second): a command costs about half a minute of CPU before it starts. The machine
+inside is the one of exact.py, the same initramfs with the command in it and the same agent,
+answering on the second serial port; it is booted by GRUB from a CD image.
 
 What makes Bochs run unattended: its `term` display wants a terminal of a size other than zero, so
 it gets a pseudo-terminal; Debian's build stops at its debugger's prompt, which is answered with
