@@ -13,7 +13,7 @@
 #include "machine/boot/boot.h"
 
 /* A file in use. data is its mapping, which only the decompressors and the checks of headers read;
- * whole pieces are read straight into guest RAM. In tests fd is -1 and data the test's. */
+ * whole pieces are copied straight into guest RAM. In tests fd is -1 and data the test's. */
 struct boot_file {
 	char *path; /* as the user named it; for messages */
 	int fd;
@@ -29,9 +29,10 @@ void boot_file_close(struct boot_file *f);
 /* Whether the file is still as long as it was when it was opened; else -EIO with e set. */
 int boot_file_recheck(const struct boot_file *f, struct err *e);
 
-/* Reads [offset, offset + len), which the caller checked to be in the file, to dst. */
-int boot_file_read(const struct boot_file *f, uint64_t offset, void *dst, uint64_t len,
-		   struct err *e);
+/* Copies [offset, offset + len) of the file, which the caller checked to be in it, to RAM at gpa,
+ * which the caller checked to be RAM of one region. */
+int boot_file_to_ram(const struct boot_file *f, uint64_t offset, struct mem *m, uint64_t gpa,
+		     uint64_t len, struct err *e);
 
 /* Says what a file looks like that is no kernel: "a gzip-compressed file". NULL: no idea. */
 const char *boot_file_looks_like(const struct boot_file *f);

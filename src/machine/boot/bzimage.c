@@ -159,11 +159,10 @@ int bzimage_load(const struct bzimage *bz, struct boot_job *job, struct boot_ent
 	r = place(bz, job, e);
 	if (r)
 		return r;
-	r = boot_file_read(job->kernel, bz->code_offset,
-			   mem_ptr_rw(job->mem, job->load_addr, bz->code_size), bz->code_size, e);
+	r = boot_file_to_ram(job->kernel, bz->code_offset, job->mem, job->load_addr, bz->code_size,
+			     e);
 	if (r)
 		return r;
-	mem_written(job->mem, job->load_addr, bz->code_size);
 	*out = (struct boot_entry){
 		.protocol = BOOT_BZIMAGE,
 		.long_mode = bz->entry64,

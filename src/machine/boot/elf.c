@@ -358,11 +358,9 @@ int elf_load(const struct elf *elf, struct boot_job *job, struct boot_entry *out
 
 		if (!s->filesz)
 			continue;
-		r = boot_file_read(job->kernel, s->offset, mem_ptr_rw(job->mem, s->paddr, s->memsz),
-				   s->filesz, e);
+		r = boot_file_to_ram(job->kernel, s->offset, job->mem, s->paddr, s->filesz, e);
 		if (r)
 			return r;
-		mem_written(job->mem, s->paddr, s->filesz);
 	}
 	return 0;
 }

@@ -35,7 +35,6 @@ int boot_put_initrd(struct boot_job *job, struct err *e)
 {
 	uint64_t top = align_down(MIN(job->low_end, job->initrd_max), GUEST_PAGE_SIZE);
 	uint64_t bottom, gpa;
-	void *dst;
 	int r;
 
 	if (!job->initrd)
@@ -51,12 +50,10 @@ int boot_put_initrd(struct boot_job *job, struct err *e)
 			return initrd_too_big(job, MAX(above, top > bottom ? top - bottom : 0), e);
 	}
 	gpa = align_down(top - job->initrd->size, GUEST_PAGE_SIZE);
-	dst = mem_ptr_rw(job->mem, gpa, job->initrd->size);
-	assert(dst && gpa >= bottom);
-	r = boot_file_read(job->initrd, 0, dst, job->initrd->size, e);
+	assert(gpa >= bottom);
+	r = boot_file_to_ram(job->initrd, 0, job->mem, gpa, job->initrd->size, e);
 	if (r)
 		return r;
-	mem_written(job->mem, gpa, job->initrd->size);
 	job->initrd_gpa = gpa;
 	return 0;
 }
