@@ -131,8 +131,8 @@ static uint64_t wanted(const struct vcpu_state *s, uint32_t index)
 }
 
 /* The deadline is set in any case, because setting the APIC touched the timer. Of the others those
- * that differ: writing an MSR has effects, and a KVM that does not fully have it may refuse or write
- * to the host's log. */
+ * that differ: writing an MSR has effects, and a KVM that does not fully have it may refuse, or
+ * write to the host's log. */
 int kvm_msr_set(struct engine_vcpu *v, const struct vcpu_state *s, bool deadline, struct err *e)
 {
 	struct engine_vm *vm = v->vm;

@@ -112,7 +112,7 @@ static uint64_t guest_time(struct engine_vcpu *v, uint64_t rounds)
 	return MAX(time_monotonic_ns() - begin, (uint64_t)1);
 }
 
-/* Kicks this thread in LIMIT_NS from now, and again: a kick could come just before KVM_RUN begins. */
+/* Kicks this thread in LIMIT_NS from now, and again: one could come just before KVM_RUN begins. */
 static void arm(timer_t timer)
 {
 	const struct itimerspec when = {

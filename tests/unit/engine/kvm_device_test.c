@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands between guest and devices: doorbells, memory slots, the log of written pages, MSRs. */
+/* Between guest and devices: doorbells, memory slots, the log of written pages, MSRs. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -238,16 +238,21 @@ void guest_vector(struct guest *g, unsigned vector, const char *code, const char
 	assert_true(mem_write(&g->mem, vector * 4, &entry, sizeof(entry)));
 }
 
-void guest_expect(const struct guest *g, unsigned n, struct guest_access want)
+void guest_expect(struct guest *g, unsigned n, struct guest_access want)
 {
-	const struct guest_access *a = &g->log[n];
+	struct guest_access a;
+	bool there;
 
-	assert_true(n < g->accesses);
-	if (a->write != want.write || a->mmio != want.mmio || a->addr != want.addr ||
-	    a->size != want.size || a->value != want.value)
+	pthread_mutex_lock(&g->lock);
+	there = n < g->accesses;
+	a = g->log[n];
+	pthread_mutex_unlock(&g->lock);
+	assert_true(there);
+	if (a.write != want.write || a.mmio != want.mmio || a.addr != want.addr ||
+	    a.size != want.size || a.value != want.value)
 		fail_msg("access %u: %s %s 0x%llx size %u value 0x%llx", n,
-			 a->mmio ? "memory" : "port", a->write ? "write" : "read",
-			 (unsigned long long)a->addr, a->size, (unsigned long long)a->value);
+			 a.mmio ? "memory" : "port", a.write ? "write" : "read",
+			 (unsigned long long)a.addr, a.size, (unsigned long long)a.value);
 }
 
 struct start {

@@ -87,7 +87,7 @@ void guest_set(struct guest *g, unsigned n, const struct vcpu_state *s);
 void guest_vector(struct guest *g, unsigned vector, const char *code, const char *handler);
 
 /* Asserts that access number n was this one. */
-void guest_expect(const struct guest *g, unsigned n, struct guest_access want);
+void guest_expect(struct guest *g, unsigned n, struct guest_access want);
 
 /* Runs vCPU n on a thread of its own; guest_join waits for run() to return and gives why. */
 void guest_start(struct guest *g, unsigned n);

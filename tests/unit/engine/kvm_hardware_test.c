@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only hardware virtualization does right: an interpreter that poses as KVM was seen to let the
- * window for an interrupt pass, to know no vector instructions, and to leave the TSC as the host's.
- * Not run where KVM is not efficient. */
+/*
+ * What only hardware virtualization does right: an interpreter that poses as KVM was seen to let
+ * the window for an interrupt pass, to know no vector instructions, and to leave the TSC as the
+ * host's. Not run where KVM is not efficient.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

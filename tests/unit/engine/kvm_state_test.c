@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine-neutral state: what is set is what is read, also by another vCPU, also after running. */
+/* The engine-neutral state: what is set is read, also by another vCPU, also after running. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
