@@ -85,6 +85,17 @@ static bool begins_within(struct bus *b, unsigned at, uint64_t addr, unsigned si
 	       atomic_load_explicit(&b->ranges[at].base, memory_order_acquire) - addr < size;
 }
 
+/* Tries the range of the access before: a guest mostly touches one device many times in a row. A
+ * slot that is not in use has size 0 and holds nothing. */
+static bool find_last(struct bus *b, uint64_t addr, unsigned size, struct found *f)
+{
+	unsigned seq = atomic_load_explicit(&b->seq, memory_order_acquire);
+
+	range_load(&b->ranges[atomic_load_explicit(&b->last, memory_order_relaxed)], f);
+	return range_within(addr - f->base, size, f->size) && !(seq & 1) &&
+	       atomic_load_explicit(&b->seq, memory_order_relaxed) == seq;
+}
+
 /* Finds the range that holds the access, as the table stood at one moment: an access that races
  * with a change meets the old table or the new one, not some bytes of each. */
 static enum hit find(struct bus *b, uint64_t addr, unsigned size, struct found *f)
@@ -98,9 +109,10 @@ static enum hit find(struct bus *b, uint64_t addr, unsigned size, struct found *
 		hit = begins_within(b, at, addr, size) ? HIT_PART : HIT_NONE;
 		if (at > 0) {
 			range_load(&b->ranges[at - 1], f);
-			if (range_within(addr - f->base, size, f->size))
+			if (range_within(addr - f->base, size, f->size)) {
 				hit = HIT_WHOLE;
-			else if (addr - f->base < f->size)
+				atomic_store_explicit(&b->last, at - 1, memory_order_relaxed);
+			} else if (addr - f->base < f->size)
 				hit = HIT_PART;
 		}
 	} while (atomic_load_explicit(&b->seq, memory_order_relaxed) != seq);
@@ -178,6 +190,7 @@ static int remove_locked(struct bus *b, uint64_t base)
 {
 	unsigned count = atomic_load(&b->count);
 	unsigned at = upper_bound(b, base);
+	const struct found none = {.size = 0};
 	struct found moved;
 
 	if (!at || atomic_load(&b->ranges[at - 1].base) != base)
@@ -187,6 +200,7 @@ static int remove_locked(struct bus *b, uint64_t base)
 		range_load(&b->ranges[i], &moved);
 		range_store(&b->ranges[i - 1], &moved);
 	}
+	range_store(&b->ranges[count - 1], &none);
 	atomic_store_explicit(&b->count, count - 1, memory_order_release);
 	change_end(b);
 	return 0;
@@ -263,7 +277,7 @@ uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
 	struct found f;
 	unsigned part;
 
-	switch (find(b, addr, size, &f)) {
+	switch (find_last(b, addr, size, &f) ? HIT_WHOLE : find(b, addr, size, &f)) {
 	case HIT_NONE:
 		atomic_fetch_add_explicit(&b->unclaimed_reads, 1, memory_order_relaxed);
 		return MASK(size * 8);
@@ -300,7 +314,7 @@ void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
 	struct found f;
 	unsigned part;
 
-	switch (find(b, addr, size, &f)) {
+	switch (find_last(b, addr, size, &f) ? HIT_WHOLE : find(b, addr, size, &f)) {
 	case HIT_NONE:
 		atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
 		return;

@@ -66,6 +66,7 @@ struct bus {
 	pthread_mutex_t change; /* held by whoever changes the table */
 	_Atomic unsigned seq;   /* odd while the table changes */
 	_Atomic unsigned count;
+	_Atomic unsigned last;                   /* index of the range found last; a guess */
 	struct bus_range ranges[BUS_RANGES_MAX]; /* sorted by base */
 	_Atomic uint64_t unclaimed_reads;
 	_Atomic uint64_t unclaimed_writes;
