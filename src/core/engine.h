@@ -24,8 +24,14 @@
  *
  * Where the engine has its own local APICs (caps & ENGINE_HAS_LAPIC) it reports a
  * level-triggered vector's EOI through env->eoi, for vectors that the machine
- * announced with route(). An engine without them has the machine wire
- * devices/irqchip's local APIC.
+ * announced with route(), and a halted vCPU waits inside run().
+ *
+ * An engine without them (bt) has msi and extint NULL: the machine wires
+ * devices/irqchip's local APICs, which see messages and the 8259's wire, and tell
+ * the engine a level for each vCPU by intr(); env->intack then gives that local
+ * APIC's vector. Such an engine returns ENGINE_HALTED, and the machine, which is
+ * the only one to raise interrupts, wakes the vCPU. INIT and SIPI are state that the
+ * machine sets between two run().
  */
 #ifndef LODGE_CORE_ENGINE_H
 #define LODGE_CORE_ENGINE_H
@@ -53,8 +59,9 @@ struct engine_env {
 	struct bus *mmio;
 	struct clock *clock;
 	void *opaque; /* handed to the functions below */
-	/* The vector that the 8259s give at an interrupt acknowledge cycle. vCPU thread. */
-	uint8_t (*intack)(void *opaque);
+	/* The interrupt acknowledge cycle of a vCPU: the vector that its interrupt controller
+	 * gives, the 8259s where the engine has the local APICs. vCPU thread. */
+	uint8_t (*intack)(void *opaque, unsigned vcpu);
 	/* A level-triggered interrupt with this vector was ended by its EOI. vCPU thread. */
 	void (*eoi)(void *opaque, uint8_t vector);
 };
@@ -175,10 +182,13 @@ struct engine_ops {
 	int (*get_state)(struct engine_vcpu *vcpu, struct vcpu_state *state, struct err *e);
 	int (*set_state)(struct engine_vcpu *vcpu, const struct vcpu_state *state, struct err *e);
 
-	/* Delivers a message to the local APICs. Any thread. */
+	/* With ENGINE_HAS_LAPIC: delivers a message to the local APICs. Any thread. */
 	void (*msi)(struct engine_vm *vm, const struct msi_msg *msg);
-	/* Level of INTR from the 8259s. Any thread. */
+	/* With ENGINE_HAS_LAPIC: level of INTR from the 8259s. Any thread. */
 	void (*extint)(struct engine_vm *vm, bool level);
+	/* Without ENGINE_HAS_LAPIC: level of the vCPU's interrupt request, from its local APIC in
+	 * the machine. Any thread. */
+	void (*intr)(struct engine_vcpu *vcpu, bool level);
 	/* A non-maskable interrupt to one vCPU. Any thread. */
 	void (*nmi)(struct engine_vcpu *vcpu);
 

@@ -49,10 +49,11 @@ static int add_ram(struct machine *m, struct err *e)
 	return rc;
 }
 
-static uint8_t env_intack(void *opaque)
+static uint8_t env_intack(void *opaque, unsigned vcpu)
 {
 	struct machine *m = opaque;
 
+	(void)vcpu; /* engines so far have the local APICs: only the 8259s are ours */
 	return pc_intack(m->pc);
 }
 
@@ -106,6 +107,7 @@ static int power_on(struct machine *m, struct err *e)
 		rc = boot_load(m->boot, &m->mem, &m->config.boot, &entry, e);
 	for (unsigned i = 0; !rc && i < m->config.cpus; i++) {
 		vcpu_state_reset(&state, i);
+		firmware_set_vcpu(&m->cpu, &state, i == 0);
 		if (i == 0)
 			boot_set_vcpu(&entry, &state);
 		rc = m->engine->set_state(m->vcpus[i].engine_vcpu, &state, e);

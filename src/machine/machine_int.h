@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/event.h"
+#include "machine/firmware.h"
 #include "machine/machine.h"
 #include "machine/pc.h"
 
@@ -42,6 +43,7 @@ struct machine {
 	struct bus pio;
 	struct bus mmio;
 	struct clock clock;
+	struct firmware_cpu cpu;
 	struct boot_source *boot;
 	struct pc *pc;
 

@@ -122,7 +122,11 @@ static void *vcpu_thread(void *opaque)
 static int compose_cpuid(struct machine *m, unsigned id, const struct cpuid_table *supported,
 			 struct cpuid_table *table, struct err *e)
 {
-	const struct cpuid_topology topology = {.apic_id = id, .cpus = m->config.cpus};
+	const struct cpuid_topology topology = {
+		.apic_id = id,
+		.cpus = m->config.cpus,
+		.paravirt = m->config.kvmclock ? CPUID_PARAVIRT_ALL : CPUID_PARAVIRT_NO_CLOCK,
+	};
 
 	return cpuid_compose(table, m->config.cpu_model, supported, &topology, e);
 }
@@ -139,6 +143,8 @@ int machine_vcpus_create(struct machine *m, struct err *e)
 		v->machine = m;
 		v->id = i;
 		rc = compose_cpuid(m, i, &supported, &table, e);
+		if (!rc && i == 0)
+			firmware_identify(&m->cpu, &table);
 		if (!rc)
 			rc = m->engine->vcpu_create(m->vm, &config, &v->engine_vcpu, e);
 	}

@@ -84,7 +84,7 @@ static void attend_extint(struct engine_vcpu *v)
 		return;
 	if (__atomic_load_n(&run->immediate_exit, __ATOMIC_RELAXED))
 		return; /* the guest will not run, and the vector would not be seen in its state */
-	interrupt.irq = env->intack(env->opaque);
+	interrupt.irq = env->intack(env->opaque, v->id);
 	vcpu_count(v, COUNT_EXTINT);
 	if (ioctl(v->fd, KVM_INTERRUPT, &interrupt) == 0)
 		v->extint_vector = (int)interrupt.irq;

@@ -141,7 +141,7 @@ static bool take_interrupt(struct engine_vcpu *v)
 	if (!wants_interrupts(v))
 		return true;
 	if (v->id == 0 && atomic_load(&v->vm->extint))
-		return enter(v, v->vm->env->intack(v->vm->env->opaque));
+		return enter(v, v->vm->env->intack(v->vm->env->opaque, v->id));
 	for (unsigned w = 0; w < 4; w++)
 		irr[w] = atomic_load(&v->irr[w]);
 	vector = highest(irr);

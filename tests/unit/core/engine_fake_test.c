@@ -70,10 +70,11 @@ static void dev_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
 
 static const struct bus_ops dev_ops = {"device", 8, dev_read, dev_write};
 
-static uint8_t intack(void *opaque)
+static uint8_t intack(void *opaque, unsigned vcpu)
 {
 	struct rig *r = opaque;
 
+	assert_int_equal(vcpu, 0);
 	atomic_fetch_add(&r->intacks, 1);
 	r->engine->extint(r->vm, false);
 	return r->intack_vector;

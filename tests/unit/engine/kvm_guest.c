@@ -67,10 +67,11 @@ static void mmio_write(void *dev, uint64_t offset, unsigned size, uint64_t value
 static const struct bus_ops pio_ops = {"ports", 4, pio_read, pio_write};
 static const struct bus_ops mmio_ops = {"memory", 8, mmio_read, mmio_write};
 
-static uint8_t intack(void *opaque)
+static uint8_t intack(void *opaque, unsigned vcpu)
 {
 	struct guest *g = opaque;
 
+	assert_int_equal(vcpu, 0);
 	g->acks++;
 	if (!g->ack_keeps_intr)
 		kvm_engine.extint(g->vm, false);
