@@ -230,7 +230,7 @@ static inline uint64_t call_read(const struct found *f, uint64_t offset, unsigne
 	value = f->ops->read(f->dev, offset, size);
 	if (f->lock)
 		pthread_mutex_unlock(f->lock);
-	return value & MASK(size * 8);
+	return value & UINT64_MAX >> (64 - size * 8);
 }
 
 static inline void call_write(const struct found *f, uint64_t offset, unsigned size, uint64_t value)

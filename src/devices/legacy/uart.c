@@ -60,6 +60,8 @@ static unsigned rx_trigger(const struct uart_state *s)
 
 static uint8_t line_status(const struct uart_state *s)
 {
+	if (!(s->rx_count | s->errors | s->tx_count | s->rx_bad))
+		return UART_LSR_THRE | UART_LSR_TEMT; /* as a guest that prints sees it */
 	return (s->rx_count ? UART_LSR_DR : 0) | s->errors |
 	       (s->tx_count ? 0 : UART_LSR_THRE | UART_LSR_TEMT) |
 	       (fifo_enabled(s) && s->rx_bad ? UART_LSR_FIFO : 0);
@@ -309,14 +311,14 @@ static uint64_t read_register(struct uart *u, uint64_t offset)
 static uint64_t uart_read(void *dev, uint64_t offset, unsigned size)
 {
 	struct uart *u = dev;
-	bool burst = u->s.tx_burst;
 	uint64_t value;
 
 	(void)size;
+	if (!u->s.tx_burst)
+		return read_register(u, offset);
 	tx_settle(&u->s);
 	value = read_register(u, offset);
-	if (burst)
-		update_irq(u);
+	update_irq(u);
 	return value;
 }
 
