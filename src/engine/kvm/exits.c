@@ -103,8 +103,8 @@ static enum engine_exit unexpected(struct kvm_run *run, struct engine_detail *d)
 	return ENGINE_ERROR;
 }
 
-/* AMD-V leaves a guest's VMCB undefined after the SHUTDOWN intercept (APM vol. 2, chapter 15), and KVM
- * puts the vCPU to reset state: the user should not take that for what the guest had. */
+/* AMD-V leaves a guest's VMCB undefined after the SHUTDOWN intercept (APM vol. 2, chapter 15), and
+ * KVM puts the vCPU to reset state: the user should not take that for what the guest had. */
 static void shutdown_words(struct engine_vcpu *v, struct engine_detail *d)
 {
 	struct kvm_regs regs;
