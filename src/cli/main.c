@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "lodge/lodge.h"
@@ -46,7 +48,7 @@ static int verb_version(int argc, char **argv)
 
 	(void)argv;
 	if (argc > 1) {
-		cli_error("version takes no arguments");
+		cli_error("version takes no argument '%s': leave it away", argv[1]);
 		return STATUS_USAGE;
 	}
 	snprintf(text, sizeof(text), "lodge %s\n", lodge_version());
@@ -68,11 +70,27 @@ static int unknown_verb(const char *name)
 	return STATUS_USAGE;
 }
 
+/* A standard descriptor that came closed would be given to the next file that is opened, and that
+ * file be taken for standard input or output. Reading finds nothing; writing is refused. */
+static void occupy_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 
-	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error where it is met, not a death */
+	occupy_standard_descriptors();
+	/* A closed pipe, a file that may not grow: errors where they are met, not a death. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	if (!name) {
 		cli_error("no verb: 'lodge help' lists them");
 		return STATUS_USAGE;

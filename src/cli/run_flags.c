@@ -163,12 +163,12 @@ int run_flags_parse(struct run_flags *flags, lodge_vm *vm, int argc, char **argv
 		if (!f)
 			return unknown_flag(argv[i]);
 		if (seen & (1ULL << (f - flags_table))) {
-			cli_error("%s is given twice", f->name);
+			cli_error("%s is given twice: give it once", f->name);
 			return STATUS_USAGE;
 		}
 		seen |= 1ULL << (f - flags_table);
 		if (!f->value && value) {
-			cli_error("%s takes no value", f->name);
+			cli_error("%s takes no value: leave '=%s' away", f->name, value);
 			return STATUS_USAGE;
 		}
 		if (f->value && !value) {
@@ -181,6 +181,10 @@ int run_flags_parse(struct run_flags *flags, lodge_vm *vm, int argc, char **argv
 		status = apply(flags, vm, f, value);
 		if (status)
 			return status;
+	}
+	if (!flags->help && !(seen & 1)) { /* the table's first */
+		cli_error("run wants a kernel: give one with --kernel FILE");
+		return STATUS_USAGE;
 	}
 	return 0;
 }

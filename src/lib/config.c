@@ -164,7 +164,8 @@ static int parse_boot(const struct setting *s, void *field, const char *value, s
 static int parse_switch(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	if (strcmp(value, "on") && strcmp(value, "off"))
-		return err_set(e, EINVAL, "%s '%s' is neither on nor off", s->name, value);
+		return err_set(e, EINVAL, "%s '%s' is neither on nor off: give on or off", s->name,
+			       value);
 	*(bool *)field = !strcmp(value, "on");
 	return 0;
 }
