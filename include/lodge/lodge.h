@@ -47,6 +47,8 @@ struct lodge_result {
 			     lodge_vm_free */
 	const char *dump; /* LODGE_END_CRASHED and FAILED: registers of the vCPU, several lines;
 			     "" if there are none; lives until lodge_vm_free */
+	uint64_t lost;    /* bytes of console output that could not be written */
+	int lost_error;   /* errno of the first of them: EPIPE, its reader went away; ENOSPC, ... */
 };
 
 /* The version of the library, e.g. "0.1.0". */
@@ -85,7 +87,8 @@ int lodge_vm_wait(lodge_vm *vm, int timeout_ms);
 /* How it ended; -EBUSY while it runs. */
 int lodge_vm_result(lodge_vm *vm, struct lodge_result *result);
 
-/* Stops the VM at once, as by pulling the plug; lodge_vm_wait then returns. Any thread. */
+/* Stops the VM at once, as by pulling the plug; lodge_vm_wait then returns. A VM that ended by
+ * itself still runs, in this sense, until its console's output was taken. Any thread. */
 void lodge_vm_stop(lodge_vm *vm);
 
 /* Presses the ACPI power button; or ctrl-alt-del on the keyboard. Any thread. */

@@ -35,16 +35,19 @@ struct session {
 	int status; /* decided before the VM's end: STATUS_TIMEOUT or STATUS_STOPPED; else -1 */
 };
 
-/* Blocks the signals that end lodge, in this thread and so in the VM's, and has them read. */
+/* Blocks the signals that end lodge, in this thread and so in the VM's, and has them read. One that
+ * was ignored when lodge began (nohup, a script's background job) is still; a blocked one would be
+ * delivered all the same. */
 static int open_signals(void)
 {
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction action;
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (!sigaction(numbers[i], NULL, &action) && action.sa_handler != SIG_IGN)
+			sigaddset(&set, numbers[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -59,9 +62,11 @@ static int open_stdio(struct session *s)
 {
 	int pipefd[2];
 
+	if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
 	s->out = STDOUT_FILENO;
 	if (!isatty(STDIN_FILENO)) {
-		s->in = fcntl(STDIN_FILENO, F_GETFD) < 0 ? -1 : STDIN_FILENO;
+		s->in = STDIN_FILENO;
 		return 0;
 	}
 	if (!own_terminal())
@@ -73,6 +78,18 @@ static int open_stdio(struct session *s)
 	return 0;
 }
 
+static const char *console_trouble(int error)
+{
+	switch (error) {
+	case ENXIO:
+		return "it is a FIFO that nobody reads: start its reader first";
+	case EBADF:
+		return "standard output is closed: open it, or give --console none";
+	default:
+		return strerror(error);
+	}
+}
+
 static int open_console(struct session *s)
 {
 	const char *console = s->flags.console;
@@ -81,13 +98,15 @@ static int open_console(struct session *s)
 	if (!strcmp(console, "stdio")) {
 		rc = open_stdio(s);
 	} else if (!strncmp(console, "file=", 5)) {
-		s->out = open(console + 5, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
+		/* Without waiting: nobody may ever open the other end of a FIFO. */
+		s->out = open(console + 5,
+			      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
 			      0666);
 		s->opened_out = s->out >= 0;
 		rc = s->out < 0 ? -errno : 0;
 	}
 	if (rc) {
-		cli_error("cannot open the console %s: %s", console, strerror(-rc));
+		cli_error("cannot open the console %s: %s", console, console_trouble(-rc));
 		return STATUS_FAILED;
 	}
 	if (lodge_vm_console(s->vm, s->in, s->out)) {
@@ -219,13 +238,26 @@ static void print_stats(lodge_vm *vm)
 		fprintf(stderr, "%-24s %llu\n", stats[i].name, (unsigned long long)stats[i].count);
 }
 
+/* Whether all of the console's output was written. A reader that went away wanted no more. */
+static bool all_written(const struct lodge_result *result)
+{
+	if (!result->lost || result->lost_error == EPIPE)
+		return true;
+	cli_error("cannot write the console's output: %s: %llu bytes are lost: make room, or give "
+		  "another place with --console file=PATH",
+		  strerror(result->lost_error), (unsigned long long)result->lost);
+	return false;
+}
+
 /* Says how the VM ended and gives the exit status. */
 static int report(struct session *s)
 {
 	struct lodge_result result;
+	bool written;
 
 	if (lodge_vm_result(s->vm, &result))
 		return STATUS_FAILED;
+	written = all_written(&result);
 	if (s->flags.stats)
 		print_stats(s->vm);
 	if (result.text[0] && result.end != LODGE_END_STOPPED)
@@ -238,7 +270,7 @@ static int report(struct session *s)
 		return s->status < 0 ? STATUS_STOPPED : s->status;
 	if (result.end == LODGE_END_DEBUG_EXIT)
 		return result.code;
-	return (int)result.end;
+	return result.end == LODGE_END_POWEROFF && !written ? STATUS_FAILED : (int)result.end;
 }
 
 static int start_and_wait(struct session *s)
@@ -251,7 +283,7 @@ static int start_and_wait(struct session *s)
 	rc = lodge_vm_start(s->vm);
 	if (rc) {
 		cli_error("%s", lodge_vm_error(s->vm));
-		return rc == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
+		return STATUS_FAILED;
 	}
 	if (s->keys >= 0) {
 		rc = terminal_open(&s->terminal, STDIN_FILENO);

@@ -74,6 +74,8 @@ struct chardev {
 	void (*on_loss)(void *opaque, int error);
 	void *on_loss_opaque;
 	bool loss_told;
+	void (*on_empty)(void *opaque); /* NULL: nobody waits for it */
+	void *on_empty_opaque;
 
 	uint8_t in_bytes[IN_SIZE];
 	uint8_t out_bytes[CHARDEV_OUT_SIZE];
@@ -250,6 +252,17 @@ static void tell_loss(struct chardev *c)
 		c->on_loss(c->on_loss_opaque, error);
 }
 
+/* A user that was cut short still has something to write. */
+static void tell_empty(struct chardev *c)
+{
+	void (*empty)(void *opaque) = c->on_empty;
+
+	if (!empty || out_used(c) || atomic_load(&c->short_count))
+		return;
+	c->on_empty = NULL;
+	empty(c->on_empty_opaque);
+}
+
 /* Loop's thread: writes out what there is, waits for the descriptor if need be, and tells the
  * user of the room that came of it. */
 static void drain(struct chardev *c)
@@ -267,6 +280,7 @@ static void drain(struct chardev *c)
 	if (out_used(c) < CHARDEV_OUT_SIZE && atomic_exchange(&c->short_count, false) &&
 	    c->user.writable)
 		c->user.writable(c->user.opaque);
+	tell_empty(c);
 }
 
 static void out_ready(void *opaque, unsigned events)
@@ -415,6 +429,13 @@ void chardev_on_loss(struct chardev *c, void (*lost)(void *opaque, int error), v
 {
 	c->on_loss = lost;
 	c->on_loss_opaque = opaque;
+}
+
+void chardev_when_empty(struct chardev *c, void (*empty)(void *opaque), void *opaque)
+{
+	c->on_empty = empty;
+	c->on_empty_opaque = opaque;
+	drain(c);
 }
 
 void chardev_free(struct chardev *c, int timeout_ms)

@@ -59,6 +59,10 @@ bool chardev_put(struct chardev *c, uint8_t byte);
  * be called with the user's lock held. */
 size_t chardev_read(struct chardev *c, void *bytes, size_t len);
 
+/* Has empty called, once, when no output is left: all was written, or is lost. Perhaps before this
+ * returns. On the loop's thread. */
+void chardev_when_empty(struct chardev *c, void (*empty)(void *opaque), void *opaque);
+
 /* Bytes that could not be written: the reader went away (EPIPE, EIO) or the disk is full (ENOSPC
  * and its like). Any thread. */
 uint64_t chardev_lost(const struct chardev *c);

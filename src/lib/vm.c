@@ -172,8 +172,12 @@ int lodge_vm_result(lodge_vm *vm, struct lodge_result *result)
 	machine_result(vm->machine, &r);
 	if (r.end == MACHINE_RUNNING)
 		return err_set(&vm->error, EBUSY, "the VM still runs");
-	*result = (struct lodge_result){
-		.end = ends[r.end], .code = r.code, .text = r.text, .dump = r.dump};
+	*result = (struct lodge_result){.end = ends[r.end],
+					.code = r.code,
+					.text = r.text,
+					.dump = r.dump,
+					.lost = r.lost,
+					.lost_error = r.lost_error};
 	return 0;
 }
 

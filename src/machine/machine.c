@@ -115,17 +115,42 @@ static int power_on(struct machine *m, struct err *e)
 	return rc;
 }
 
-static void finish(struct machine *m, enum machine_end end)
+/* Tells the world of the end. More than once does no harm. */
+static void announce(void *opaque)
 {
+	struct machine *m = opaque;
 	uint64_t one = 1;
 	ssize_t n;
 
+	pthread_mutex_lock(&m->lock);
+	m->ended = true;
+	pthread_mutex_unlock(&m->lock);
+	n = write(m->ended_fd, &one, sizeof(one));
+	(void)n; /* an eventfd takes it */
+}
+
+/* The guest's last words may wait for a slow reader, as any program's do; whoever stops the
+ * machine does not wait for it. */
+static void finish(struct machine *m, enum machine_end end)
+{
 	clock_stop(&m->clock);
 	pthread_mutex_lock(&m->lock);
 	m->end = end;
 	pthread_mutex_unlock(&m->lock);
-	n = write(m->ended_fd, &one, sizeof(one));
-	(void)n; /* an eventfd at 0 takes it */
+	if (end == MACHINE_STOPPED)
+		announce(m);
+	else
+		pc_console_flush(m->pc, announce, m);
+}
+
+/* machine_stop, while the last words wait for their reader. */
+static void stop_waiting(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	if (!m->ended && m->end != MACHINE_CRASHED && m->end != MACHINE_FAILED)
+		m->end = MACHINE_STOPPED;
+	pthread_mutex_unlock(&m->lock);
+	announce(m);
 }
 
 static void fail(struct machine *m, const struct err *e)
@@ -178,8 +203,13 @@ static void on_wake(void *opaque)
 {
 	struct machine *m = opaque;
 
-	if (!atomic_load(&m->requests) || m->end != MACHINE_RUNNING)
+	if (!atomic_load(&m->requests))
 		return;
+	if (m->end != MACHINE_RUNNING) {
+		if (atomic_exchange(&m->requests, 0) & REQUEST_STOP)
+			stop_waiting(m);
+		return;
+	}
 	machine_vcpus_park(m);
 	handle(m, atomic_exchange(&m->requests, 0));
 }
@@ -196,6 +226,7 @@ static void *io_thread(void *opaque)
 
 		err_errno(&e, rc, "the event loop failed");
 		fail(m, &e);
+		announce(m); /* nothing is left that could wait for the console */
 	}
 	return NULL;
 }
@@ -319,9 +350,14 @@ int machine_ended_fd(const struct machine *m)
 
 void machine_result(struct machine *m, struct machine_result *result)
 {
+	int lost_error;
+	uint64_t lost = pc_console_lost(m->pc, &lost_error);
+
 	pthread_mutex_lock(&m->lock);
 	*result = (struct machine_result){
-		.end = m->end,
+		.end = m->ended ? m->end : MACHINE_RUNNING,
+		.lost = lost,
+		.lost_error = lost_error,
 		.code = atomic_load(&m->debug_exit_code),
 		.text = buf_str(&m->text),
 		.dump = buf_str(&m->dump),

@@ -48,6 +48,8 @@ struct machine_result {
 	int code;         /* MACHINE_DEBUG_EXIT: the byte written */
 	const char *text; /* one line, "" for none; lives as long as the machine */
 	const char *dump; /* registers, several lines, "" for none; as long as the machine */
+	uint64_t lost;    /* bytes of console output that could not be written */
+	int lost_error;   /* errno of the first of them */
 };
 
 /* Builds a machine; NULL with e set where the host, the engine or the configuration refuses.
@@ -60,7 +62,8 @@ void machine_free(struct machine *m);
 /* Loads the guest and lets it run; 0, or -errno with e set. Once. */
 int machine_start(struct machine *m, struct err *e);
 
-/* Ends the machine at once with MACHINE_STOPPED, unless it ended before. Any thread. */
+/* Ends the machine at once with MACHINE_STOPPED, unless it ended before. A machine that ended by
+ * itself counts as running while the reader of its console has not taken all. Any thread. */
 void machine_stop(struct machine *m);
 
 /* The user's hands on the machine. Any thread. */

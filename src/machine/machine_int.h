@@ -63,7 +63,8 @@ struct machine {
 	bool quit;              /* vCPU threads end */
 	struct buf text;        /* why it ended; the first words stay */
 	struct buf dump;
-	enum machine_end end;
+	enum machine_end end; /* why it ended, from when that is known */
+	bool ended;           /* and that the console's output has left: ended_fd is readable */
 	int ended_fd;
 };
 

@@ -47,6 +47,7 @@ struct pc {
 	struct uart com1;
 	struct posted com1_posted;
 	struct chardev *console;
+	_Atomic int console_error; /* errno of the first output that was lost; 0: none */
 	struct acpi_pm pm;
 	struct reset_control reset_control;
 	struct erst erst;
@@ -95,6 +96,13 @@ static void on_reset(void *opaque)
 static void on_poweroff(void *opaque)
 {
 	machine_request(opaque, REQUEST_POWEROFF);
+}
+
+static void on_console_loss(void *opaque, int error)
+{
+	struct pc *pc = opaque;
+
+	atomic_store(&pc->console_error, error);
 }
 
 /* A kernel left its last words: a panic is one, an oops that it survives is not. */
@@ -181,8 +189,7 @@ static void wire_guest_reports(struct pc *pc, struct machine *m)
 
 static void wire_console(struct pc *pc, struct machine *m)
 {
-	const struct bus_posting posting = {
-		.hint = posted_hint, .opaque = &pc->com1_posted, .on = &pc->com1_posted.on};
+	const struct bus_posting posting = {.hint = posted_hint, .opaque = &pc->com1_posted};
 
 	posted_init(&pc->com1_posted, m->engine, m->vm, &m->clock);
 	posted_target(&pc->com1_posted, &m->pio, LAYOUT_COM1 + UART_THR, 1);
@@ -221,6 +228,7 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 		free(pc);
 		return e->code;
 	}
+	chardev_on_loss(pc->console, on_console_loss, pc);
 	wire_irqchips(pc, m);
 	wire_timers(pc, m);
 	wire_keyboard(pc, m);
@@ -272,6 +280,17 @@ uint8_t pc_intack(struct pc *pc)
 void pc_eoi(struct pc *pc, uint8_t vector)
 {
 	ioapic_eoi(&pc->ioapic, vector);
+}
+
+void pc_console_flush(struct pc *pc, void (*empty)(void *opaque), void *opaque)
+{
+	chardev_when_empty(pc->console, empty, opaque);
+}
+
+uint64_t pc_console_lost(struct pc *pc, int *error)
+{
+	*error = atomic_load(&pc->console_error);
+	return chardev_lost(pc->console);
 }
 
 void pc_power_button(struct pc *pc)

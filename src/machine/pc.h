@@ -26,6 +26,14 @@ uint8_t pc_intack(struct pc *pc);
 /* The end of a level-triggered interrupt, for the I/O APIC; a vCPU thread. */
 void pc_eoi(struct pc *pc, uint8_t vector);
 
+/* Has empty called, once, when all of the console's output has left or is lost. vCPUs parked, I/O
+ * thread. */
+void pc_console_flush(struct pc *pc, void (*empty)(void *opaque), void *opaque);
+
+/* Bytes of the console's output that could not be written; the errno of the first in *error. Any
+ * thread. */
+uint64_t pc_console_lost(struct pc *pc, int *error);
+
 /* The user's hands. Any thread. */
 void pc_power_button(struct pc *pc);
 void pc_ctrl_alt_del(struct pc *pc);

@@ -29,7 +29,7 @@ struct fixture {
 	struct chardev *c;
 	pthread_mutex_t lock; /* the user's */
 	pthread_cond_t changed;
-	unsigned readable, writable, losses; /* calls */
+	unsigned readable, writable, losses, empty; /* calls */
 	int loss_error;
 };
 
@@ -60,6 +60,16 @@ static void on_loss(void *opaque, int error)
 	pthread_mutex_lock(&f->lock);
 	f->losses++;
 	f->loss_error = error;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void on_empty(void *opaque)
+{
+	struct fixture *f = opaque;
+
+	pthread_mutex_lock(&f->lock);
+	f->empty++;
 	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
 }
@@ -396,6 +406,59 @@ static void the_end_does_not_wait_for_ever(void **state)
 	close_pair(fds);
 }
 
+static void being_empty_is_told_once_and_not_before(void **state)
+{
+	static uint8_t bytes[20000], got[sizeof(bytes)];
+	struct fixture *f = *state;
+	size_t done = 0;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_true(fcntl(fds[1], F_SETPIPE_SZ, 4096) > 0);
+	memset(bytes, 'x', sizeof(bytes));
+	f->c = chardev_new(f->loop, -1, fds[1], NULL);
+	assert_non_null(f->c);
+	chardev_when_empty(f->c, on_empty, f);
+	assert_int_equal(f->empty, 1);
+	assert_int_equal(chardev_write(f->c, bytes, sizeof(bytes)), sizeof(bytes));
+	chardev_when_empty(f->c, on_empty, f);
+	assert_int_equal(f->empty, 1);
+	assert_int_equal(pthread_create(&f->thread, NULL, loop_main, f), 0);
+	f->started = true;
+	while (done < sizeof(got)) {
+		ssize_t n = read(fds[0], got + done, sizeof(got) - done);
+
+		assert_true(n > 0);
+		done += (size_t)n;
+	}
+	assert_memory_equal(got, bytes, sizeof(got));
+	pthread_mutex_lock(&f->lock);
+	while (f->empty < 2)
+		pthread_cond_wait(&f->changed, &f->lock);
+	pthread_mutex_unlock(&f->lock);
+	stop(f, 0);
+	assert_int_equal(f->empty, 2);
+	close_pair(fds);
+}
+
+static void what_nobody_will_read_counts_as_gone(void **state)
+{
+	struct fixture *f = *state;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	f->c = chardev_new(f->loop, -1, fds[1], NULL);
+	assert_non_null(f->c);
+	assert_int_equal(chardev_write(f->c, "lost", 4), 4);
+	close(fds[0]);
+	fds[0] = -1;
+	chardev_when_empty(f->c, on_empty, f);
+	assert_int_equal(f->empty, 1);
+	assert_int_equal(chardev_lost(f->c), 4);
+	stop(f, 0);
+	close_pair(fds);
+}
+
 static void lose_reader(struct fixture *f, int fds[2], int error)
 {
 	sigset_t pending;
@@ -630,6 +693,8 @@ int main(void)
 		TEST(a_reader_that_goes_away_is_no_sigpipe),
 		TEST(a_socket_that_goes_away_is_no_sigpipe),
 		TEST(a_terminal_that_hangs_up_loses_output),
+		TEST(being_empty_is_told_once_and_not_before),
+		TEST(what_nobody_will_read_counts_as_gone),
 		TEST(a_full_disk_is_told_once),
 		TEST(files_keep_offset_and_append_of_the_callers_description),
 		TEST(input_comes_in_order_however_little_is_read),

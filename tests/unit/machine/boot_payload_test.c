@@ -158,8 +158,7 @@ static void assert_same_memory(struct buf *elf, compressor compress)
 	compress(&packed, elf);
 	make_bzimage(&bz, packed.data, packed.len);
 	if (load(elf, (struct boot_config){.protocol = BOOT_PVH}, &m[0], &entries[0], &e) ||
-	    load(&bz, (struct boot_config){.protocol = BOOT_AUTO, .unpack = true}, &m[1],
-		 &entries[1], &e))
+	    load(&bz, (struct boot_config){.protocol = BOOT_AUTO}, &m[1], &entries[1], &e))
 		fail_msg("%s", e.text);
 	assert_int_equal(entries[1].protocol, BOOT_PVH);
 	assert_int_equal(entries[0].rip, entries[1].rip);
@@ -250,7 +249,7 @@ static void without_pvh_the_elf_entry_gets_the_setup_header(void **state)
 	make_vmlinux64(&elf, false);
 	by_zstd(&packed, &elf);
 	make_bzimage(&bz, packed.data, packed.len);
-	if (load(&bz, (struct boot_config){.protocol = BOOT_AUTO, .unpack = true}, &m, &entry, &e))
+	if (load(&bz, (struct boot_config){.protocol = BOOT_AUTO}, &m, &entry, &e))
 		fail_msg("%s", e.text);
 	assert_int_equal(entry.protocol, BOOT_ELF);
 	assert_int_equal(entry.rip, TEST_KERNEL_PADDR);
@@ -271,8 +270,7 @@ static void assert_payload(const void *payload, size_t len, enum boot_protocol p
 	struct mem m;
 
 	make_bzimage(&bz, payload, len);
-	assert_int_equal(load(&bz, (struct boot_config){.protocol = protocol, .unpack = true}, &m,
-			      &entry, &e),
+	assert_int_equal(load(&bz, (struct boot_config){.protocol = protocol}, &m, &entry, &e),
 			 code);
 	if (code && !strstr(e.text, words))
 		fail_msg("\"%s\" does not say \"%s\"", e.text, words);
