@@ -5,6 +5,7 @@
 # make rules        the source rules (tools/check-*)
 # make check        the source rules and the unit tests
 # make lab          the tests that boot guests (pytest), in the emulated AMD-V machine
+# make check-slow   a guest with 64 vCPUs; takes minutes
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
@@ -116,8 +117,8 @@ CLI_LIB  := $(BUILD)/libcli.a
 HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
-.PHONY: all lib man unit rules check lab check-vmx fuzz fuzz-run bench format install uninstall \
-        clean
+.PHONY: all lib man unit rules check lab check-slow check-vmx fuzz fuzz-run bench format install \
+        uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
@@ -196,6 +197,9 @@ check: rules unit
 
 lab: all
 	$(PYTEST) tests
+
+check-slow: all
+	$(PYTEST) -m slow tests
 
 check-vmx: all
 	tools/install-deps -n vmx

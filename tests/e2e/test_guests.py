@@ -2,71 +2,112 @@
 """Unmodified Debian kernels under lodge, in the emulated AMD-V machine."""
 
 import re
-import time
+import signal
 
 import pytest
 
-from lab import guests
+import bare
+import oops
+from lab import debian, guests, modules
 
 MARKER = guests.MARKER
 
-# What a Debian kernel says at warning level or above on a machine without a fault, each with its
-# cause.  Anything else fails test_a_guest_has_nothing_to_complain_of.
-EXPECTED_WARNINGS = []
+# What a Debian kernel says at warning level or above in the lab through no fault of lodge: each
+# cause and the lines, which are cut out before the rest is looked at. Both are there in the same
+# words under QEMU's pc machine with KVM in the lab.
+EXPECTED = {
+    # -cpu EPYC has Zen 1's model number and no microcode, so the mitigation cannot work.
+    "microcode": r".*Speculative Return Stack Overflow: .*\n",
+    # KVM does not learn of an XSETBV in the emulated machine, so the size in CPUID leaf 0xD stays
+    # that of power-on; Linux warns with a trace.
+    "xsave": r".*cut here.*\n.*XSAVE consistency problem: size 832 != kernel_size 576\n"
+             r"(.*\n)*?.*end trace.*\n(.*CPUID\[0d, [0-9a-f]{2}\]: .*\n)+",
+}
 
 
-def run(lab, kernel, initrd, *flags, cmdline="", timeout=120, **options):
-    """Runs lodge with a kernel and an initramfs (paths on the host)."""
-    return lab.run(["lodge", "run", "--engine", "kvm", "--kernel", kernel, "--initrd", initrd,
-                    "--cmdline", f"console=ttyS0 {cmdline}".strip(), *flags],
-                   timeout=timeout, **options)
+def command(kernel, initrd, *flags, cmdline=""):
+    """lodge's command line for a kernel and an initramfs (paths on the host)."""
+    words = ["lodge", "run", "--engine", "kvm", "--kernel", kernel]
+    words += ["--initrd", initrd] if initrd else []
+    return [*words, "--cmdline", f"console=ttyS0 {cmdline}".strip(), *flags]
 
 
-@pytest.mark.parametrize("flavour", ["cloud", "amd64"])
-@pytest.mark.parametrize("form, boot", [("bzimage", "bzimage"), ("bzimage", "pvh"),
-                                        ("vmlinux", "pvh"), ("vmlinux", "elf"),
-                                        ("bzimage", "auto")])
+def run(lab, kernel, initrd, *flags, cmdline="quiet", timeout=300, **options):
+    """Runs lodge with a kernel to its end."""
+    return lab.run(command(kernel, initrd, *flags, cmdline=cmdline), timeout=timeout, **options)
+
+
+# Kernels and ways to enter them
+
+
+@pytest.mark.parametrize("flavour, form, boot", [
+    ("cloud", "bzimage", "bzimage"), ("cloud", "bzimage", "pvh"), ("cloud", "vmlinux", "pvh"),
+    ("cloud", "vmlinux", "elf"),
+    ("amd64", "bzimage", "bzimage"), ("amd64", "bzimage", "pvh"), ("amd64", "vmlinux", "pvh"),
+])
 def test_a_64_bit_kernel_boots(lab, kernel, initrd, flavour, form, boot):
     done = run(lab, kernel(flavour, form), initrd(), "--boot", boot,
-               cmdline="lodge.show=uname,nproc")
+               cmdline="quiet lodge.show=uname,nproc")
     assert done.status == 0, done.err
     shown = guests.sections(done.stdout)
-    assert "x86_64" in shown["uname"]
-    assert shown["nproc"].strip() == "1"
+    assert f" {debian.release(flavour)} " in shown["uname"] and "x86_64" in shown["uname"]
+    assert shown["nproc"] == "1\n"
+    assert done.err == ""
 
 
-def test_a_32_bit_kernel_boots(lab, kernel, initrd):
-    done = run(lab, kernel("686"), initrd("i386"), cmdline="lodge.show=uname")
+@pytest.mark.parametrize("form, boot", [("bzimage", "bzimage"), ("bzimage", "auto")])
+def test_a_32_bit_kernel_boots(lab, kernel, initrd, form, boot):
+    done = run(lab, kernel("686", form), initrd("i386"), "--boot", boot,
+               cmdline="quiet lodge.show=uname")
     assert done.status == 0, done.err
-    assert "i686" in guests.sections(done.stdout)["uname"]
+    assert f" {debian.release('686')} " in guests.sections(done.stdout)["uname"]
+
+
+def all_online(done, cpus):
+    """Asserts that the guest has seen, and used, every CPU."""
+    assert done.status == 0, done.err
+    shown = guests.sections(done.stdout)
+    assert shown["nproc"].strip() == str(cpus)
+    assert shown["online"].strip() == f"0-{cpus - 1}"
+    heads, *rows = [line.split() for line in shown["interrupts"].splitlines()]
+    assert heads == [f"CPU{n}" for n in range(cpus)]
+    ticks = next(row[1:cpus + 1] for row in rows if row[0] == "LOC:")
+    assert all(int(count) > 0 for count in ticks), shown["interrupts"]
 
 
 @pytest.mark.parametrize("cpus", [2, 8])
 def test_every_cpu_is_online(lab_smp, kernel, initrd, cpus):
     done = run(lab_smp, kernel("cloud"), initrd(), "--cpus", str(cpus), "--memory", "512M",
-               cmdline="lodge.show=nproc,online,interrupts", timeout=240)
-    assert done.status == 0, done.err
-    shown = guests.sections(done.stdout)
-    assert shown["nproc"].strip() == str(cpus)
-    assert shown["online"].strip() == f"0-{cpus - 1}"
-    assert len(shown["interrupts"].splitlines()[0].split()) == cpus
+               cmdline="quiet lodge.show=nproc,online,interrupts")
+    all_online(done, cpus)
+
+
+@pytest.mark.slow
+def test_64_cpus_are_online(lab_smp, kernel, initrd):
+    done = run(lab_smp, kernel("cloud"), initrd(), "--cpus", "64", "--memory", "1G",
+               cmdline="quiet lodge.show=nproc,online,interrupts", timeout=1500)
+    all_online(done, 64)
+
+
+# What the guest sees
 
 
 def test_a_guest_has_nothing_to_complain_of(lab, kernel, initrd):
-    done = run(lab, kernel("cloud"), initrd(), cmdline="lodge.show=warnings,dmesg")
+    done = run(lab, kernel("cloud"), initrd(), cmdline="quiet lodge.show=warnings,dmesg")
     assert done.status == 0, done.err
     shown = guests.sections(done.stdout)
     assert "Linux version" in shown["dmesg"]
-    for word in ("Firmware Bug", "ACPI Error", "ACPI Warning", "unchecked MSR", "FW_BUG"):
+    for word in ("Firmware Bug", "FW_BUG", "ACPI Error", "ACPI Warning", "ACPI BIOS",
+                 "unchecked MSR", "Call Trace: <IRQ>", "nobody cared", "soft lockup"):
         assert word not in shown["dmesg"]
-    unexpected = [line for line in shown["warnings"].splitlines()
-                  if not any(re.search(known, line) for known in EXPECTED_WARNINGS)]
-    assert not unexpected, "\n".join(unexpected)
+    left = re.sub("|".join(EXPECTED.values()), "", shown["warnings"])
+    assert not left, left
 
 
 def test_the_machine_is_the_one_described(lab, kernel, initrd):
     done = run(lab, kernel("cloud"), initrd(), "--memory", "4G",
-               cmdline="lodge.show=iomem,ioports,interrupts,memory,pci,acpi,clocksource")
+               cmdline="quiet "
+               "lodge.show=iomem,ioports,interrupts,memory,pci,acpi,clocksource,cpuinfo")
     assert done.status == 0, done.err
     shown = guests.sections(done.stdout)
     assert re.search(r"e8000000-e80fffff : PCI (ECAM|MMCONFIG)", shown["iomem"], re.I)
@@ -75,18 +116,19 @@ def test_the_machine_is_the_one_described(lab, kernel, initrd):
     assert "serial" in shown["ioports"]
     assert re.search(r"IO-APIC +4-edge +ttyS0", shown["interrupts"])
     assert re.search(r"IO-APIC +9-\S+ +acpi", shown["interrupts"])
+    assert re.search(r"(ERR|MIS): +0$", shown["interrupts"], re.M)
     assert re.search(r"MemTotal: +(39|40|41)\d{5} kB", shown["memory"])
     assert "kvm-clock" in shown["clocksource"].split()
     assert {"APIC", "DSDT", "FACP", "MCFG"} <= set(shown["acpi"].split())
+    assert " hypervisor " in shown["cpuinfo"] and " svm " not in shown["cpuinfo"]
 
 
-def test_the_wall_clock_is_right_within_a_second(lab, kernel, initrd):
+@pytest.mark.parametrize("kvmclock", ["on", "off"])
+def test_the_wall_clock_is_right_within_a_second(lab, kernel, initrd, kvmclock):
     """The guest's date lies between the host's dates before and after, give or take a second."""
-    script = ("date +%s; lodge run --kernel /k --initrd /i --cmdline "
-              "'console=ttyS0 quiet lodge.show=date'; date +%s")
-    lab.put(kernel("cloud"), "/k")
-    lab.put(initrd(), "/i")
-    done = lab.run(["sh", "-c", script], timeout=120)
+    done = lab.run(["sh", "-c", 'date +%s; "$@"; s=$?; date +%s; exit $s', "sh",
+                    *command(kernel("cloud"), initrd(), "--kvmclock", kvmclock,
+                             cmdline="quiet lodge.show=date")], timeout=300)
     assert done.status == 0, done.err
     lines = done.out.replace("\r", "").split("\n")
     before, after = int(lines[0]), int([line for line in lines if line.strip()][-1])
@@ -94,14 +136,31 @@ def test_the_wall_clock_is_right_within_a_second(lab, kernel, initrd):
     assert before - 1 <= inside <= after + 1
 
 
+# Ends
+
+
 def test_reboot_starts_the_guest_again(lab, kernel, initrd):
-    session = lab.spawn(["lodge", "run", "--kernel", lab.put(kernel("cloud"), "/k") or "/k",
-                         "--initrd", lab.put(initrd(), "/i") or "/i",
-                         "--cmdline", "console=ttyS0 quiet lodge.do=reboot"], timeout=240)
-    for _ in range(3):
-        session.expect(MARKER, timeout=100)
-    session.signal(15)
-    assert session.wait(timeout=30).status == 130
+    """Three times, each with the same memory map and a log that begins anew."""
+    session = lab.spawn(command(kernel("cloud"), initrd(),
+                                cmdline="quiet lodge.show=e820 lodge.do=reboot"), timeout=500)
+    for _ in range(4):
+        session.expect("LODGE-GUEST: end e820", timeout=200)
+    session.signal(signal.SIGTERM)
+    assert session.wait(timeout=60).status == 130
+    boots = bytes(session.stdout).decode().replace("\r", "").split(MARKER)[1:5]
+    maps = [guests.sections(text)["e820"] for text in boots]
+    assert maps[0].count("usable") == 2 and maps[0].count("BIOS-e820") > 2
+    assert maps == maps[:1] * 4
+
+
+@pytest.mark.parametrize("keys", ["kkk", "999", "k9k"])
+def test_memory_is_zero_after_a_reset(lab, keys):
+    session = lab.spawn(bare.command("memory"), timeout=200)
+    for key in keys + "o":
+        found = session.expect(r"not zero: ([0-9a-f]+)\n", timeout=60)
+        assert found[1] == b"00000000"
+        session.send(key)
+    assert session.wait().status == 0
 
 
 def test_reboot_ends_the_guest_if_so_told(lab, kernel, initrd):
@@ -110,34 +169,99 @@ def test_reboot_ends_the_guest_if_so_told(lab, kernel, initrd):
     assert done.out.count(MARKER) == 1
 
 
-def test_a_panic_gives_10_and_the_registers(lab, kernel, initrd):
-    done = run(lab, kernel("cloud"), initrd(), cmdline="lodge.do=panic")
+@pytest.mark.parametrize("flavour", ["cloud", "amd64"])
+def test_a_panic_gives_10_its_reason_and_the_registers(lab, kernel, initrd, flavour):
+    done = run(lab, kernel(flavour), initrd(), cmdline="quiet lodge.do=panic")
     assert done.status == 10, done.err
-    assert "sysrq triggered crash" in done.out
-    assert "panic" in done.err
-    assert re.search(r"rip[ =:]+(0x)?ffffffff[89ab]", done.err, re.I)
+    lines = done.err.splitlines()
+    assert lines[0] == "lodge: the guest's kernel panicked: sysrq triggered crash"
+    assert re.match(r"vCPU 0: .*64-bit", lines[1])
+    assert re.match(r"  RIP=ffffffff[89ab][0-9a-f]{7} ", lines[2])
+
+
+def test_a_panic_before_user_space_is_told_too(lab, kernel):
+    done = run(lab, kernel("cloud"), None, cmdline="quiet root=/dev/none")
+    assert done.status == 10, done.err
+    assert re.match(r"lodge: the guest's kernel panicked: VFS: Unable to mount root fs", done.err)
+
+
+def test_an_oops_that_the_kernel_survives_ends_nothing(lab, kernel, initrd):
+    archive = initrd(files={"payload/oops.ko": oops.module("amd64")})
+    done = run(lab, kernel("amd64"), archive, cmdline="quiet lodge.do=shell",
+               stdin="insmod /payload/oops.ko; echo surv''ived; dmesg | grep -c 'invalid opcode';"
+               "exit\n")
+    assert done.status == 0, done.err
+    assert re.search(r"^survived\r?\n1\r?$", done.out, re.M), done.out
+    assert "panic" not in done.err
 
 
 def test_a_triple_fault_gives_10_and_the_registers(lab, kernel, initrd):
     done = run(lab, kernel("cloud"), initrd(), cmdline="reboot=t quiet lodge.do=reboot")
     assert done.status == 10, done.err
-    assert "triple fault" in done.err
-    assert re.search(r"\brip\b", done.err, re.I)
+    assert "triple fault" in done.err.splitlines()[0]
+    assert re.search(r"^  RIP=[0-9a-f]{16} ", done.err, re.M)
 
 
-def test_the_time_limit_gives_124(lab, kernel, initrd):
-    before = time.monotonic()
-    done = run(lab, kernel("cloud"), initrd(), "--timeout", "1.5", cmdline="lodge.do=wait")
-    assert done.status == 124, done.err
-    assert "time limit" in done.err
-    assert time.monotonic() - before < 60
+def test_a_report_by_pvpanic_gives_10(lab):
+    done = lab.run(bare.command("panic"))
+    assert (done.status, done.out) == (10, "")
+    assert done.err.startswith("lodge: the guest reported a panic\nvCPU 0: ")
 
 
-@pytest.mark.parametrize("number", [1, 2, 15])
+@pytest.mark.parametrize("code", [0, 1, 77, 255])
+def test_the_debug_exit_port_gives_its_status(lab, code):
+    done = lab.run(bare.command(f"exit {code}", "--debug-exit", "on"))
+    assert (done.status, done.out, done.err) == (code, "", "")
+
+
+def test_the_debug_exit_port_is_not_there_unasked(lab):
+    assert lab.run(bare.command("exit 77", "--timeout", "2")).status == 124
+
+
+def test_what_nobody_claims_reads_as_ones(lab):
+    done = lab.run(bare.command("unclaimed"))
+    assert (done.status, done.out) == (0, "ffffffffffff\n")
+
+
+@pytest.mark.parametrize("words", ["wait", "spin"])
+def test_the_time_limit_gives_124(lab, words):
+    done = lab.run(bare.command(words, "--timeout", "1.5"))
+    assert (done.status, done.out) == (124, "bare\n")
+    assert done.err == "lodge: stopped after the time limit of 1.5 seconds\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_130(lab, kernel, initrd, number):
-    session = lab.spawn(["lodge", "run", "--kernel", lab.put(kernel("cloud"), "/k") or "/k",
-                         "--initrd", lab.put(initrd(), "/i") or "/i",
-                         "--cmdline", "console=ttyS0 quiet lodge.do=wait"], timeout=120)
-    session.expect("LODGE-GUEST: wait", timeout=100)
+    session = lab.spawn(command(kernel("cloud"), initrd(), cmdline="quiet lodge.do=wait"),
+                        timeout=300)
+    session.expect("LODGE-GUEST: wait", timeout=200)
     session.signal(number)
-    assert session.wait(timeout=30).status == 130
+    done = session.wait(timeout=60)
+    assert (done.status, done.err) == (130, "")
+
+
+# The user's hands on a Debian guest
+
+
+def test_ctrl_alt_del_reboots_the_guest(lab, kernel, initrd):
+    session = lab.spawn(command(kernel("cloud"), initrd(), "--no-reboot",
+                                cmdline="quiet lodge.do=wait"), pty=True, timeout=300)
+    session.expect("LODGE-GUEST: wait", timeout=200)
+    session.send(b"\x01c")
+    assert session.wait(timeout=100).status == 0
+
+
+def test_the_power_button_reaches_a_guests_driver(lab, kernel, initrd):
+    """Debian's button and evdev drivers are modules; what a desktop does, a line of shell does."""
+    names = ["button", "evdev"]
+    loaded = modules.in_order(debian.modules("cloud"), names)
+    archive = initrd(files={f"payload/{name}": image for name, image in loaded})
+    session = lab.spawn(command(kernel("cloud"), archive, cmdline="quiet lodge.do=shell"),
+                        pty=True, timeout=300)
+    session.expect(MARKER, timeout=200)
+    session.send("".join(f"insmod /payload/{name}; " for name, _ in loaded)
+                 + "for e in /dev/input/event*; do (head -c 24 $e >/dev/null; poweroff -f) & done; "
+                 "echo rea''dy\n")
+    session.expect("ready", timeout=100)
+    session.send(b"\x01p")
+    assert session.wait(timeout=100).status == 0

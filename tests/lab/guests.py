@@ -34,6 +34,7 @@ SHOWS = {
     "acpi": "ls /sys/firmware/acpi/tables",
     "initrd": "ls -l /payload; md5sum /payload/*",
     "dmesg": "dmesg",
+    "e820": "dmesg | grep e820",
     "warnings": "dmesg -r | grep -E '^<[0-4]>'",
 }
 

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest's serial console at the other end: pipes, files and terminals.
+
+Most of it is shown by a bare guest that reads and writes the UART itself, so that every byte is
+known; a shell in a Debian guest shows that a real driver agrees.
+"""
+
+import hashlib
+import random
+import re
+import signal
+
+import pytest
+
+import bare
+from lab import guests
+
+MIB = 1 << 20
+
+# 64 KiB without a byte that a terminal interprets.
+TEXT = bytes(random.Random(2).choices(b"abcdefghijklmnopqrstuvwxyz0123456789 -.", k=65536))
+
+
+def in_shell(lab, script, words, *flags, **options):
+    """A bare guest by a shell script, in which "$@" is its command line."""
+    return lab.run(["sh", "-c", script, "sh", *bare.command(words, *flags)], **options)
+
+
+# Output
+
+
+def test_a_mebibyte_comes_out_whole(lab):
+    done = lab.run(bare.command(f"flood {MIB}"), timeout=300)
+    assert done.status == 0, done.err
+    assert done.stdout == bare.pattern(MIB)
+
+
+def test_a_slow_reader_loses_nothing(lab):
+    """It begins when the guest has long been stopped by a full line, and dawdles."""
+    done = in_shell(lab, "{ \"$@\"; echo $? >/tmp/status; } | { sleep 3; dd bs=1000 count=50; "
+                    "sleep 3; cat; } 2>/dev/null; cat /tmp/status >&2", f"flood {MIB}",
+                    timeout=300)
+    assert done.err == "0\n"
+    assert done.stdout == bare.pattern(MIB)
+
+
+def test_the_end_waits_for_a_slow_reader(lab):
+    """All fits into lodge's own buffer, the guest is gone at once; the reader begins later."""
+    done = in_shell(lab, "{ \"$@\"; echo $? >&2; } | { sleep 4; cat; }", "flood 120000",
+                    timeout=120)
+    assert done.err == "0\n"
+    assert done.stdout == bare.pattern(120000)
+
+
+def test_a_signal_ends_the_wait_for_a_reader(lab):
+    done = in_shell(lab, "mkfifo /tmp/fifo$$; exec 3<>/tmp/fifo$$; \"$@\" >/tmp/fifo$$ & "
+                    "sleep 3; kill -TERM $!; wait $!; echo status $?", "flood 120000", timeout=120)
+    assert done.out == "status 130\n"
+
+
+def test_a_reader_that_goes_away_costs_the_rest_and_nothing_else(lab):
+    done = in_shell(lab, "{ \"$@\"; echo $? >/tmp/status; } | head -n 1; cat /tmp/status",
+                    f"flood {MIB}", timeout=300)
+    first = bare.pattern(64).decode()
+    assert (done.out, done.err) == (f"{first}0\n", "")
+
+
+def test_a_file_gets_the_output_and_there_is_no_input(lab):
+    done = in_shell(lab, "echo old >/tmp/log; echo typed | \"$@\"; echo $?", "flood 100000",
+                    "--console", "file=/tmp/log", timeout=120)
+    assert (done.out, done.err) == ("0\n", "")
+    assert lab.get("/tmp/log") == bare.pattern(100000)
+
+
+def test_a_fifo_with_a_reader_gets_the_output(lab):
+    done = in_shell(lab, "mkfifo /tmp/f$$; cat /tmp/f$$ & sleep 1; ln -sf /tmp/f$$ /tmp/fifo; "
+                    "\"$@\"; echo $? >&2; wait", "flood 100000", "--console", "file=/tmp/fifo",
+                    timeout=120)
+    assert done.err == "0\n"
+    assert done.stdout == bare.pattern(100000)
+
+
+def test_no_console_is_silent(lab):
+    done = lab.run(bare.command("flood 100000", "--console", "none"), stdin=b"typed", timeout=120)
+    assert (done.status, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# Input
+
+
+def test_piped_input_comes_whole(lab):
+    data = bytes(random.Random(1).randrange(256) for _ in range(20000))
+    done = lab.run(bare.command(f"echo {len(data)}"), stdin=data, timeout=300)
+    assert done.status == 0, done.err
+    assert done.stdout == b"bare\n" + data
+
+
+@pytest.mark.parametrize("source", ["</dev/null", "<&-", "</tmp/empty"])
+def test_no_input_is_no_harm(lab, source):
+    done = in_shell(lab, f": >/tmp/empty; \"$@\" {source}; echo $?", "flood 1000")
+    assert (done.out, done.err) == (bare.pattern(1000).decode() + "0\n", "")
+
+
+@pytest.mark.parametrize("source", ["</dev/null", "<&-", "<>/tmp/never"])
+def test_a_signal_still_counts_without_input(lab, source):
+    """A closed standard input must not become the name of another descriptor."""
+    done = in_shell(lab, "rm -f /tmp/never; mkfifo /tmp/never; "
+                    f"\"$@\" {source} & sleep 3; kill -TERM $!; wait $!; echo $?", "wait")
+    assert (done.out, done.err) == ("bare\n130\n", "")
+
+
+def test_a_file_as_input(lab):
+    data = TEXT[:8000]
+    lab.put_bytes("/tmp/typed", data)
+    done = in_shell(lab, "\"$@\" </tmp/typed", f"echo {len(data)}", timeout=300)
+    assert (done.status, done.stdout) == (0, b"bare\n" + data)
+
+
+# A shell in a Debian guest
+
+
+def shell(lab, kernel, initrd, script, **options):
+    """lodge's result for a guest whose shell was sent `script`."""
+    return lab.run(["lodge", "run", "--engine", "kvm", "--kernel", kernel("cloud"), "--initrd",
+                    initrd(), "--cmdline", "console=ttyS0 quiet lodge.do=shell"],
+                   stdin=script, timeout=300, **options)
+
+
+def test_commands_piped_in_reach_the_guests_shell(lab, kernel, initrd):
+    """All of it lies in the pipe before the guest's first instruction."""
+    lines = "".join(f"echo line-$(({n} * 7))\n" for n in range(200))
+    done = shell(lab, kernel, initrd, f"stty -echo\n{lines}exit\n")
+    assert done.status == 0, done.err
+    said = [line for line in done.out.replace("\r", "").splitlines() if "$((" not in line]
+    assert re.findall(r"line-(\d+)", "\n".join(said)) == [str(n * 7) for n in range(200)]
+
+
+def test_a_large_input_reaches_a_program_in_the_guest(lab, kernel, initrd):
+    """64 KiB at once, to a program that reads: in raw mode, as the terminal's own line discipline
+    takes at most 4,095 characters a line."""
+    session = lab.spawn(["lodge", "run", "--engine", "kvm", "--kernel", kernel("cloud"),
+                         "--initrd", initrd(), "--cmdline",
+                         "console=ttyS0 quiet lodge.do=shell"], timeout=300)
+    session.expect(guests.MARKER, timeout=200)
+    session.send("stty raw -echo; echo rea''dy; head -c 65536 | md5sum; stty sane; exit\n")
+    session.expect("ready", timeout=100)
+    session.send(TEXT)
+    session.expect(hashlib.md5(TEXT).hexdigest(), timeout=200)
+    assert session.wait(timeout=60).status == 0
+
+
+# A terminal
+
+
+def on_terminal(lab, words, *flags):
+    """A bare guest on a pseudo-terminal, between two looks at the terminal's settings. The shell
+    outlives the signals that its lodge gets."""
+    return lab.spawn(["sh", "-c", "trap : 1 2 3 15; echo before $(stty -g); \"$@\"; "
+                      "echo status $?; echo after $(stty -g)", "sh", *bare.command(words, *flags)],
+                     pty=True, timeout=120)
+
+
+def finished(session):
+    """lodge's exit status; the terminal's settings must be those of before."""
+    output = session.wait(timeout=60).out.replace("\r", "")
+    before, after = (re.search(rf"{word} (\S+)$", output, re.M)[1] for word in ("before", "after"))
+    assert before == after, output
+    return int(re.search(r"status (\d+)$", output, re.M)[1])
+
+
+def test_keys_reach_the_guest_raw(lab):
+    """Ctrl-C, Ctrl-Z, Ctrl-D, Ctrl-S and a carriage return are the guest's; Ctrl-A a is Ctrl-A."""
+    session = on_terminal(lab, "echo 7")
+    session.expect("bare")
+    session.send(b"\x03\x1a\x04\x13\r\x01a\x01\x01")
+    session.expect(re.escape("\x03\x1a\x04\x13\r\x01\x01"))
+    assert finished(session) == 0
+
+
+def test_the_escape_quits(lab):
+    session = on_terminal(lab, "spin")
+    session.expect("bare")
+    session.send(b"\x01x")
+    assert finished(session) == 130
+
+
+def test_the_escape_helps(lab):
+    session = on_terminal(lab, "echo 1")
+    session.expect("bare")
+    session.send(b"\x01h")
+    for key in "xpcah":
+        session.expect(f"Ctrl-A {key}  ")
+    session.send(b"!")
+    session.expect("!")
+    assert finished(session) == 0
+
+
+def test_the_escape_gets_through_a_guest_that_reads_nothing(lab):
+    session = on_terminal(lab, "wait")
+    session.expect("bare")
+    for _ in range(40):
+        session.send(TEXT[:4000])
+    session.send(b"\x01x")
+    assert finished(session) == 130
+
+
+def test_the_power_button(lab):
+    session = on_terminal(lab, "button")
+    session.expect("bare")
+    session.send(b"\x01p")
+    session.expect("pressed")
+    assert finished(session) == 0
+
+
+def test_ctrl_alt_del(lab):
+    """In the codes of set 1, to which the controller translates."""
+    session = on_terminal(lab, "keys")
+    session.expect("bare")
+    session.send(b"\x01c")
+    session.expect(r"1d\s+38\s+(e0\s+)?53")
+    assert finished(session) == 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 15])
+def test_a_signal_restores_the_terminal(lab, number):
+    session = on_terminal(lab, "wait")
+    session.expect("bare")
+    session.signal(number)
+    assert finished(session) == 130
+
+
+def test_the_time_limit_restores_the_terminal(lab):
+    session = on_terminal(lab, "spin", "--timeout", "2")
+    assert finished(session) == 124
+
+
+def test_a_crash_restores_the_terminal(lab):
+    session = on_terminal(lab, "fault")
+    assert finished(session) == 10
+
+
+@pytest.mark.parametrize("ignored, status", [("", 130), ("trap '' HUP INT QUIT;", 0)])
+@pytest.mark.parametrize("number", ["HUP", "INT", "QUIT"])
+def test_a_signal_that_is_ignored_from_the_start_stays_so(lab, number, ignored, status):
+    """As nohup(1) has it: then TERM alone ends lodge, and here the guest does by itself."""
+    session = lab.spawn(["sh", "-c", f"{ignored} exec \"$@\"", "sh", *bare.command("echo 1")],
+                        timeout=60)
+    session.expect("bare")
+    for _ in range(3):
+        session.signal(getattr(signal, f"SIG{number}"))
+    session.send("!")
+    assert session.wait().status == status
