@@ -34,9 +34,6 @@ void machine_request(struct machine *m, unsigned requests)
 	machine_vcpus_kick(m);
 }
 
-/* A vCPU that asked for a reset may run a little before the I/O thread comes to it; what it does
- * then is lost with the rest. */
-
 static int add_ram(struct machine *m, struct err *e)
 {
 	uint64_t low = MIN(m->config.memory, LAYOUT_LOW_RAM_END);

@@ -4,11 +4,12 @@
  *
  * Each thread is in one of two places: in the engine's run(), or parked on the
  * machine's condition variable. The I/O thread parks all of them before it
- * changes anything under their feet (a reset, the end), and a vCPU that asked for
- * such a change parks itself, because machine_request kicks every vCPU and run()
- * returns before the next guest instruction.
+ * changes anything under their feet (a reset, the end). A vCPU that asked for such a
+ * change parks itself before its next guest instruction: machine_request kicks every
+ * vCPU, so that run() returns, and none goes back while the request is not handled.
+ * What the guest does after its own power-off must not count for more than that.
  *
- *	          run = false, kick
+ *	     run = false or a request, kick
  *	run() ------------------------> parked
  *	  ^                               |
  *	  +-------- run = true -----------+---- quit = true ---> thread ends
@@ -23,6 +24,13 @@
 /* Guest code runs on threads of this stack: device models are shallow. */
 #define VCPU_STACK (256 * 1024)
 
+/* Whether no guest code is to run: the I/O thread said so, or there is a request that it has not
+ * come to yet. Each request ends in machine_vcpus_resume or in the machine's end. */
+static bool stands_still(struct machine *m)
+{
+	return !m->run || atomic_load(&m->requests);
+}
+
 /* Waits while the machine stands still; false when the thread is to end. */
 static bool wait_until_run(struct machine_vcpu *v)
 {
@@ -30,7 +38,7 @@ static bool wait_until_run(struct machine_vcpu *v)
 	bool go_on;
 
 	pthread_mutex_lock(&m->lock);
-	while (!m->run && !m->quit) {
+	while (stands_still(m) && !m->quit) {
 		v->parked = true;
 		pthread_cond_broadcast(&m->changed);
 		pthread_cond_wait(&m->changed, &m->lock);
@@ -55,19 +63,12 @@ static void wait_for_kick(struct machine_vcpu *v)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* A vCPU that cannot go on: leaves its words, asks for the end, and stays out of guest code until
- * the I/O thread parks it. */
+/* A vCPU that cannot go on: leaves its words and asks for the end. */
 static void give_up(struct machine_vcpu *v, unsigned request, const char *what,
 		    const struct engine_detail *detail)
 {
-	struct machine *m = v->machine;
-
-	machine_note_vcpu(m, v, what, detail);
-	machine_request(m, request);
-	pthread_mutex_lock(&m->lock);
-	while (m->run && !m->quit)
-		pthread_cond_wait(&m->changed, &m->lock);
-	pthread_mutex_unlock(&m->lock);
+	machine_note_vcpu(v->machine, v, what, detail);
+	machine_request(v->machine, request);
 }
 
 static void after_run(struct machine_vcpu *v, enum engine_exit exit,
