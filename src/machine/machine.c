@@ -4,7 +4,7 @@
  *
  *	machine_new     RAM, engine, vCPUs, devices: everything that can fail early
  *	machine_start   power_on, threads
- *	  I/O thread:   events and timers; requests:
+ *	  I/O thread:   lets the vCPUs go; events and timers; requests:
  *	                  reset -> park vCPUs, power_on again, resume
  *	                  anything else -> park vCPUs, keep the result, signal the end
  *	machine_free    joins the threads, takes everything down in reverse
@@ -217,11 +217,16 @@ static void *io_thread(void *opaque)
 	int rc;
 
 	pthread_setname_np(pthread_self(), "lodge-io");
+	/* Here, so that a request that came already is handled after it: on_wake may end the
+	 * machine at once, and nothing starts it then. */
+	clock_start(&m->clock);
+	machine_vcpus_resume(m);
 	rc = event_loop_run(m->loop);
-	if (rc) {
+	if (rc && m->end == MACHINE_RUNNING) {
 		struct err e = ERR_INIT;
 
 		err_errno(&e, rc, "the event loop failed");
+		machine_vcpus_park(m);
 		fail(m, &e);
 		announce(m); /* nothing is left that could wait for the console */
 	}
@@ -230,11 +235,10 @@ static void *io_thread(void *opaque)
 
 static int start_io_thread(struct machine *m, struct err *e)
 {
-	sigset_t all, before;
+	sigset_t before;
 	int rc;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	machine_block_signals(&before);
 	rc = pthread_create(&m->io_thread, NULL, io_thread, m);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	m->io_started = !rc;
@@ -318,11 +322,7 @@ int machine_start(struct machine *m, struct err *e)
 		rc = machine_vcpus_start(m, e);
 	if (!rc)
 		rc = start_io_thread(m, e);
-	if (rc)
-		return rc;
-	clock_start(&m->clock);
-	machine_vcpus_resume(m);
-	return 0;
+	return rc;
 }
 
 void machine_stop(struct machine *m)
@@ -378,13 +378,14 @@ size_t machine_stats(struct machine *m, struct engine_stat *stats, size_t max)
 	return n;
 }
 
+/* The I/O thread goes first: it may be in the middle of a reset and waiting for vCPUs to park. */
 static void stop_threads(struct machine *m)
 {
-	machine_vcpus_join(m);
 	if (m->io_started) {
 		event_loop_stop(m->loop);
 		pthread_join(m->io_thread, NULL);
 	}
+	machine_vcpus_join(m);
 }
 
 void machine_free(struct machine *m)

@@ -4,6 +4,7 @@
 #define LODGE_MACHINE_MACHINE_INT_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "base/buf.h"
@@ -80,6 +81,10 @@ void machine_vcpus_park(struct machine *m); /* returns when none runs guest code
 void machine_vcpus_resume(struct machine *m);
 void machine_vcpus_join(struct machine *m);
 void machine_vcpus_destroy(struct machine *m);
+/* Has the calling thread, and so the threads that it starts, block what the host program's threads
+ * are to get: all but the signals by which a thread tells of its own bug, which blocked would kill
+ * the process without a word from its handlers. The engine opens its own. */
+void machine_block_signals(sigset_t *before);
 
 /* crash.c: the words and registers of an end, first come first kept. */
 void machine_note_vcpu(struct machine *m, struct machine_vcpu *v, const char *what,

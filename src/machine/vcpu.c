@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "machine/layout.h"
 #include "machine/machine_int.h"
 
 /* Guest code runs on threads of this stack: device models are shallow. */
@@ -132,6 +133,22 @@ static int compose_cpuid(struct machine *m, unsigned id, const struct cpuid_tabl
 	return cpuid_compose(table, m->config.cpu_model, supported, &topology, e);
 }
 
+/* Learns what the processor is; -EINVAL where RAM lies beyond its addresses. */
+static int identify(struct machine *m, const struct cpuid_table *table, struct err *e)
+{
+	uint64_t most;
+
+	firmware_identify(&m->cpu, table);
+	most = BIT(m->cpu.phys_bits) - (LAYOUT_HIGH_RAM - LAYOUT_LOW_RAM_END);
+	if (m->config.memory <= most)
+		return 0;
+	return err_set(e, EINVAL,
+		       "memory of %llu GiB is too much: the processor has %u bits of physical "
+		       "address: give at most %llu GiB",
+		       (unsigned long long)(m->config.memory >> 30), m->cpu.phys_bits,
+		       (unsigned long long)(most >> 30));
+}
+
 int machine_vcpus_create(struct machine *m, struct err *e)
 {
 	struct cpuid_table supported, table;
@@ -145,22 +162,31 @@ int machine_vcpus_create(struct machine *m, struct err *e)
 		v->id = i;
 		rc = compose_cpuid(m, i, &supported, &table, e);
 		if (!rc && i == 0)
-			firmware_identify(&m->cpu, &table);
+			rc = identify(m, &table, e);
 		if (!rc)
 			rc = m->engine->vcpu_create(m->vm, &config, &v->engine_vcpu, e);
 	}
 	return rc;
 }
 
+void machine_block_signals(sigset_t *before)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+	sigset_t set;
+
+	sigfillset(&set);
+	for (unsigned i = 0; i < ARRAY_LEN(faults); i++)
+		sigdelset(&set, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &set, before);
+}
+
 int machine_vcpus_start(struct machine *m, struct err *e)
 {
 	pthread_attr_t attr;
-	sigset_t all, before;
+	sigset_t before;
 	int rc = 0;
 
-	/* The host program's signals are not for these threads; the engine opens its own. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	machine_block_signals(&before);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, VCPU_STACK);
 	for (unsigned i = 0; !rc && i < m->config.cpus; i++) {
