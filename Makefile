@@ -79,15 +79,19 @@ CPPFLAGS_ALL := -Isrc -Iinclude $(DEFINES) $(CPPFLAGS)
 CFLAGS_ALL   := -std=gnu11 $(CFLAGS) $(WARN) $(CODEGEN)
 LDFLAGS_ALL  := -pthread -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(LDFLAGS)
 
-# The decompressors are linked in, so that lodge is one file that runs anywhere; with
-# STATIC_LIBS=0 they are the host's shared libraries.
+# zlib and jansson are linked in: lodge starts quickly and is one file. The other decompressors are
+# shared libraries, loaded when a kernel needs one (base/dynlib.h). With STATIC_LIBS=0 zlib and
+# jansson are shared as well.
 STATIC_LIBS ?= 1
-SHARED_LIBS := -lzstd -llzma -llz4 -lz -lbz2 -ljansson
+SHARED_LIBS := -lz -ljansson
 ifeq ($(STATIC_LIBS),1)
 LIBS := -Wl,-Bstatic $(SHARED_LIBS) -Wl,-Bdynamic
 else
 LIBS := $(SHARED_LIBS)
 endif
+
+# Tests compress, and fuzz programs load nothing anew for each input: they are linked with all.
+TEST_LIBS := $(LIBS) -Wl,--no-as-needed -lzstd -llzma -llz4 -lbz2 -Wl,--as-needed
 
 COMPILE := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(HARDEN)
 LINK    := $(CC) $(CFLAGS_ALL) $(HARDEN) $(LDFLAGS_ALL) $(LDHARDEN) -pie
@@ -185,7 +189,7 @@ $(BUILD)/man/%: docs/%.scd
 
 $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(HELP_LIB) $(CLI_LIB) $(ARCHIVE)
 	$(call say,LD,$@)
-	$(Q)$(LINK) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(LINK) -o $@ $^ $(TEST_LIBS) -lcmocka
 
 unit: $(if $(TESTS),$(foreach t,$(UNIT),$(if $(findstring $(TESTS),$(t)),$(t))),$(UNIT))
 	$(Q)tools/run-unit $(BUILD)/tests/unit $^
@@ -223,7 +227,7 @@ $(BUILD)/fuzz/liblodge.a: $(LIB_SRC:%.c=$(BUILD)/fuzz/%.o) $(BUILD)/.sources
 
 $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%_fuzz.o $(BUILD)/fuzz/liblodge.a
 	$(call say,LD,$@)
-	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ $(LIBS)
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ $(TEST_LIBS)
 
 fuzz: $(FUZZ)
 

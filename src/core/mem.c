@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All RAM is one memfd; a region is a window of it, mapped shared, so that other
- * processes (vhost-user backends, a restored twin) can map the same bytes. The
- * host gives pages when they are touched: an idle guest costs what it used.
+ * RAM is private anonymous memory unless it has to be shared with other processes:
+ * the host then backs it with huge pages, and a guest that touches 2 MiB takes one
+ * nested page fault, not 512. A memfd would have huge pages only where the
+ * administrator has switched them on for shared memory (shmem_enabled), which hardly
+ * anybody has. Either way the host gives pages when they are touched: an idle guest
+ * costs what it used.
  */
 #include "core/mem.h"
 
@@ -17,9 +20,11 @@
 #include "base/bits.h"
 #include "base/checked.h"
 
-int mem_init(struct mem *m, bool huge, struct err *e)
+int mem_init(struct mem *m, unsigned flags, struct err *e)
 {
-	*m = (struct mem){.fd = -1, .huge = huge};
+	*m = (struct mem){.fd = -1, .flags = flags};
+	if (!(flags & MEM_SHARED))
+		return 0;
 	m->fd = memfd_create("lodge-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (m->fd < 0)
 		return err_errno(e, errno, "cannot create guest memory");
@@ -47,54 +52,102 @@ static bool region_fits(const struct mem *m, uint64_t gpa, uint64_t size)
 	return m->count < MEM_REGIONS_MAX;
 }
 
+/* Address space for size bytes whose address is gpa's modulo the huge page, or NULL with errno. */
+static uint8_t *reserve(uint64_t gpa, uint64_t size)
+{
+	uint64_t offset = gpa % MEM_HUGE_SIZE, whole = size + MEM_HUGE_SIZE, before;
+	uint8_t *p = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			  0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	before = (offset - (uintptr_t)p) % MEM_HUGE_SIZE;
+	if (before)
+		munmap(p, before);
+	munmap(p + before + size, whole - before - size);
+	return p + before;
+}
+
+/* Where the region that comes next is mapped, or NULL with errno. */
+static uint8_t *map_next(const struct mem *m, uint64_t gpa, uint64_t size)
+{
+	bool shared = m->flags & MEM_SHARED;
+	int kind = shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+	uint8_t *host = reserve(gpa, size);
+
+	if (!host)
+		return NULL;
+	if (mmap(host, size, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE | MAP_FIXED, m->fd,
+		 shared ? (off_t)m->size : 0) == MAP_FAILED) {
+		munmap(host, size);
+		return NULL;
+	}
+	if (m->flags & MEM_HUGE)
+		madvise(host, size, MADV_HUGEPAGE); /* a wish: the host may have none */
+	madvise(host, size, MADV_DONTDUMP);
+	madvise(host, size, MADV_DONTFORK); /* a child's copy-on-write would part us from KVM */
+	return host;
+}
+
 int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
 {
-	struct mem_region *r = &m->regions[m->count];
-	void *host;
+	uint8_t *host;
 
 	if (!region_fits(m, gpa, size))
 		return err_set(e, EINVAL, "no room for %llu bytes of RAM at 0x%llx",
 			       (unsigned long long)size, (unsigned long long)gpa);
-	if (ftruncate(m->fd, (off_t)(m->size + size)))
+	if (m->flags & MEM_SHARED && ftruncate(m->fd, (off_t)(m->size + size)))
 		return err_errno(e, errno, "cannot make guest memory of %llu MiB",
 				 (unsigned long long)((m->size + size) >> 20));
-	host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->fd,
-		    (off_t)m->size);
-	if (host == MAP_FAILED)
+	host = map_next(m, gpa, size);
+	if (!host)
 		return err_errno(e, errno, "cannot map guest memory of %llu MiB",
 				 (unsigned long long)(size >> 20));
-	if (m->huge)
-		madvise(host, size, MADV_HUGEPAGE); /* a wish: the host may have none */
-	madvise(host, size, MADV_DONTDUMP);
-	*r = (struct mem_region){
+	m->regions[m->count] = (struct mem_region){
 		.gpa = gpa, .size = size, .host = host, .fd_offset = m->size, .slot = m->count};
 	m->size += size;
 	m->count++;
 	return 0;
 }
 
+/* Gives [offset, offset + len) of a region back to the host. False if it refuses. */
+static bool give_back(const struct mem *m, const struct mem_region *r, uint64_t offset,
+		      uint64_t len)
+{
+	if (m->flags & MEM_SHARED)
+		return !fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				  (off_t)(r->fd_offset + offset), (off_t)len);
+	return !madvise(r->host + offset, len, MADV_DONTNEED);
+}
+
 int mem_reset(struct mem *m, struct err *e)
 {
-	if (!m->size)
-		return 0;
-	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size))
-		return err_errno(e, errno, "cannot clear guest memory");
-	for (unsigned i = 0; i < m->count; i++)
-		mem_written(m, m->regions[i].gpa, m->regions[i].size);
+	for (unsigned i = 0; i < m->count; i++) {
+		const struct mem_region *r = &m->regions[i];
+
+		if (!give_back(m, r, 0, r->size))
+			return err_errno(e, errno, "cannot clear guest memory");
+		mem_written(m, r->gpa, r->size);
+	}
 	return 0;
 }
 
-int mem_discard(struct mem *m, uint64_t gpa, uint64_t len)
+void mem_discard(struct mem *m, uint64_t gpa, uint64_t len)
 {
+	uint64_t page = m->flags & MEM_SHARED ? GUEST_PAGE_SIZE : MEM_HUGE_SIZE;
+	uint64_t first = align_up(gpa, page), last = align_down(gpa + len, page);
 	const struct mem_region *r = mem_find(m, gpa);
 
+	if (!len)
+		return;
 	assert(r && range_within(gpa - r->gpa, len, r->size));
-	assert(!((gpa | len) & (GUEST_PAGE_SIZE - 1)));
-	if (fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(r->fd_offset + (gpa - r->gpa)), (off_t)len))
-		return -errno;
+	if (first < last && give_back(m, r, first - r->gpa, last - first)) {
+		memset(r->host + (gpa - r->gpa), 0, first - gpa);
+		memset(r->host + (last - r->gpa), 0, gpa + len - last);
+	} else {
+		memset(r->host + (gpa - r->gpa), 0, len);
+	}
 	mem_written(m, gpa, len);
-	return 0;
 }
 
 const struct mem_region *mem_find(const struct mem *m, uint64_t gpa)

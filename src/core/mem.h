@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest physical memory: regions of RAM, each a shared mapping of one memfd.
+ * Guest physical memory: regions of RAM, each a mapping of its own: private memory
+ * of the process, or windows of one memfd that other processes can map too.
  *
  * Regions are added while the machine is built and stay until mem_release; the
  * table does not change while vCPUs run, so that look-ups take no lock. A device
@@ -25,11 +26,21 @@
 
 #define MEM_REGIONS_MAX 16
 
+/* A huge page of the host. In each region host and guest physical addresses are the same modulo
+ * this, so that a huge page here can be one in the guest's page tables as well. */
+#define MEM_HUGE_SIZE (2u << 20)
+
+/* How RAM is backed: flags of mem_init. */
+enum {
+	MEM_SHARED = 1 << 0, /* by a memfd, which other processes may map: vhost-user, twins */
+	MEM_HUGE = 1 << 1,   /* with transparent huge pages, if the host has them for the asking */
+};
+
 struct mem_region {
 	uint64_t gpa;       /* first guest physical address, page-aligned */
 	uint64_t size;      /* bytes, a multiple of the page size */
 	uint8_t *host;      /* where this process maps it */
-	uint64_t fd_offset; /* of this region's first byte in the memfd */
+	uint64_t fd_offset; /* of this region's first byte in the memfd; without one in all RAM */
 	unsigned slot;      /* its number, 0.. in the order of adding: engines name it by this */
 	uint64_t *dirty;    /* a bit a page set by device writes; NULL until mem_dirty_start */
 };
@@ -43,17 +54,17 @@ struct mem_observer {
 struct mem {
 	struct mem_region regions[MEM_REGIONS_MAX];
 	unsigned count;
-	int fd;        /* the memfd behind all regions; shareable with other processes */
+	unsigned flags;
+	int fd;        /* MEM_SHARED: the memfd behind all regions; else -1 */
 	uint64_t size; /* bytes of RAM in all regions, and of the memfd */
-	bool huge;     /* transparent huge pages were asked for */
 	struct mem_observer observer;
 };
 
-/* Makes an empty memory; huge asks the host for transparent huge pages. 0 or -errno with e set.
- * Before vCPUs exist. */
-int mem_init(struct mem *m, bool huge, struct err *e);
+/* Makes an empty memory, backed as flags (MEM_SHARED, MEM_HUGE) say. 0 or -errno with e set. Before
+ * vCPUs exist. */
+int mem_init(struct mem *m, unsigned flags, struct err *e);
 
-/* Unmaps all regions and closes the memfd; no vCPU or device may use them any more. */
+/* Unmaps all regions and closes a memfd; no vCPU or device may use them any more. */
 void mem_release(struct mem *m);
 
 /* Adds size bytes of zeroed RAM at gpa (both page-aligned, no overlap, no wrap). Host pages are
@@ -64,10 +75,9 @@ int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e);
  * device may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
 int mem_reset(struct mem *m, struct err *e);
 
-/* [gpa, gpa + len) back to zero, its pages back to the host: both page-aligned, in one region. The
- * guest must not be using it. Counts as a write to it. 0, or -errno where the host refuses, the
- * contents then unspecified. */
-int mem_discard(struct mem *m, uint64_t gpa, uint64_t len);
+/* [gpa, gpa + len), in one region, back to zero. Pages wholly inside go back to the host, but a
+ * huge page is not split for it. The guest must not be using the range. Counts as a write to it. */
+void mem_discard(struct mem *m, uint64_t gpa, uint64_t len);
 
 /* The region that holds gpa, or NULL. Any thread. */
 const struct mem_region *mem_find(const struct mem *m, uint64_t gpa);

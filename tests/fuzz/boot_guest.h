@@ -37,7 +37,7 @@ static inline void boot_guest_try(struct mem *m, const void *image, size_t size,
 	int r;
 
 	if (!m->count) {
-		boot_guest_check(!mem_init(m, false, NULL));
+		boot_guest_check(!mem_init(m, 0, NULL));
 		boot_guest_check(!mem_add_ram(m, 0, GUEST_RAM, NULL));
 		memset(mem_ptr_rw(m, LAYOUT_ACPI, LAYOUT_ACPI_SIZE), GUEST_CANARY,
 		       LAYOUT_ACPI_SIZE);

@@ -6,9 +6,11 @@ numbers count up, and members stand in the order they were added, so equal input
 Device nodes are only entries in the archive: nobody needs the right to make one.
 """
 
+import json
 import os
 import re
 import stat
+import struct
 import subprocess
 from pathlib import Path, PurePosixPath
 
@@ -81,8 +83,45 @@ class Archive:
         return image + b"\0" * (-len(image) % 512)
 
 
+def _notes(image):
+    """What the ELF notes of the section .note.dlopen say: a list for each note."""
+    if not image.startswith(b"\x7fELF\x02"):
+        return
+    table, = struct.unpack_from("<Q", image, 0x28)
+    size, count, names = struct.unpack_from("<3H", image, 0x3a)
+    sections = [struct.unpack_from("<IIQQQQ", image, table + i * size) for i in range(count)]
+    for name, _, _, _, offset, length in sections:
+        if not image.startswith(b".note.dlopen\0", sections[names][4] + name):
+            continue
+        end = offset + length
+        while offset < end:
+            owner, text = struct.unpack_from("<2I", image, offset)
+            offset += 12 + (owner + 3 & ~3)
+            yield json.loads(image[offset:offset + text].rstrip(b"\0"))
+            offset += text + 3 & ~3
+
+
+def _loaded_later(program):
+    """Paths of the libraries that a program says it may load when it runs, if they are here."""
+    wanted = {soname for note in _notes(Path(program).read_bytes())
+              for library in note for soname in library["soname"]}
+    known = subprocess.run(["/sbin/ldconfig", "-p"], check=True, stdout=subprocess.PIPE, text=True)
+    return [path for soname, path in
+            re.findall(r"^\s*(\S+) \(libc6,x86-64[^)]*\) => (\S+)$", known.stdout, re.MULTILINE)
+            if soname in wanted]
+
+
 def libraries(program):
-    """Absolute paths of the shared libraries of a program; empty for a static one."""
+    """Absolute paths of the shared libraries of a program, also of those that it loads only when it
+    needs them (systemd.io/ELF_DLOPEN_METADATA); empty for a static one."""
+    found = _linked(program)
+    for library in _loaded_later(program):
+        found += [path for path in (library, *_linked(library)) if path not in found]
+    return found
+
+
+def _linked(program):
+    """The libraries that a program or library is linked with."""
     done = subprocess.run(["ldd", str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     text = done.stdout.decode()
     if "not found" in text:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import cache, debian, exact, guests, initramfs, modules, vmlinux
+from lab import cache, debian, exact, guests, initramfs, modules, product, vmlinux
 from lab.result import LabError
 
 HERE = Path(__file__).resolve().parent
@@ -115,6 +115,11 @@ def test_a_program_brings_its_libraries(lab):
     lab.put_program("/usr/bin/getconf", "/bin/getconf")
     assert initramfs.libraries("/usr/bin/getconf")
     assert lab.run(["getconf", "PAGESIZE"]).out == "4096\n"
+
+
+def test_libraries_that_lodge_may_load_come_along():
+    names = {Path(path).name for path in initramfs.libraries(product.lodge())}
+    assert {"libc.so.6", "libzstd.so.1", "liblzma.so.5", "liblz4.so.1", "libbz2.so.1.0"} <= names
 
 
 def test_a_command_can_run_without_rights(lab):

@@ -208,6 +208,7 @@ int boot_load(struct boot_source *src, struct mem *m, const struct boot_config *
 		r = boot_put_cmdline(&job, e);
 	if (!r)
 		r = boot_put_initrd(&job, e);
+	boot_file_forget(&src->kernel);
 	if (r)
 		return r;
 	if (out->protocol == BOOT_PVH) {

@@ -29,6 +29,10 @@ void boot_file_close(struct boot_file *f);
 /* Whether the file is still as long as it was when it was opened; else -EIO with e set. */
 int boot_file_recheck(const struct boot_file *f, struct err *e);
 
+/* Drops the pages of the mapping that were read: they stay in the page cache, but are no longer
+ * this process's. What is read later comes back. */
+void boot_file_forget(const struct boot_file *f);
+
 /* Copies [offset, offset + len) of the file, which the caller checked to be in it, to RAM at gpa,
  * which the caller checked to be RAM of one region. */
 int boot_file_to_ram(const struct boot_file *f, uint64_t offset, struct mem *m, uint64_t gpa,

@@ -7,9 +7,9 @@
  * kernel is mapped, which costs no copy; a file that somebody cuts short while it
  * is mapped would raise SIGBUS, so its length is compared before each load.
  *
- * Whole pieces go to guest RAM by sendfile, from page cache to page cache: the host
- * then neither clears the pages first nor faults them in one by one, which takes a
- * third less time than read(2) into the mapping.
+ * Whole pieces go to guest RAM that is a memfd by sendfile, from page cache to page
+ * cache: the host then neither clears the pages first nor faults them in one by one,
+ * which takes a third less time than read(2) into the mapping.
  */
 #include <assert.h>
 #include <errno.h>
@@ -143,6 +143,12 @@ int boot_file_recheck(const struct boot_file *f, struct err *e)
 	return 0;
 }
 
+void boot_file_forget(const struct boot_file *f)
+{
+	if (f->fd >= 0 && f->data)
+		madvise((void *)(uintptr_t)f->data, f->size, MADV_DONTNEED);
+}
+
 static int read_rest(const struct boot_file *f, uint64_t offset, uint8_t *dst, uint64_t len,
 		     struct err *e)
 {
@@ -191,15 +197,16 @@ int boot_file_to_ram(const struct boot_file *f, uint64_t offset, struct mem *m, 
 {
 	const struct mem_region *region = mem_find(m, gpa);
 	uint8_t *dst = mem_ptr_rw(m, gpa, len);
-	uint64_t done;
+	uint64_t done = 0;
 	int r = 0;
 
 	assert(region && dst);
 	if (f->fd < 0) {
 		memcpy(dst, f->data + offset, len);
 	} else {
-		done = send_to_memfd(f, offset, m->fd, region->fd_offset + (gpa - region->gpa),
-				     len);
+		if (m->fd >= 0)
+			done = send_to_memfd(f, offset, m->fd,
+					     region->fd_offset + (gpa - region->gpa), len);
 		r = read_rest(f, offset + done, dst + done, len - done, e);
 	}
 	mem_written(m, gpa, len);

@@ -107,7 +107,7 @@ static void rig_init(struct rig *r, unsigned cpus)
 	memset(r, 0, sizeof(*r));
 	r->engine = &fake_engine;
 	r->cpus = cpus;
-	assert_int_equal(mem_init(&r->mem, false, &e), 0);
+	assert_int_equal(mem_init(&r->mem, 0, &e), 0);
 	assert_int_equal(mem_add_ram(&r->mem, 0, MIB(1), &e), 0);
 	assert_int_equal(mem_add_ram(&r->mem, GIB(4), MIB(1), &e), 0);
 	bus_init(&r->pio, "pio", 0x10000);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,13 +17,27 @@
 #define PAGE GUEST_PAGE_SIZE
 
 /* 16 pages at 0 and 8 pages at 4 GiB, with a hole between. */
-static void make(struct mem *m)
+static void make_with(struct mem *m, unsigned flags)
 {
 	struct err e = ERR_INIT;
 
-	assert_int_equal(mem_init(m, false, &e), 0);
+	assert_int_equal(mem_init(m, flags, &e), 0);
 	assert_int_equal(mem_add_ram(m, 0, 16 * PAGE, &e), 0);
 	assert_int_equal(mem_add_ram(m, GIB(4), 8 * PAGE, &e), 0);
+}
+
+static void make(struct mem *m)
+{
+	make_with(m, 0);
+}
+
+/* Whether the host holds the page of RAM at gpa. */
+static bool resident(const struct mem *m, uint64_t gpa)
+{
+	unsigned char vec;
+
+	assert_int_equal(mincore((void *)(uintptr_t)mem_ptr(m, gpa, PAGE), PAGE, &vec), 0);
+	return vec & 1;
 }
 
 static void regions_are_found_by_address(void **state)
@@ -115,7 +130,7 @@ static void writes_are_read_back_here_and_through_the_descriptor(void **state)
 	uint8_t *twin;
 
 	(void)state;
-	make(&m);
+	make_with(&m, MEM_SHARED);
 	assert_true(mem_write(&m, GIB(4) + PAGE - 3, "hello", 6)); /* over a page's end */
 	assert_true(mem_read(&m, GIB(4) + PAGE - 3, buf, 6));
 	assert_string_equal(buf, "hello");
@@ -218,46 +233,120 @@ static void a_reset_zeroes_all_and_is_a_write_to_all(void **state)
 	mem_dirty_take(&m, 1, bitmap);
 	assert_int_equal(bitmap[0], 0xff);
 	mem_release(&m);
-	/* The host has its pages back. */
-	m = (struct mem){.fd = -1};
+}
+
+static void a_reset_gives_the_host_its_pages_back(void **state)
+{
+	struct mem m;
+	struct stat st;
+
+	(void)state;
 	make(&m);
 	assert_true(mem_write(&m, 8, "x", 1));
+	assert_true(resident(&m, 0));
+	assert_int_equal(mem_reset(&m, NULL), 0);
+	assert_false(resident(&m, 0));
+	mem_release(&m);
+	make_with(&m, MEM_SHARED);
+	assert_true(mem_write(&m, 8, "x", 1));
+	assert_int_equal(mem_reset(&m, NULL), 0);
+	assert_int_equal(*(const uint8_t *)mem_ptr(&m, 8, 1), 0);
 	assert_int_equal(mem_reset(&m, NULL), 0);
 	assert_int_equal(fstat(m.fd, &st), 0);
 	assert_int_equal(st.st_blocks, 0);
 	mem_release(&m);
 }
 
-static void a_discard_zeroes_its_pages_and_no_others(void **state)
+static void fill_three(struct mem *m, uint64_t gpa, uint64_t step)
 {
-	struct mem m;
-	struct seen s = {.count = 0};
-	struct stat st;
-	char buf[3];
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(mem_write(m, gpa + i * step, "xyz", 3));
+}
+
+static void only_the_middle_is_zero(struct mem *m, uint64_t gpa, uint64_t step)
+{
+	assert_memory_equal(mem_ptr(m, gpa, 3), "xyz", 3);
+	assert_memory_equal(mem_ptr(m, gpa + step, 3), "\0\0\0", 3);
+	assert_memory_equal(mem_ptr(m, gpa + 2 * step, 3), "xyz", 3);
+}
+
+static void a_discard_zeroes_its_bytes_and_no_others(void **state)
+{
+	static const unsigned kinds[] = {0, MEM_HUGE, MEM_SHARED, MEM_SHARED | MEM_HUGE};
 
 	(void)state;
-	make(&m);
-	for (unsigned page = 0; page < 3; page++)
-		assert_true(mem_write(&m, GIB(4) + page * PAGE, "xyz", 3));
-	m.observer.written = note;
-	m.observer.opaque = &s;
-	assert_int_equal(mem_discard(&m, GIB(4) + PAGE, PAGE), 0);
-	assert_int_equal(s.count, 1);
-	assert_int_equal(s.len[0], PAGE);
-	assert_true(mem_read(&m, GIB(4), buf, 3));
-	assert_memory_equal(buf, "xyz", 3);
-	assert_true(mem_read(&m, GIB(4) + PAGE, buf, 3));
-	assert_memory_equal(buf, "\0\0\0", 3);
-	assert_true(mem_read(&m, GIB(4) + 2 * PAGE, buf, 3));
-	assert_memory_equal(buf, "xyz", 3);
+	for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct seen s = {.count = 0};
+		struct mem m;
+
+		make_with(&m, kinds[i]);
+		m.observer.written = note;
+		m.observer.opaque = &s;
+		fill_three(&m, GIB(4) + 8, PAGE);
+		s.count = 0;
+		mem_discard(&m, GIB(4) + PAGE, PAGE);
+		assert_int_equal(s.count, 1);
+		assert_int_equal(s.gpa[0], GIB(4) + PAGE);
+		assert_int_equal(s.len[0], PAGE);
+		only_the_middle_is_zero(&m, GIB(4) + 8, PAGE);
+		/* Any bytes will do. */
+		s.count = 0;
+		fill_three(&m, 100, 3);
+		s.count = 0;
+		mem_discard(&m, 103, 3);
+		only_the_middle_is_zero(&m, 100, 3);
+		s.count = 0;
+		fill_three(&m, PAGE - 3, 2 * PAGE);
+		s.count = 0;
+		mem_discard(&m, PAGE, 3 * PAGE);
+		only_the_middle_is_zero(&m, PAGE - 3, 2 * PAGE);
+		mem_discard(&m, PAGE, 0);
+		assert_int_equal(s.count, 1);
+		mem_release(&m);
+	}
+}
+
+static void what_a_discard_covers_goes_back_to_the_host(void **state)
+{
+	struct mem m;
+	struct stat st;
+
+	(void)state;
+	/* By huge pages where they may be: they are not split. */
+	assert_int_equal(mem_init(&m, 0, NULL), 0);
+	assert_int_equal(mem_add_ram(&m, 3 * PAGE, 3 * MEM_HUGE_SIZE, NULL), 0);
+	assert_true(mem_write(&m, MEM_HUGE_SIZE, "x", 1));
+	mem_discard(&m, MEM_HUGE_SIZE - PAGE, MEM_HUGE_SIZE + 2 * PAGE);
+	assert_false(resident(&m, MEM_HUGE_SIZE));
 	mem_release(&m);
-	m = (struct mem){.fd = -1};
-	make(&m);
+	make_with(&m, MEM_SHARED);
 	assert_true(mem_write(&m, PAGE, "x", 1));
-	assert_int_equal(mem_discard(&m, PAGE, PAGE), 0);
+	mem_discard(&m, PAGE, PAGE);
 	assert_int_equal(fstat(m.fd, &st), 0);
 	assert_int_equal(st.st_blocks, 0);
 	mem_release(&m);
+}
+
+/* ... so that a huge page here can be one in the guest's page tables. */
+static void host_addresses_are_the_guests_modulo_huge_pages(void **state)
+{
+	static const uint64_t at[] = {0, 5 * MEM_HUGE_SIZE + 7 * PAGE, GIB(4) + PAGE};
+
+	(void)state;
+	for (unsigned flags = 0; flags < 4; flags++) {
+		struct mem m;
+
+		assert_int_equal(mem_init(&m, flags, NULL), 0);
+		for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
+			assert_int_equal(mem_add_ram(&m, at[i], 33 * PAGE, NULL), 0);
+			assert_int_equal((uintptr_t)m.regions[i].host % MEM_HUGE_SIZE,
+					 at[i] % MEM_HUGE_SIZE);
+			assert_true(mem_write(&m, at[i], "x", 1));
+			assert_true(mem_write(&m, at[i] + 33 * PAGE - 1, "x", 1));
+		}
+		assert_int_equal(m.fd >= 0, !!(flags & MEM_SHARED));
+		mem_release(&m);
+	}
 }
 
 static void memory_without_ram_can_be_reset(void **state)
@@ -265,7 +354,7 @@ static void memory_without_ram_can_be_reset(void **state)
 	struct mem m;
 
 	(void)state;
-	assert_int_equal(mem_init(&m, true, NULL), 0);
+	assert_int_equal(mem_init(&m, MEM_HUGE, NULL), 0);
 	assert_int_equal(mem_reset(&m, NULL), 0);
 	assert_null(mem_ptr(&m, 0, 0));
 	mem_release(&m);
@@ -324,7 +413,10 @@ int main(void)
 		cmocka_unit_test(device_writes_mark_their_pages),
 		cmocka_unit_test(the_observer_hears_of_each_write),
 		cmocka_unit_test(a_reset_zeroes_all_and_is_a_write_to_all),
-		cmocka_unit_test(a_discard_zeroes_its_pages_and_no_others),
+		cmocka_unit_test(a_reset_gives_the_host_its_pages_back),
+		cmocka_unit_test(a_discard_zeroes_its_bytes_and_no_others),
+		cmocka_unit_test(what_a_discard_covers_goes_back_to_the_host),
+		cmocka_unit_test(host_addresses_are_the_guests_modulo_huge_pages),
 		cmocka_unit_test(memory_without_ram_can_be_reset),
 		cmocka_unit_test(marks_of_concurrent_writers_are_not_lost),
 	};

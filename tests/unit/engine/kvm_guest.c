@@ -99,7 +99,7 @@ void guest_init(struct guest *g, unsigned cpus)
 	memset(g, 0, sizeof(*g));
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->more, NULL);
-	ok(mem_init(&g->mem, false, &e), &e);
+	ok(mem_init(&g->mem, 0, &e), &e);
 	ok(mem_add_ram(&g->mem, 0, GUEST_RAM, &e), &e);
 	bus_init(&g->pio, "pio", 0x10000);
 	bus_init(&g->mmio, "mmio", BIT(52));

@@ -71,7 +71,7 @@ static int setup(void **state)
 	assert_non_null(f);
 	strcpy(f->dir, "/tmp/acpi_test.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(mem_init(&f->mem, false, NULL), 0);
+	assert_int_equal(mem_init(&f->mem, 0, NULL), 0);
 	assert_int_equal(mem_add_ram(&f->mem, 0, MIB(2), NULL), 0);
 	*state = f;
 	return 0;
@@ -550,7 +550,7 @@ static void what_cannot_be_described_is_refused(void **state)
 	assert_int_equal(number(f, LAYOUT_ACPI + LAYOUT_ACPI_SIZE, 8), 0);
 	free(many);
 
-	assert_int_equal(mem_init(&empty, false, NULL), 0);
+	assert_int_equal(mem_init(&empty, 0, NULL), 0);
 	assert_int_equal(acpi_build(&plain, &empty, &f->rsdp, NULL), -EFAULT);
 	mem_release(&empty);
 }

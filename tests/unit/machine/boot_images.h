@@ -35,7 +35,7 @@ static inline void drop_file(char *path)
 
 static inline void make_ram(struct mem *m, uint64_t low, uint64_t high)
 {
-	if (mem_init(m, false, NULL) || mem_add_ram(m, 0, low, NULL))
+	if (mem_init(m, 0, NULL) || mem_add_ram(m, 0, low, NULL))
 		abort();
 	if (high && mem_add_ram(m, LAYOUT_HIGH_RAM, high, NULL))
 		abort();

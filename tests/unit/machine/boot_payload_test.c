@@ -128,16 +128,16 @@ static void not_at_all(struct buf *out, const struct buf *in)
 	append_size(out, in);
 }
 
-/* Loads an image given as a file into m, as cfg says. */
-static int load(const struct buf *image, struct boot_config cfg, struct mem *m,
-		struct boot_entry *entry, struct err *e)
+/* Loads an image given as a file into m, new RAM of this size, as cfg says. */
+static int load_in(uint64_t ram, const struct buf *image, struct boot_config cfg, struct mem *m,
+		   struct boot_entry *entry, struct err *e)
 {
 	char *path = make_file(image->data, image->len);
 	struct boot_source *src;
 	int r;
 
 	cfg.kernel = path;
-	make_ram(m, RAM, 0);
+	make_ram(m, ram, 0);
 	r = boot_source_open(&src, &cfg, e);
 	if (!r) {
 		r = boot_load(src, m, &cfg, entry, e);
@@ -147,8 +147,14 @@ static int load(const struct buf *image, struct boot_config cfg, struct mem *m,
 	return r;
 }
 
+static int load(const struct buf *image, struct boot_config cfg, struct mem *m,
+		struct boot_entry *entry, struct err *e)
+{
+	return load_in(RAM, image, cfg, m, entry, e);
+}
+
 /* The ELF, booted from its file and from a bzImage with it, must give the same memory. */
-static void assert_same_memory(struct buf *elf, compressor compress)
+static void assert_same_memory_in(uint64_t ram, struct buf *elf, compressor compress)
 {
 	struct buf packed = BUF_INIT, bz = BUF_INIT;
 	struct boot_entry entries[2];
@@ -157,16 +163,21 @@ static void assert_same_memory(struct buf *elf, compressor compress)
 
 	compress(&packed, elf);
 	make_bzimage(&bz, packed.data, packed.len);
-	if (load(elf, (struct boot_config){.protocol = BOOT_PVH}, &m[0], &entries[0], &e) ||
-	    load(&bz, (struct boot_config){.protocol = BOOT_AUTO}, &m[1], &entries[1], &e))
+	if (load_in(ram, elf, (struct boot_config){.protocol = BOOT_PVH}, &m[0], &entries[0], &e) ||
+	    load_in(ram, &bz, (struct boot_config){.protocol = BOOT_PVH}, &m[1], &entries[1], &e))
 		fail_msg("%s", e.text);
 	assert_int_equal(entries[1].protocol, BOOT_PVH);
 	assert_int_equal(entries[0].rip, entries[1].rip);
-	assert_memory_equal(mem_ptr(&m[0], 0, RAM), mem_ptr(&m[1], 0, RAM), RAM);
+	assert_memory_equal(mem_ptr(&m[0], 0, ram), mem_ptr(&m[1], 0, ram), ram);
 	mem_release(&m[0]);
 	mem_release(&m[1]);
 	buf_release(&packed);
 	buf_release(&bz);
+}
+
+static void assert_same_memory(struct buf *elf, compressor compress)
+{
+	assert_same_memory_in(RAM, elf, compress);
 }
 
 static const compressor all[] = {by_gzip, by_bzip2, by_lzma, by_xz, by_lz4, by_zstd};
@@ -187,7 +198,7 @@ static void every_format_gives_the_elf(void **state)
 static void segments_need_not_fall_on_pages(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 7; i++) {
 		struct buf elf = BUF_INIT;
 
 		make_vmlinux64(&elf, true);
@@ -212,13 +223,26 @@ static void segments_need_not_fall_on_pages(void **state)
 			phdr64(&elf, 1)->p_offset = VMLINUX_TEXT;
 			phdr64(&elf, 1)->p_filesz = 0x2000;
 		}
+		if (i ==
+		    5) { /* the later in the file is the lower in memory, and has to move far */
+			phdr64(&elf, 1)->p_paddr = TEST_KERNEL_PADDR - MIB(10);
+			phdr64(&elf, 1)->p_filesz = phdr64(&elf, 1)->p_memsz = 0x800;
+		}
+		if (i == 6) { /* the first one moves over where the second one was decompressed */
+			phdr64(&elf, 0)->p_paddr = TEST_KERNEL_PADDR - 0x1000;
+			phdr64(&elf, 1)->p_paddr = TEST_KERNEL_PADDR + 0x2000;
+			phdr64(&elf, 2)->p_paddr -= 0x1000;
+		}
+		if (i >= 5) /* keep the entry in the text */
+			phdr64(&elf, 0)->p_memsz = 0x2000;
 		assert_same_memory(&elf, by_lz4);
 		assert_same_memory(&elf, by_xz);
 		buf_release(&elf);
 	}
 }
 
-/* More than one block of LZ4, and a window that does not fit into free RAM beside the kernel. */
+/* More than one block of LZ4; and RAM that has no room for the payload beside the kernel, or for
+ * anything but the kernel. */
 static void a_large_kernel(void **state)
 {
 	struct buf elf = BUF_INIT;
@@ -232,9 +256,12 @@ static void a_large_kernel(void **state)
 	buf_add(&elf, NULL, MIB(30));
 	for (size_t i = elf.len - MIB(30); i < elf.len; i++)
 		elf.data[i] = (uint8_t)(i >> 9 ^ i * 7);
-	assert_same_memory(&elf, by_lz4);
-	assert_same_memory(&elf, by_zstd);
-	assert_same_memory(&elf, by_gzip);
+	assert_same_memory_in(MIB(128), &elf, by_lz4);
+	assert_same_memory_in(MIB(49), &elf, by_lz4);
+	assert_same_memory_in(MIB(47) + 0x8000, &elf, by_lz4);
+	assert_same_memory_in(MIB(47) + 0x8000, &elf, by_zstd);
+	assert_same_memory_in(MIB(64), &elf, by_zstd);
+	assert_same_memory_in(MIB(49), &elf, by_gzip);
 	buf_release(&elf);
 }
 
