@@ -211,7 +211,6 @@ static void a_reset_zeroes_all_and_is_a_write_to_all(void **state)
 	struct seen s = {.count = 0};
 	uint64_t bitmap[1] = {0};
 	char buf[6];
-	struct stat st;
 
 	(void)state;
 	make(&m);
