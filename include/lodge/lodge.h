@@ -72,7 +72,8 @@ int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);
 const char *lodge_config_name(unsigned n);
 
 /* The console (COM1): the guest's input is read from in (-1: none), its output written to out (-1:
- * dropped). The descriptors are duplicated. Before lodge_vm_start. */
+ * dropped). The descriptors are duplicated; where that fails there is no console. Before
+ * lodge_vm_start. */
 int lodge_vm_console(lodge_vm *vm, int in, int out);
 
 /* Checks the whole configuration, builds the machine and lets it run. */
@@ -88,7 +89,8 @@ int lodge_vm_wait(lodge_vm *vm, int timeout_ms);
 int lodge_vm_result(lodge_vm *vm, struct lodge_result *result);
 
 /* Stops the VM at once, as by pulling the plug; lodge_vm_wait then returns. A VM that ended by
- * itself still runs, in this sense, until its console's output was taken. Any thread. */
+ * itself still runs, in this sense, until its console's output was taken. A stop during
+ * lodge_vm_start ends the VM when it has started; one before that does nothing. Any thread. */
 void lodge_vm_stop(lodge_vm *vm);
 
 /* Presses the ACPI power button; or ctrl-alt-del on the keyboard. Any thread. */

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The public API's VM: a configuration until it is started, a machine afterwards. */
+/*
+ * The public API's VM: a configuration until it is started, a machine afterwards.
+ *
+ * Other threads see the machine only once it was started for good. A stop that comes
+ * before is left as a flag: either lodge_vm_start sees it, or lodge_vm_stop sees the
+ * machine, as each writes its own before it reads the other's.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/time.h"
 #include "lib/config.h"
 #include "machine/engines.h"
 #include "lodge/lodge.h"
@@ -14,10 +22,14 @@
 
 struct lodge_vm {
 	struct config config;
-	int in, out; /* the console; -1: none */
-	struct machine *machine;
+	int in, out;                     /* the console; -1: none */
+	struct machine *_Atomic machine; /* NULL until it was started */
+	atomic_bool stop;                /* asked for since lodge_vm_start began */
 	struct err error;
 };
+
+/* The engine's counters and the machine's own. */
+#define STATS_MAX 512
 
 const char *lodge_version(void)
 {
@@ -77,12 +89,11 @@ const char *lodge_config_name(unsigned n)
 	return config_name(n);
 }
 
-/* Duplicates fd, -1 included; -errno where the host refuses. */
-static int duplicate(int fd)
+/* Duplicates fd above the standard ones into *copy; a negative one is none. */
+static int duplicate(int fd, int *copy)
 {
-	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-	return fd >= 0 && copy < 0 ? -errno : copy;
+	*copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return fd >= 0 && *copy < 0 ? -errno : 0;
 }
 
 int lodge_vm_console(lodge_vm *vm, int in, int out)
@@ -92,12 +103,13 @@ int lodge_vm_console(lodge_vm *vm, int in, int out)
 	if (rc)
 		return rc;
 	close_console(vm);
-	vm->in = duplicate(in);
-	vm->out = duplicate(out);
-	if (vm->in < -1 || vm->out < -1)
-		rc = err_errno(&vm->error, vm->in < -1 ? vm->in : vm->out,
-			       "cannot take the console's descriptors");
-	return rc;
+	rc = duplicate(in, &vm->in);
+	if (!rc)
+		rc = duplicate(out, &vm->out);
+	if (!rc)
+		return 0;
+	close_console(vm);
+	return err_errno(&vm->error, rc, "cannot take the console's descriptors");
 }
 
 int lodge_vm_start(lodge_vm *vm)
@@ -117,28 +129,48 @@ int lodge_vm_start(lodge_vm *vm)
 			 .cmdline = config_cmdline(c),
 			 .protocol = c->boot},
 	};
+	struct machine *machine;
 	int rc = begin_configuring(vm);
 
+	atomic_store(&vm->stop, false);
 	if (!rc)
 		rc = config_check(c, &vm->error);
 	if (!rc)
 		rc = engines_choose(c->engine ? c->engine : "auto", &config.engine, &vm->error);
 	if (rc)
 		return rc;
-	vm->machine = machine_new(&config, &vm->error);
-	if (!vm->machine)
+	machine = machine_new(&config, &vm->error);
+	if (!machine)
 		return vm->error.code;
-	rc = machine_start(vm->machine, &vm->error);
+	rc = machine_start(machine, &vm->error);
 	if (rc) {
-		machine_free(vm->machine);
-		vm->machine = NULL;
+		machine_free(machine);
+		return rc;
 	}
-	return rc;
+	atomic_store(&vm->machine, machine);
+	if (atomic_load(&vm->stop))
+		machine_stop(machine);
+	return 0;
 }
 
 int lodge_vm_fd(const lodge_vm *vm)
 {
 	return vm->machine ? machine_ended_fd(vm->machine) : -1;
+}
+
+/* poll, with signals taking nothing from the time and adding nothing to it. */
+static int poll_for(struct pollfd *fd, int timeout_ms)
+{
+	uint64_t end = time_monotonic_ns() + (uint64_t)MAX(timeout_ms, 0) * NS_PER_MS, now;
+	int n = poll(fd, 1, timeout_ms);
+
+	while (n < 0 && errno == EINTR) {
+		now = time_monotonic_ns();
+		if (timeout_ms > 0)
+			timeout_ms = now < end ? (int)((end - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
+		n = poll(fd, 1, timeout_ms);
+	}
+	return n;
 }
 
 int lodge_vm_wait(lodge_vm *vm, int timeout_ms)
@@ -149,9 +181,7 @@ int lodge_vm_wait(lodge_vm *vm, int timeout_ms)
 	err_clear(&vm->error);
 	if (!vm->machine)
 		return err_set(&vm->error, EINVAL, "the VM was not started");
-	do
-		n = poll(&fd, 1, timeout_ms);
-	while (n < 0 && errno == EINTR);
+	n = poll_for(&fd, timeout_ms);
 	if (!n)
 		return err_set(&vm->error, ETIMEDOUT, "the VM still runs");
 	return n < 0 ? err_errno(&vm->error, errno, "cannot wait for the VM") : 0;
@@ -183,8 +213,12 @@ int lodge_vm_result(lodge_vm *vm, struct lodge_result *result)
 
 void lodge_vm_stop(lodge_vm *vm)
 {
-	if (vm->machine)
-		machine_stop(vm->machine);
+	struct machine *machine;
+
+	atomic_store(&vm->stop, true);
+	machine = atomic_load(&vm->machine);
+	if (machine)
+		machine_stop(machine);
 }
 
 void lodge_vm_power_button(lodge_vm *vm)
@@ -201,13 +235,14 @@ void lodge_vm_ctrl_alt_del(lodge_vm *vm)
 
 size_t lodge_vm_stats(lodge_vm *vm, struct lodge_stat *stats, size_t max)
 {
-	struct engine_stat own[128];
+	struct engine_stat own[STATS_MAX];
 	size_t n;
 
 	if (!vm->machine)
 		return 0;
-	n = machine_stats(vm->machine, own, ARRAY_LEN(own));
-	for (size_t i = 0; i < n && i < max && i < ARRAY_LEN(own); i++)
+	n = machine_stats(vm->machine, own, STATS_MAX);
+	n = MIN(n, STATS_MAX);
+	for (size_t i = 0; i < n && i < max; i++)
 		stats[i] = (struct lodge_stat){.name = own[i].name, .count = own[i].count};
 	return n;
 }
