@@ -39,7 +39,7 @@ static size_t distance(const char *a, const char *b)
 const char *cli_nearest(const char *typed, const char *const *words, size_t n)
 {
 	const char *best = NULL;
-	size_t best_distance = strlen(typed) / 2 + 1;
+	size_t best_distance = (strlen(typed) + 1) / 2 + 1; /* two letters changed places: 2 */
 
 	for (size_t i = 0; i < n; i++) {
 		size_t d = distance(typed, words[i]);

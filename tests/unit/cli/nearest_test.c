@@ -18,6 +18,16 @@ static void a_slip_finds_its_word(void **state)
 	assert_string_equal(cli_nearest("-initrd", words, 5), "--initrd");
 }
 
+static void letters_that_changed_places(void **state)
+{
+	static const char *const verbs[] = {"run", "host", "version", "help"};
+
+	(void)state;
+	assert_string_equal(cli_nearest("rnu", verbs, 4), "run");
+	assert_string_equal(cli_nearest("hots", verbs, 4), "host");
+	assert_null(cli_nearest("xyz", verbs, 4));
+}
+
 static void a_far_word_finds_none(void **state)
 {
 	(void)state;
@@ -30,6 +40,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_slip_finds_its_word),
+		cmocka_unit_test(letters_that_changed_places),
 		cmocka_unit_test(a_far_word_finds_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
