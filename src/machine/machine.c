@@ -131,6 +131,7 @@ static void announce(void *opaque)
 static void finish(struct machine *m, enum machine_end end)
 {
 	clock_stop(&m->clock);
+	pc_stop(m->pc);
 	pthread_mutex_lock(&m->lock);
 	m->end = end;
 	pthread_mutex_unlock(&m->lock);
@@ -228,8 +229,9 @@ static void *io_thread(void *opaque)
 		err_errno(&e, rc, "the event loop failed");
 		machine_vcpus_park(m);
 		fail(m, &e);
-		announce(m); /* nothing is left that could wait for the console */
 	}
+	if (rc)
+		announce(m); /* nothing is left that could wait for the console */
 	return NULL;
 }
 
@@ -356,8 +358,8 @@ void machine_result(struct machine *m, struct machine_result *result)
 		.lost = lost,
 		.lost_error = lost_error,
 		.code = atomic_load(&m->debug_exit_code),
-		.text = buf_str(&m->text),
-		.dump = buf_str(&m->dump),
+		.text = m->ended ? buf_str(&m->text) : "", /* else a vCPU may be writing it */
+		.dump = m->ended ? buf_str(&m->dump) : "",
 	};
 	pthread_mutex_unlock(&m->lock);
 }

@@ -242,6 +242,7 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 
 void pc_free(struct pc *pc)
 {
+	pc_stop(pc);
 	posted_release(&pc->com1_posted);
 	uart_release(&pc->com1);
 	chardev_free(pc->console, CONSOLE_FLUSH_MS);
@@ -270,6 +271,11 @@ void pc_reset(struct pc *pc)
 	pci_host_reset(&pc->pci);
 	ioapic_reset(&pc->ioapic);
 	pic_reset(&pc->pic);
+}
+
+void pc_stop(struct pc *pc)
+{
+	posted_stop(&pc->com1_posted);
 }
 
 uint8_t pc_intack(struct pc *pc)

@@ -17,6 +17,10 @@ int pc_new(struct pc **pc, struct machine *m, struct err *e);
 /* No vCPU runs and the event loop has ended. */
 void pc_free(struct pc *pc);
 
+/* The guest runs no more: what the engine still holds of its writes reaches the devices. vCPUs
+ * parked, I/O thread. */
+void pc_stop(struct pc *pc);
+
 /* Every device to its power-on state. vCPUs parked, I/O thread. */
 void pc_reset(struct pc *pc);
 

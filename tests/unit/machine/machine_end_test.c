@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How machines end, each way that a guest, an engine or a user has. */
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -354,6 +355,65 @@ static void the_console_is_written_out_before_the_end(void **state)
 	close(out[0]);
 }
 
+static atomic_bool posted;
+static struct bus *_Atomic posted_bus;
+
+static int post(struct engine_vm *vm, const struct bus *bus, uint64_t addr, unsigned size, bool on,
+		struct err *e)
+{
+	(void)vm;
+	(void)addr;
+	(void)size;
+	(void)e;
+	posted_bus = (struct bus *)(uintptr_t)bus;
+	if (on)
+		atomic_store(&posted, true); /* as if the guest wrote at once */
+	return 0;
+}
+
+static bool post_drain(struct engine_vm *vm)
+{
+	(void)vm;
+	if (!atomic_exchange(&posted, false))
+		return false;
+	bus_write(posted_bus, LAYOUT_COM1, 1, 'z');
+	return true;
+}
+
+/* The engine may hold the last bytes: a crash is no access that would make it hand them over. */
+static void posted_writes_are_handed_over_at_the_end(void **state)
+{
+	(void)state;
+	for (unsigned freed = 0; freed < 2; freed++) {
+		struct buf p = BUF_INIT;
+		char text[8];
+		struct rig r;
+		int out[2];
+
+		assert_int_equal(pipe(out), 0);
+		fake_emit(&p, FAKE_IN, GPR_RDI, 0, 1, LAYOUT_COM1 + 5);
+		if (!freed)
+			rig_triple_fault(&p);
+		rig_spin(&p);
+		rig_init(&r, &p);
+		r.engine.post = post;
+		r.engine.post_drain = post_drain;
+		r.config.console_out = out[1];
+		rig_start(&r);
+		if (!freed)
+			rig_ends(&r, MACHINE_CRASHED);
+		else
+			while (!posted_bus)
+				usleep(100);
+		rig_release(&r);
+		close(out[1]);
+		assert_int_equal(read(out[0], text, sizeof(text)), 1);
+		assert_int_equal(text[0], 'z');
+		close(out[0]);
+		posted_bus = NULL;
+	}
+}
+
 static void counters_have_names_and_count(void **state)
 {
 	struct engine_stat stats[64] = {{NULL, 0}};
@@ -400,6 +460,7 @@ int main(void)
 		cmocka_unit_test(the_end_is_told_once_and_stays),
 		cmocka_unit_test(a_running_machine_has_no_result),
 		cmocka_unit_test(the_console_is_written_out_before_the_end),
+		cmocka_unit_test(posted_writes_are_handed_over_at_the_end),
 		cmocka_unit_test(counters_have_names_and_count),
 	};
 
