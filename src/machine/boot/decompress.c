@@ -94,11 +94,12 @@ struct codec {
 /* Lent memory is not used twice: decoders here allocate what they need and free it in the end. */
 static void *take(struct decoder *d, size_t size)
 {
-	uint8_t *p = d->spare + d->used;
 	uint64_t whole;
+	uint8_t *p;
 
-	if (!checked_align_up(size, 64, &whole) || whole > d->spare_size - d->used)
+	if (!d->spare || !checked_align_up(size, 64, &whole) || whole > d->spare_size - d->used)
 		return malloc(size);
+	p = d->spare + d->used;
 	d->used += whole;
 	return p;
 }
