@@ -2,8 +2,45 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #define CTRL_A 0x01
+
+static const int faults[TERMINAL_FAULTS] = {SIGABRT, SIGBUS, SIGFPE, SIGILL,
+					    SIGSEGV, SIGSYS, SIGTRAP};
+
+/* For the handler, which gets no argument: the terminal that is raw. */
+static struct terminal *_Atomic raw_terminal;
+
+static void restore_handlers(struct terminal *t)
+{
+	for (unsigned i = 0; i < TERMINAL_FAULTS; i++)
+		sigaction(faults[i], &t->before[i], NULL);
+}
+
+/* Any thread. What would have come without this handler comes after it: an instruction that
+ * faults is executed again, a signal that was sent is sent again. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	struct terminal *t = atomic_exchange(&raw_terminal, NULL);
+
+	(void)context;
+	if (t) {
+		tcsetattr(t->fd, TCSANOW, &t->saved); /* no drain: nothing must hold us here */
+		restore_handlers(t);
+	}
+	if (info->si_code <= 0)
+		raise(number);
+}
+
+static void catch_faults(struct terminal *t)
+{
+	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+
+	atomic_store(&raw_terminal, t);
+	for (unsigned i = 0; i < TERMINAL_FAULTS; i++)
+		sigaction(faults[i], &action, &t->before[i]);
+}
 
 const char terminal_help[] = "\r\nCtrl-A x  quit lodge\r\n"
 			     "Ctrl-A p  press the power button\r\n"
@@ -20,16 +57,25 @@ int terminal_open(struct terminal *t, int fd)
 		return -errno;
 	raw = t->saved;
 	cfmakeraw(&raw);
-	if (tcsetattr(fd, TCSADRAIN, &raw))
-		return -errno;
+	catch_faults(t);
+	if (tcsetattr(fd, TCSADRAIN, &raw)) {
+		int rc = -errno;
+
+		atomic_store(&raw_terminal, NULL);
+		restore_handlers(t);
+		return rc;
+	}
 	t->raw = true;
 	return 0;
 }
 
 void terminal_close(struct terminal *t)
 {
-	if (t->raw)
-		tcsetattr(t->fd, TCSADRAIN, &t->saved);
+	if (!t->raw)
+		return;
+	tcsetattr(t->fd, TCSADRAIN, &t->saved);
+	atomic_store(&raw_terminal, NULL);
+	restore_handlers(t);
 	t->raw = false;
 }
 

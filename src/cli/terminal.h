@@ -5,13 +5,19 @@
  * In raw mode every key goes to the guest, Ctrl-C too. Ctrl-A introduces a word to
  * lodge itself: x quits, h lists the keys, p presses the power button, c sends
  * ctrl-alt-del, a sends Ctrl-A.
+ *
+ * A user whose program died of a bug must not be left with a terminal that does not
+ * echo: while it is raw, the signals of a fault put it back first.
  */
 #ifndef LODGE_CLI_TERMINAL_H
 #define LODGE_CLI_TERMINAL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <termios.h>
+
+#define TERMINAL_FAULTS 7
 
 enum terminal_key {
 	TERMINAL_NONE,
@@ -26,9 +32,11 @@ struct terminal {
 	bool raw;
 	bool escaped; /* Ctrl-A was the last key */
 	struct termios saved;
+	struct sigaction before[TERMINAL_FAULTS]; /* what the signals of faults did */
 };
 
-/* Puts the terminal fd in raw mode, output processing kept off too; 0 or -errno. */
+/* Puts the terminal fd in raw mode, output processing kept off too; 0 or -errno. One at a time in
+ * a process; t stays where it is until terminal_close. */
 int terminal_open(struct terminal *t, int fd);
 
 /* Back to how it was. Idempotent; a zeroed struct is allowed. */
