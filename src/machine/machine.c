@@ -200,6 +200,7 @@ static void handle(struct machine *m, unsigned requests)
 static void on_wake(void *opaque)
 {
 	struct machine *m = opaque;
+	unsigned requests;
 
 	if (!atomic_load(&m->requests))
 		return;
@@ -209,7 +210,10 @@ static void on_wake(void *opaque)
 		return;
 	}
 	machine_vcpus_park(m);
-	handle(m, atomic_exchange(&m->requests, 0));
+	requests = atomic_exchange(&m->requests, 0);
+	handle(m, requests);
+	if (requests & REQUEST_STOP && m->end != MACHINE_STOPPED)
+		stop_waiting(m);
 }
 
 static void *io_thread(void *opaque)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Machines that are stopped and freed from outside, at any moment of their lives. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -215,6 +216,46 @@ static void a_machine_is_freed_while_its_processors_are_being_parked(void **stat
 	sem_destroy(&leaving);
 }
 
+static struct machine *_Atomic to_stop;
+
+/* Stops the machine while the I/O thread waits for this vCPU, so that it finds both requests. */
+static enum engine_exit stop_too(struct engine_vcpu *v, struct engine_detail *detail)
+{
+	enum engine_exit exit = fake_engine.run(v, detail);
+
+	machine_stop(atomic_load(&to_stop));
+	return exit;
+}
+
+/* The end by the guest waits for the console's reader, but nobody who stops the machine does. */
+static void a_stop_with_the_guests_own_end_does_not_wait_for_the_console(void **state)
+{
+	static char bytes[1 << 20];
+	struct err e = ERR_INIT;
+	struct buf p = BUF_INIT;
+	struct rig r;
+	int out[2];
+
+	(void)state;
+	assert_int_equal(pipe2(out, O_NONBLOCK), 0);
+	assert_true(write(out[1], bytes, sizeof(bytes)) > 0);
+	rig_out(&p, 1, LAYOUT_COM1, 'x');
+	rig_poweroff(&p);
+	rig_spin(&p);
+	rig_init(&r, &p);
+	r.config.console_out = out[1];
+	r.engine.run = stop_too;
+	r.machine = machine_new(&r.config, &e);
+	assert_non_null(r.machine);
+	atomic_store(&to_stop, r.machine);
+	assert_int_equal(machine_start(r.machine, &e), 0);
+	rig_ends(&r, MACHINE_STOPPED);
+	assert_true(read(out[0], bytes, sizeof(bytes)) > 0); /* the free does wait a little */
+	rig_release(&r);
+	close(out[0]);
+	close(out[1]);
+}
+
 static void a_machine_is_freed_without_a_start(void **state)
 {
 	struct err e = ERR_INIT;
@@ -329,6 +370,7 @@ int main(void)
 		cmocka_unit_test(a_machine_that_was_stopped_before_does_not_run),
 		cmocka_unit_test(a_machine_is_freed_at_any_moment),
 		cmocka_unit_test(a_machine_is_freed_while_its_processors_are_being_parked),
+		cmocka_unit_test(a_stop_with_the_guests_own_end_does_not_wait_for_the_console),
 		cmocka_unit_test(a_machine_is_freed_without_a_start),
 		cmocka_unit_test(two_machines_do_not_know_of_each_other),
 		cmocka_unit_test(a_machine_whose_event_loop_fails_has_failed),
