@@ -38,7 +38,7 @@ void bus_release(struct bus *b)
 	pthread_mutex_destroy(&b->change);
 }
 
-static void range_load(struct bus_range *r, struct found *f)
+static inline void range_load(struct bus_range *r, struct found *f)
 {
 	f->base = atomic_load_explicit(&r->base, memory_order_acquire);
 	f->size = atomic_load_explicit(&r->size, memory_order_acquire);
@@ -85,15 +85,18 @@ static bool begins_within(struct bus *b, unsigned at, uint64_t addr, unsigned si
 	       atomic_load_explicit(&b->ranges[at].base, memory_order_acquire) - addr < size;
 }
 
-/* Tries the range of the access before: a guest mostly touches one device many times in a row. A
- * slot that is not in use has size 0 and holds nothing. */
-static bool find_last(struct bus *b, uint64_t addr, unsigned size, struct found *f)
+/* Tries the range of the access before, for an access that its device takes in one piece: a guest
+ * mostly touches one device many times in a row. A slot that is not in use has size 0 and holds
+ * nothing. */
+static inline bool find_last(struct bus *b, uint64_t addr, unsigned size, struct found *f)
 {
 	unsigned seq = atomic_load_explicit(&b->seq, memory_order_acquire);
 
 	range_load(&b->ranges[atomic_load_explicit(&b->last, memory_order_relaxed)], f);
-	return range_within(addr - f->base, size, f->size) && !(seq & 1) &&
-	       atomic_load_explicit(&b->seq, memory_order_relaxed) == seq;
+	if (!range_within(addr - f->base, size, f->size) || (seq & 1) ||
+	    atomic_load_explicit(&b->seq, memory_order_relaxed) != seq)
+		return false;
+	return size <= f->ops->width && !(size & (size - 1));
 }
 
 /* Finds the range that holds the access, as the table stood at one moment: an access that races
@@ -216,7 +219,7 @@ int bus_remove(struct bus *b, uint64_t base)
 	return rc;
 }
 
-static uint64_t call_read(const struct found *f, uint64_t offset, unsigned size)
+static inline uint64_t call_read(const struct found *f, uint64_t offset, unsigned size)
 {
 	uint64_t value;
 
@@ -227,10 +230,10 @@ static uint64_t call_read(const struct found *f, uint64_t offset, unsigned size)
 	value = f->ops->read(f->dev, offset, size);
 	if (f->lock)
 		pthread_mutex_unlock(f->lock);
-	return value & MASK(size * 8);
+	return value & UINT64_MAX >> (64 - size * 8);
 }
 
-static void call_write(const struct found *f, uint64_t offset, unsigned size, uint64_t value)
+static inline void call_write(const struct found *f, uint64_t offset, unsigned size, uint64_t value)
 {
 	if (!f->ops->write)
 		return;
@@ -271,13 +274,14 @@ static uint64_t read_bytes(struct bus *b, uint64_t addr, unsigned size)
 	return value;
 }
 
-uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
+static __attribute__((noinline)) uint64_t search_and_read(struct bus *b, uint64_t addr,
+							  unsigned size)
 {
 	uint64_t value = 0;
 	struct found f;
 	unsigned part;
 
-	switch (find_last(b, addr, size, &f) ? HIT_WHOLE : find(b, addr, size, &f)) {
+	switch (find(b, addr, size, &f)) {
 	case HIT_NONE:
 		atomic_fetch_add_explicit(&b->unclaimed_reads, 1, memory_order_relaxed);
 		return MASK(size * 8);
@@ -291,6 +295,15 @@ uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
 		value |= call_read(&f, addr + done - f.base, part) << (done * 8);
 	}
 	return value;
+}
+
+uint64_t bus_read(struct bus *b, uint64_t addr, unsigned size)
+{
+	struct found f;
+
+	if (find_last(b, addr, size, &f))
+		return call_read(&f, addr - f.base, size);
+	return search_and_read(b, addr, size);
 }
 
 static void write_bytes(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
@@ -309,12 +322,13 @@ static void write_bytes(struct bus *b, uint64_t addr, unsigned size, uint64_t va
 		atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
 }
 
-void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
+static __attribute__((noinline)) void search_and_write(struct bus *b, uint64_t addr, unsigned size,
+						       uint64_t value)
 {
 	struct found f;
 	unsigned part;
 
-	switch (find_last(b, addr, size, &f) ? HIT_WHOLE : find(b, addr, size, &f)) {
+	switch (find(b, addr, size, &f)) {
 	case HIT_NONE:
 		atomic_fetch_add_explicit(&b->unclaimed_writes, 1, memory_order_relaxed);
 		return;
@@ -328,4 +342,14 @@ void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
 		part = piece(&f, size - done);
 		call_write(&f, addr + done - f.base, part, value >> (done * 8));
 	}
+}
+
+void bus_write(struct bus *b, uint64_t addr, unsigned size, uint64_t value)
+{
+	struct found f;
+
+	if (find_last(b, addr, size, &f))
+		call_write(&f, addr - f.base, size, value);
+	else
+		search_and_write(b, addr, size, value);
 }

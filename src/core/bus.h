@@ -19,6 +19,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -44,11 +45,12 @@ struct bus_ops {
 struct bus_posting {
 	void (*hint)(void *opaque);
 	void *opaque;
+	const _Atomic bool *on; /* whether they are posted already, and a hint says nothing new */
 };
 
 static inline void bus_posting_hint(const struct bus_posting *p)
 {
-	if (p->hint)
+	if (p->hint && !atomic_load_explicit(p->on, memory_order_relaxed))
 		p->hint(p->opaque);
 }
 

@@ -189,7 +189,8 @@ static void wire_guest_reports(struct pc *pc, struct machine *m)
 
 static void wire_console(struct pc *pc, struct machine *m)
 {
-	const struct bus_posting posting = {.hint = posted_hint, .opaque = &pc->com1_posted};
+	const struct bus_posting posting = {
+		.hint = posted_hint, .opaque = &pc->com1_posted, .on = &pc->com1_posted.on};
 
 	posted_init(&pc->com1_posted, m->engine, m->vm, &m->clock);
 	posted_target(&pc->com1_posted, &m->pio, LAYOUT_COM1 + UART_THR, 1);

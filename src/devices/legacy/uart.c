@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transmitter. A byte written to THR goes straight to the chardev, so the holding register is
- * empty again before the write returns; "empty" is nevertheless an event, and raises the THRE
- * interrupt as after a real transmission: the interrupt pin falls and rises, for an edge-triggered
- * controller. Only when the chardev takes no more do bytes stay in tx_bytes, and THRE and TEMT
- * clear, until chardev calls back.
+ * Transmitter. A byte written to THR goes straight to the chardev. "Empty again" is an event and
+ * raises the THRE interrupt as after a real transmission: the interrupt pin falls and rises, for an
+ * edge-triggered controller. With FIFOs that comes once for a burst of bytes, as it does where a
+ * line has a speed: when the guest has written a FIFO's worth, when it looks at any other register
+ * (so that it never sees the difference), or a millisecond later. Only when the chardev takes no
+ * more do bytes stay in tx_bytes, and THRE and TEMT clear, until chardev calls back.
  *
  * Receiver. Bytes are taken from the chardev when there is room for them: when it calls back, and
  * when the guest has emptied the FIFO. None is ever taken that would overrun.
@@ -33,6 +34,9 @@
 #define INPUT_HZ  1843200u /* of the divisor */
 #define FIFO_MASK (UART_FIFO_SIZE - 1)
 
+/* The longest burst whose end is one event lasts as long: some eleven characters at 115200 Bd. */
+#define BURST_NS NS_PER_MS
+
 /* LSR reads in a row, nothing between, that mean: the guest waits for input. Drivers that wait for
  * the transmitter stop at the first. */
 #define POLLING_READS 16
@@ -56,9 +60,21 @@ static unsigned rx_trigger(const struct uart_state *s)
 
 static uint8_t line_status(const struct uart_state *s)
 {
+	if (!(s->rx_count | s->errors | s->tx_count | s->rx_bad))
+		return UART_LSR_THRE | UART_LSR_TEMT; /* as a guest that prints sees it */
 	return (s->rx_count ? UART_LSR_DR : 0) | s->errors |
 	       (s->tx_count ? 0 : UART_LSR_THRE | UART_LSR_TEMT) |
 	       (fifo_enabled(s) && s->rx_bad ? UART_LSR_FIFO : 0);
+}
+
+/* The FIFO that bytes went through is empty: the event that a burst has put off. The caller
+ * updates the pin. */
+static void tx_settle(struct uart_state *s)
+{
+	if (!s->tx_burst)
+		return;
+	s->tx_burst = 0;
+	s->thre_pending = true;
 }
 
 /* The interrupt of highest priority, as IIR's low four bits (PC16550D table IV). */
@@ -126,6 +142,17 @@ static void rx_timer_fired(void *opaque)
 		}
 		update_irq(u);
 	}
+	pthread_mutex_unlock(&u->lock);
+}
+
+static void tx_timer_fired(void *opaque)
+{
+	struct uart *u = opaque;
+
+	pthread_mutex_lock(&u->lock);
+	u->tx_timer_set = false;
+	tx_settle(&u->s);
+	update_irq(u);
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -255,13 +282,11 @@ static uint8_t read_msr(struct uart *u)
 	return value;
 }
 
-static uint64_t uart_read(void *dev, uint64_t offset, unsigned size)
+static uint64_t read_register(struct uart *u, uint64_t offset)
 {
-	struct uart *u = dev;
 	const struct uart_state *s = &u->s;
 	bool dlab = s->lcr & UART_LCR_DLAB;
 
-	(void)size;
 	if (offset == UART_LSR)
 		return read_lsr(u);
 	u->lsr_reads = 0;
@@ -283,6 +308,20 @@ static uint64_t uart_read(void *dev, uint64_t offset, unsigned size)
 	}
 }
 
+static uint64_t uart_read(void *dev, uint64_t offset, unsigned size)
+{
+	struct uart *u = dev;
+	uint64_t value;
+
+	(void)size;
+	if (!u->s.tx_burst)
+		return read_register(u, offset);
+	tx_settle(&u->s);
+	value = read_register(u, offset);
+	update_irq(u);
+	return value;
+}
+
 /* The holding register became empty. With the interrupt enabled the pin falls first: it was low
  * while the byte was on its way. */
 static void tx_emptied(struct uart *u)
@@ -293,6 +332,26 @@ static void tx_emptied(struct uart *u)
 		update_irq(u);
 		u->s.thre_pending = true;
 		update_irq(u);
+	}
+}
+
+/* The same behind a FIFO, where more bytes may follow at once. */
+static void tx_went(struct uart *u)
+{
+	struct uart_state *s = &u->s;
+
+	if (!(s->ier & UART_IER_ETBEI)) {
+		s->thre_pending = true;
+		return;
+	}
+	s->thre_pending = false;
+	update_irq(u);
+	if (++s->tx_burst == UART_FIFO_SIZE) {
+		tx_settle(s);
+		update_irq(u);
+	} else if (!u->tx_timer_set) {
+		u->tx_timer_set = true;
+		clock_timer_set(u->clock, &u->tx_timer, clock_now(u->clock) + BURST_NS);
 	}
 }
 
@@ -309,6 +368,7 @@ static void tx_push(struct uart *u, uint8_t byte)
 	}
 	s->tx_bytes[(s->tx_at + s->tx_count) & FIFO_MASK] = byte;
 	s->tx_count++;
+	s->tx_burst = 0;
 	s->thre_pending = false;
 	update_irq(u);
 }
@@ -334,11 +394,14 @@ static void write_thr(struct uart *u, uint8_t byte)
 {
 	if (u->s.mcr & UART_MCR_LOOP) {
 		tx_loop(u, byte);
+		tx_emptied(u);
 	} else if (!tx_send(u, byte)) {
 		tx_push(u, byte);
-		return;
+	} else if (fifo_enabled(&u->s)) {
+		tx_went(u);
+	} else {
+		tx_emptied(u);
 	}
-	tx_emptied(u);
 }
 
 /* Sends what waits; true if that was all. */
@@ -431,19 +494,11 @@ static void write_mcr(struct uart *u, uint8_t value)
 	update_irq(u);
 }
 
-static void uart_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+static void write_register(struct uart *u, uint64_t offset, uint8_t v)
 {
-	struct uart *u = dev;
 	struct uart_state *s = &u->s;
 	bool dlab = s->lcr & UART_LCR_DLAB;
-	uint8_t v = (uint8_t)value;
 
-	(void)size;
-	u->lsr_reads = 0;
-	if (offset == UART_THR && !dlab) {
-		write_thr(u, v);
-		return;
-	}
 	switch (offset) {
 	case UART_DLL:
 		s->dll = v;
@@ -469,6 +524,23 @@ static void uart_write(void *dev, uint64_t offset, unsigned size, uint64_t value
 	default: /* LSR and MSR: for factory tests, ignored */
 		break;
 	}
+}
+
+static void uart_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+	struct uart *u = dev;
+	bool burst = u->s.tx_burst;
+
+	(void)size;
+	u->lsr_reads = 0;
+	if (offset == UART_THR && !(u->s.lcr & UART_LCR_DLAB)) {
+		write_thr(u, (uint8_t)value);
+		return;
+	}
+	tx_settle(&u->s);
+	write_register(u, offset, (uint8_t)value);
+	if (burst)
+		update_irq(u);
 }
 
 const struct bus_ops uart_ops = {
@@ -515,6 +587,7 @@ static void power_on(struct uart *u)
 	u->lsr_reads = 0;
 	u->rx_timer_set = false;
 	u->rx_active = false;
+	u->tx_timer_set = false;
 	u->irq_level = false;
 }
 
@@ -525,6 +598,7 @@ void uart_init(struct uart *u, struct clock *clock, struct irq_line irq, struct 
 	*u = (struct uart){.irq = irq, .clock = clock, .chardev = chardev};
 	pthread_mutex_init(&u->lock, NULL);
 	u->rx_timer = (struct clock_timer){.fired = rx_timer_fired, .opaque = u};
+	u->tx_timer = (struct clock_timer){.fired = tx_timer_fired, .opaque = u};
 	power_on(u);
 	if (chardev)
 		chardev_connect(chardev, &user);
@@ -539,6 +613,7 @@ void uart_reset(struct uart *u)
 {
 	pthread_mutex_lock(&u->lock);
 	clock_timer_cancel(u->clock, &u->rx_timer);
+	clock_timer_cancel(u->clock, &u->tx_timer);
 	power_on(u);
 	irq_set(&u->irq, false);
 	pthread_mutex_unlock(&u->lock);
@@ -547,5 +622,6 @@ void uart_reset(struct uart *u)
 void uart_release(struct uart *u)
 {
 	clock_timer_cancel(u->clock, &u->rx_timer);
+	clock_timer_cancel(u->clock, &u->tx_timer);
 	pthread_mutex_destroy(&u->lock);
 }

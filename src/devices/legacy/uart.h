@@ -97,6 +97,7 @@ struct uart_state {
 	uint8_t rx_at, rx_count;
 	uint8_t rx_bad; /* bytes in the FIFO that have errors */
 	uint8_t tx_at, tx_count;
+	uint8_t tx_burst; /* bytes sent since the THRE event was last due */
 	uint8_t rx_bytes[UART_FIFO_SIZE];
 	uint8_t rx_errors[UART_FIFO_SIZE]; /* PE, FE, BI of the byte with that index */
 	uint8_t tx_bytes[UART_FIFO_SIZE];  /* waiting because the backend is busy */
@@ -111,6 +112,8 @@ struct uart {
 	struct clock *clock;
 	struct clock_timer rx_timer; /* for the character timeout */
 	bool rx_timer_set;
+	struct clock_timer tx_timer; /* for the end of a burst */
+	bool tx_timer_set;
 	bool rx_active; /* a byte came or went since rx_timer was set */
 	struct chardev *chardev;
 	struct bus_posting posting; /* of writes to THR */

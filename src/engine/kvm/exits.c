@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 static void say_instruction(struct engine_detail *d)
 {
@@ -102,6 +103,17 @@ static enum engine_exit unexpected(struct kvm_run *run, struct engine_detail *d)
 	return ENGINE_ERROR;
 }
 
+/* AMD-V leaves a guest's VMCB undefined after the SHUTDOWN intercept (APM vol. 2, chapter 15), and
+ * KVM puts the vCPU to reset state: the user should not take that for what the guest had. */
+static void shutdown_words(struct engine_vcpu *v, struct engine_detail *d)
+{
+	struct kvm_regs regs;
+
+	if (!ioctl(v->fd, KVM_GET_REGS, &regs) && regs.rip == 0xfff0 && regs.rflags == 2)
+		snprintf(d->text, sizeof(d->text),
+			 "the processor did not keep its registers, they read as after a reset");
+}
+
 bool kvm_exit_other(struct engine_vcpu *v, enum engine_exit *why, struct engine_detail *detail)
 {
 	struct kvm_run *run = v->run;
@@ -130,6 +142,7 @@ bool kvm_exit_other(struct engine_vcpu *v, enum engine_exit *why, struct engine_
 		*why = ENGINE_HALTED;
 		return true;
 	case KVM_EXIT_SHUTDOWN:
+		shutdown_words(v, detail);
 		*why = ENGINE_SHUTDOWN;
 		return true;
 	case KVM_EXIT_SYSTEM_EVENT:

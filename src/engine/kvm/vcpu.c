@@ -3,6 +3,7 @@
 #include "engine/kvm/kvm_int.h"
 
 #include <assert.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define ECX_X2APIC         BIT(21)
 #define ECX_TSC_DEADLINE   BIT(24)
 #define AMD_ECX_SVM        BIT(2)
+#define LEAF_BRAND         0x80000002u /* to 4 */
 #define LEAF_POWER         0x80000007u
 #define EDX_INVARIANT_TSC  BIT(8)
 #define LEAF_KVM_SIGNATURE 0x40000000u
@@ -55,6 +57,11 @@ static void adjust(const struct engine_vm *vm, struct cpuid_entry *e)
 		/* The invariant TSC goes with AMD's HWCR.TscFreqSel, which msr_filter.c shows. */
 		if (!(vm->has & KVM_HAS_MSR_EXITS) || !(vm->has & KVM_HAS_MSR_FILTER))
 			e->edx &= ~(uint32_t)EDX_INVARIANT_TSC;
+		break;
+	case LEAF_BRAND:
+	case LEAF_BRAND + 1:
+	case LEAF_BRAND + 2: /* KVM leaves these to us: older kernels give zeroes */
+		__get_cpuid(e->leaf, &e->eax, &e->ebx, &e->ecx, &e->edx);
 		break;
 	case LEAF_KVM_SIGNATURE:
 		e->eax = LEAF_KVM_FEATURES;

@@ -21,9 +21,6 @@
 #include "machine/boot/boot_int.h"
 #include "machine/layout.h"
 
-/* Under BOOT_AUTO: whether the host decompresses a bzImage, if it can, or the guest itself. */
-#define AUTO_DECOMPRESS true
-
 enum image_kind { IMAGE_BZIMAGE, IMAGE_ELF };
 
 struct boot_source {
@@ -169,7 +166,7 @@ static int load_bzimage(struct boot_source *src, struct boot_job *job, struct bo
 	job->cmdline_max = src->bz.cmdline_max;
 	job->setup_header = src->kernel.data + 0x1f1;
 	job->setup_header_len = src->bz.header_len;
-	if (protocol == BOOT_BZIMAGE || (protocol == BOOT_AUTO && !AUTO_DECOMPRESS))
+	if (protocol == BOOT_BZIMAGE || (protocol == BOOT_AUTO && !job->cfg->unpack))
 		return bzimage_load(&src->bz, job, out, e);
 	r = payload_load(&src->bz, job, out, &why);
 	if (r == -ENOTSUP && protocol == BOOT_AUTO)

@@ -13,6 +13,7 @@
 #ifndef LODGE_MACHINE_BOOT_BOOT_H
 #define LODGE_MACHINE_BOOT_BOOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -20,7 +21,7 @@
 #include "core/x86/vcpu_state.h"
 
 enum boot_protocol {
-	BOOT_AUTO,    /* what the kernel file allows, cheapest for the guest first */
+	BOOT_AUTO,    /* an ELF by PVH if it can; a bzImage as boot_config.unpack says */
 	BOOT_BZIMAGE, /* bzImage by its own 64-bit or 32-bit entry; the guest decompresses */
 	BOOT_PVH,     /* ELF, or a bzImage's ELF decompressed on the host, by its PVH note */
 	BOOT_ELF,     /* the same ELF by its entry address, with Linux boot parameters */
@@ -31,6 +32,7 @@ struct boot_config {
 	const char *initrd;  /* NULL: none */
 	const char *cmdline; /* NULL: empty */
 	enum boot_protocol protocol;
+	bool unpack;   /* BOOT_AUTO: the host unpacks a bzImage and enters it by PVH, if it can */
 	uint64_t rsdp; /* guest physical address of the ACPI RSDP; 0: none */
 };
 

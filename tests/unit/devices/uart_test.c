@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/time.h"
 #include "devices/legacy/uart.h"
 
 struct fixture {
@@ -253,7 +254,7 @@ static void thre_interrupt_is_cleared_by_iir_and_raised_by_enabling(void **state
 	assert_int_equal(in(f, UART_IIR), 0x02);
 }
 
-static void each_byte_sent_gives_an_edge(void **state)
+static void without_fifos_each_byte_sent_gives_an_edge(void **state)
 {
 	struct fixture *f = *state;
 	unsigned edges;
@@ -263,6 +264,86 @@ static void each_byte_sent_gives_an_edge(void **state)
 	out(f, UART_THR, 'x'); /* without having read IIR */
 	out(f, UART_THR, 'y');
 	assert_int_equal(f->edges, edges + 2);
+}
+
+/* Linux's handler: what it does between two looks at IIR costs no edge of the pin. */
+static void a_burst_gives_one_thre_event_when_the_guest_looks(void **state)
+{
+	struct fixture *f = *state;
+	unsigned edges;
+
+	listen(f, UART_FCR_ENABLE, UART_IER_ETBEI);
+	assert_int_equal(in(f, UART_IIR), 0xc2);
+	edges = f->edges;
+	for (int i = 0; i < 15; i++)
+		out(f, UART_THR, 'x');
+	assert_false(f->level);
+	assert_int_equal(in(f, UART_IIR), 0xc2);
+	assert_int_equal(in(f, UART_IIR), 0xc1);
+	assert_int_equal(f->edges, edges);
+	out(f, UART_THR, 'x');
+	assert_int_equal(in(f, UART_LSR), 0x60);
+	assert_true(f->level);
+	assert_int_equal(f->edges, edges + 1);
+}
+
+static void a_full_fifo_gives_an_edge_by_itself(void **state)
+{
+	struct fixture *f = *state;
+	unsigned edges;
+
+	listen(f, UART_FCR_ENABLE, UART_IER_ETBEI);
+	in(f, UART_IIR);
+	edges = f->edges;
+	for (int i = 0; i < 16; i++)
+		out(f, UART_THR, 'x');
+	assert_true(f->level);
+	assert_int_equal(f->edges, edges + 1);
+	for (int i = 0; i < 16; i++)
+		out(f, UART_THR, 'x');
+	assert_int_equal(f->edges, edges + 2);
+}
+
+static void a_short_burst_gives_an_edge_in_a_millisecond(void **state)
+{
+	struct fixture *f = *state;
+	unsigned edges;
+
+	listen(f, UART_FCR_ENABLE, UART_IER_ETBEI);
+	in(f, UART_IIR);
+	edges = f->edges;
+	out(f, UART_THR, 'x');
+	out(f, UART_THR, 'y');
+	clock_advance(&f->clock, NS_PER_MS - 1);
+	assert_false(f->level);
+	clock_advance(&f->clock, 1);
+	assert_true(f->level);
+	assert_int_equal(f->edges, edges + 1);
+	in(f, UART_IIR);
+	clock_advance(&f->clock, 10 * NS_PER_MS);
+	assert_false(f->level);
+	out(f, UART_THR, 'z');
+	clock_advance(&f->clock, NS_PER_MS);
+	assert_true(f->level);
+}
+
+static void a_burst_ends_with_its_interrupt_disabled_or_its_reset(void **state)
+{
+	struct fixture *f = *state;
+
+	listen(f, UART_FCR_ENABLE, UART_IER_ETBEI);
+	in(f, UART_IIR);
+	out(f, UART_THR, 'x');
+	out(f, UART_IER, 0);
+	clock_advance(&f->clock, 10 * NS_PER_MS);
+	assert_false(f->level);
+	out(f, UART_IER, UART_IER_ETBEI);
+	assert_true(f->level);
+	in(f, UART_IIR);
+	out(f, UART_THR, 'x');
+	uart_reset(&f->u);
+	clock_advance(&f->clock, 10 * NS_PER_MS);
+	assert_false(f->level);
 }
 
 static void iir_names_the_highest_priority_first(void **state)
@@ -659,7 +740,11 @@ int main(void)
 		TEST(without_fifos_the_holding_register_is_one_byte),
 		TEST(resetting_the_transmit_fifo_throws_away_what_waits),
 		TEST(thre_interrupt_is_cleared_by_iir_and_raised_by_enabling),
-		TEST(each_byte_sent_gives_an_edge),
+		TEST(without_fifos_each_byte_sent_gives_an_edge),
+		TEST(a_burst_gives_one_thre_event_when_the_guest_looks),
+		TEST(a_full_fifo_gives_an_edge_by_itself),
+		TEST(a_short_burst_gives_an_edge_in_a_millisecond),
+		TEST(a_burst_ends_with_its_interrupt_disabled_or_its_reset),
 		TEST(iir_names_the_highest_priority_first),
 		TEST(out2_gates_the_pin),
 		TEST(trigger_levels),

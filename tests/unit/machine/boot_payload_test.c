@@ -276,7 +276,7 @@ static void without_pvh_the_elf_entry_gets_the_setup_header(void **state)
 	make_vmlinux64(&elf, false);
 	by_zstd(&packed, &elf);
 	make_bzimage(&bz, packed.data, packed.len);
-	if (load(&bz, (struct boot_config){.protocol = BOOT_AUTO}, &m, &entry, &e))
+	if (load(&bz, (struct boot_config){.protocol = BOOT_AUTO, .unpack = true}, &m, &entry, &e))
 		fail_msg("%s", e.text);
 	assert_int_equal(entry.protocol, BOOT_ELF);
 	assert_int_equal(entry.rip, TEST_KERNEL_PADDR);
@@ -297,7 +297,8 @@ static void assert_payload(const void *payload, size_t len, enum boot_protocol p
 	struct mem m;
 
 	make_bzimage(&bz, payload, len);
-	assert_int_equal(load(&bz, (struct boot_config){.protocol = protocol}, &m, &entry, &e),
+	assert_int_equal(load(&bz, (struct boot_config){.protocol = protocol, .unpack = true}, &m,
+			      &entry, &e),
 			 code);
 	if (code && !strstr(e.text, words))
 		fail_msg("\"%s\" does not say \"%s\"", e.text, words);
