@@ -150,11 +150,18 @@ static u8 pattern(u32 at)
 /* A FIFO's worth for each look at the line status, as drivers do. */
 static void flood(u32 count)
 {
+	u8 bytes[16];
+
 	out8(COM1 + 2, 1);
-	for (u32 i = 0; i < count; i++) {
-		while (i % 16 == 0 && !(in8(COM1_LSR) & LSR_THRE))
+	for (u32 i = 0; i < count;) {
+		const u8 *at = bytes;
+		u32 n = 0;
+
+		while (n < sizeof(bytes) && i < count)
+			bytes[n++] = pattern(i++);
+		while (!(in8(COM1_LSR) & LSR_THRE))
 			;
-		out8(COM1, pattern(i));
+		__asm__ volatile("rep outsb" : "+S"(at), "+c"(n) : "d"(COM1) : "memory");
 	}
 	while (!(in8(COM1_LSR) & LSR_THRE))
 		;

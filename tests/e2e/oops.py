@@ -12,6 +12,7 @@ from lab import debian, modules
 # Small, without needs, with an init function.
 MODULE = "test_static_key_base"
 INVALID = 0x06  # PUSH ES: no instruction in 64-bit mode
+SIGNED = b"~Module signature appended~\n"
 ENDBR64 = b"\xf3\x0f\x1e\xfa"
 CALL = 0xe8
 
@@ -39,9 +40,18 @@ def _symbol(image, wanted):
     raise KeyError(wanted)
 
 
+def _unsigned(image):
+    """The module without its signature, which would not fit (Linux kernel/module_signature.c): a
+    12-byte record that ends in the signature's length, and a mark, stand behind it."""
+    if not image.endswith(SIGNED):
+        return image
+    end = len(image) - len(SIGNED) - 12
+    return image[:end - struct.unpack_from(">I", image, end + 8)[0]]
+
+
 def module(flavour="amd64"):
     """The module's bytes. The call to the tracer at the function's start is left in place."""
-    image = bytearray(modules.in_order(debian.modules(flavour), [MODULE])[-1][1])
+    image = bytearray(_unsigned(modules.in_order(debian.modules(flavour), [MODULE])[-1][1]))
     at = _symbol(image, "init_module")
     if image[at:at + 4] == ENDBR64:
         at += 4

@@ -29,14 +29,8 @@ def in_shell(lab, script, words, *flags, **options):
 # Output
 
 
-def test_a_mebibyte_comes_out_whole(lab):
-    done = lab.run(bare.command(f"flood {MIB}"), timeout=300)
-    assert done.status == 0, done.err
-    assert done.stdout == bare.pattern(MIB)
-
-
 def test_a_slow_reader_loses_nothing(lab):
-    """It begins when the guest has long been stopped by a full line, and dawdles."""
+    """A mebibyte; it begins when the guest has long been stopped by a full line, and dawdles."""
     done = in_shell(lab, "{ \"$@\"; echo $? >/tmp/status; } | { sleep 3; dd bs=1000 count=50; "
                     "sleep 3; cat; } 2>/dev/null; cat /tmp/status >&2", f"flood {MIB}",
                     timeout=300)
@@ -60,7 +54,7 @@ def test_a_signal_ends_the_wait_for_a_reader(lab):
 
 def test_a_reader_that_goes_away_costs_the_rest_and_nothing_else(lab):
     done = in_shell(lab, "{ \"$@\"; echo $? >/tmp/status; } | head -n 1; cat /tmp/status",
-                    f"flood {MIB}", timeout=300)
+                    "flood 200000", timeout=300)
     first = bare.pattern(64).decode()
     assert (done.out, done.err) == (f"{first}0\n", "")
 
@@ -127,9 +121,10 @@ def shell(lab, kernel, initrd, script, **options):
 
 
 def test_commands_piped_in_reach_the_guests_shell(lab, kernel, initrd):
-    """All of it lies in the pipe before the guest's first instruction."""
+    """All of it lies in the pipe before the guest's first instruction. (BusyBox's shell, which asks
+    the terminal for its cursor's place, takes the first byte for the answer: an empty line.)"""
     lines = "".join(f"echo line-$(({n} * 7))\n" for n in range(200))
-    done = shell(lab, kernel, initrd, f"stty -echo\n{lines}exit\n")
+    done = shell(lab, kernel, initrd, f"\nstty -echo\n{lines}exit\n")
     assert done.status == 0, done.err
     said = [line for line in done.out.replace("\r", "").splitlines() if "$((" not in line]
     assert re.findall(r"line-(\d+)", "\n".join(said)) == [str(n * 7) for n in range(200)]
@@ -142,7 +137,7 @@ def test_a_large_input_reaches_a_program_in_the_guest(lab, kernel, initrd):
                          "--initrd", initrd(), "--cmdline",
                          "console=ttyS0 quiet lodge.do=shell"], timeout=300)
     session.expect(guests.MARKER, timeout=200)
-    session.send("stty raw -echo; echo rea''dy; head -c 65536 | md5sum; stty sane; exit\n")
+    session.send("\nstty raw -echo; echo rea''dy; head -c 65536 | md5sum; stty sane; exit\n")
     session.expect("ready", timeout=100)
     session.send(TEXT)
     session.expect(hashlib.md5(TEXT).hexdigest(), timeout=200)

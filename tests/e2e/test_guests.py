@@ -13,11 +13,13 @@ from lab import debian, guests, modules
 MARKER = guests.MARKER
 
 # What a Debian kernel says at warning level or above in the lab through no fault of lodge: each
-# cause and the lines, which are cut out before the rest is looked at. Both are there in the same
-# words under QEMU's pc machine with KVM in the lab.
+# cause and the lines, which are cut out before the rest is looked at. The first and the last are
+# there in the same words under QEMU's pc machine with KVM in the lab.
 EXPECTED = {
     # -cpu EPYC has Zen 1's model number and no microcode, so the mitigation cannot work.
     "microcode": r".*Speculative Return Stack Overflow: .*\n",
+    # The lab's machines share their host with others.
+    "late": r".*hrtimer: interrupt took \d+ ns\n",
     # KVM does not learn of an XSETBV in the emulated machine, so the size in CPUID leaf 0xD stays
     # that of power-on; Linux warns with a trace.
     "xsave": r".*cut here.*\n.*XSAVE consistency problem: size 832 != kernel_size 576\n"
@@ -84,6 +86,7 @@ def test_every_cpu_is_online(lab_smp, kernel, initrd, cpus):
 
 @pytest.mark.slow
 def test_64_cpus_are_online(lab_smp, kernel, initrd):
+    """Two to three minutes on an otherwise idle host of two CPUs."""
     done = run(lab_smp, kernel("cloud"), initrd(), "--cpus", "64", "--memory", "1G",
                cmdline="quiet lodge.show=nproc,online,interrupts", timeout=1500)
     all_online(done, 64)
@@ -149,7 +152,7 @@ def test_reboot_starts_the_guest_again(lab, kernel, initrd):
     assert session.wait(timeout=60).status == 130
     boots = bytes(session.stdout).decode().replace("\r", "").split(MARKER)[1:5]
     maps = [guests.sections(text)["e820"] for text in boots]
-    assert maps[0].count("usable") == 2 and maps[0].count("BIOS-e820") > 2
+    assert maps[0].count("usable") == 2 and maps[0].count("e820: [mem 0x") > 2
     assert maps == maps[:1] * 4
 
 
@@ -188,10 +191,11 @@ def test_a_panic_before_user_space_is_told_too(lab, kernel):
 def test_an_oops_that_the_kernel_survives_ends_nothing(lab, kernel, initrd):
     archive = initrd(files={"payload/oops.ko": oops.module("amd64")})
     done = run(lab, kernel("amd64"), archive, cmdline="quiet lodge.do=shell",
-               stdin="insmod /payload/oops.ko; echo surv''ived; dmesg | grep -c 'invalid opcode';"
-               "exit\n")
+               stdin="\ninsmod /payload/oops.ko\necho surv''ived\n"
+               "dmesg | grep -c 'invalid opcode'\nexit\n")
     assert done.status == 0, done.err
-    assert re.search(r"^survived\r?\n1\r?$", done.out, re.M), done.out
+    said = [line for line in done.out.replace("\r", "").splitlines() if line[:1] != "/"]
+    assert "survived" in said and "1" in said, done.out
     assert "panic" not in done.err
 
 
@@ -252,16 +256,15 @@ def test_ctrl_alt_del_reboots_the_guest(lab, kernel, initrd):
 
 
 def test_the_power_button_reaches_a_guests_driver(lab, kernel, initrd):
-    """Debian's button and evdev drivers are modules; what a desktop does, a line of shell does."""
-    names = ["button", "evdev"]
-    loaded = modules.in_order(debian.modules("cloud"), names)
+    """Debian's button driver is a module; what a desktop does, a line of shell does."""
+    loaded = modules.in_order(debian.modules("cloud"), ["button"])
     archive = initrd(files={f"payload/{name}": image for name, image in loaded})
     session = lab.spawn(command(kernel("cloud"), archive, cmdline="quiet lodge.do=shell"),
                         pty=True, timeout=300)
     session.expect(MARKER, timeout=200)
-    session.send("".join(f"insmod /payload/{name}; " for name, _ in loaded)
-                 + "for e in /dev/input/event*; do (head -c 24 $e >/dev/null; poweroff -f) & done; "
-                 "echo rea''dy\n")
+    session.send("\n" + "".join(f"insmod /payload/{name}; " for name, _ in loaded)
+                 + "echo rea''dy; while read n _ </sys/firmware/acpi/interrupts/ff_pwr_btn; "
+                 "[ $n = 0 ]; do sleep 1; done; poweroff -f\n")
     session.expect("ready", timeout=100)
     session.send(b"\x01p")
     assert session.wait(timeout=100).status == 0

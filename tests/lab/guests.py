@@ -34,7 +34,7 @@ SHOWS = {
     "acpi": "ls /sys/firmware/acpi/tables",
     "initrd": "ls -l /payload; md5sum /payload/*",
     "dmesg": "dmesg",
-    "e820": "dmesg | grep e820",
+    "e820": "dmesg | grep BIOS-e820: | sed 's/.*BIOS//'",
     "warnings": "dmesg -r | grep -E '^<[0-4]>'",
 }
 
