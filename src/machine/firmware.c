@@ -15,10 +15,14 @@
 
 #define CPUID_EDX_MTRR BIT(12)
 
+#define APIC_SVR        0x0f0
 #define APIC_LVT_LINT0  0x350
 #define APIC_LVT_LINT1  0x360
 #define APIC_LVT_NMI    0x400
 #define APIC_LVT_EXTINT 0x700
+
+#define APIC_SVR_ENABLED     0x100
+#define APIC_SPURIOUS_VECTOR 0x0f
 
 #define PHYS_BITS_DEFAULT 36
 
@@ -47,13 +51,20 @@ static void set_memory_types(const struct firmware_cpu *cpu, struct vcpu_state *
 	vcpu_state_set_msr(s, MSR_IA32_MTRR_DEF_TYPE, MTRR_DEF_TYPE_ENABLE | MTRR_TYPE_WB);
 }
 
+/* The 8259s reach the processor through its local APIC, which is software-enabled: a disabled one
+ * keeps its LVT masked (SDM 11.4.7.2). */
+static void set_virtual_wire(struct vcpu_state *s)
+{
+	store_le(s->lapic + APIC_SVR, 4, APIC_SVR_ENABLED | APIC_SPURIOUS_VECTOR);
+	store_le(s->lapic + APIC_LVT_LINT0, 4, APIC_LVT_EXTINT);
+	store_le(s->lapic + APIC_LVT_LINT1, 4, APIC_LVT_NMI);
+}
+
 void firmware_set_vcpu(const struct firmware_cpu *cpu, struct vcpu_state *s, bool bootstrap)
 {
 	s->gpr[GPR_RDX] = cpu->signature;
 	if (cpu->mtrr)
 		set_memory_types(cpu, s);
 	if (bootstrap)
-		store_le(s->lapic + APIC_LVT_LINT0, 4, APIC_LVT_EXTINT);
-	if (bootstrap)
-		store_le(s->lapic + APIC_LVT_LINT1, 4, APIC_LVT_NMI);
+		set_virtual_wire(s);
 }

@@ -77,17 +77,20 @@ def all_online(done, cpus):
     assert all(int(count) > 0 for count in ticks), shown["interrupts"]
 
 
+# With several emulated CPUs the lab's QEMU translates on several threads, and about one guest in twenty
+# with 8 vCPUs then hangs or dies, at times with the emulated machine; on one CPU none does.
+
+
 @pytest.mark.parametrize("cpus", [2, 8])
-def test_every_cpu_is_online(lab_smp, kernel, initrd, cpus):
-    done = run(lab_smp, kernel("cloud"), initrd(), "--cpus", str(cpus), "--memory", "512M",
+def test_every_cpu_is_online(lab, kernel, initrd, cpus):
+    done = run(lab, kernel("cloud"), initrd(), "--cpus", str(cpus), "--memory", "512M",
                cmdline="quiet lodge.show=nproc,online,interrupts")
     all_online(done, cpus)
 
 
 @pytest.mark.slow
-def test_64_cpus_are_online(lab_smp, kernel, initrd):
-    """Two to three minutes on an otherwise idle host of two CPUs."""
-    done = run(lab_smp, kernel("cloud"), initrd(), "--cpus", "64", "--memory", "1G",
+def test_64_cpus_are_online(lab, kernel, initrd):
+    done = run(lab, kernel("cloud"), initrd(), "--cpus", "64", "--memory", "1G",
                cmdline="quiet lodge.show=nproc,online,interrupts", timeout=1500)
     all_online(done, 64)
 

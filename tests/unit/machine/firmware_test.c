@@ -95,6 +95,7 @@ static void local_interrupts(void **state)
 	(void)state;
 	vcpu_state_reset(&s, 0);
 	firmware_set_vcpu(&cpu, &s, true);
+	assert_int_equal(load_le(s.lapic + 0x0f0, 4), 0x10f);
 	assert_int_equal(load_le(s.lapic + 0x350, 4), 0x700);
 	assert_int_equal(load_le(s.lapic + 0x360, 4), 0x400);
 	vcpu_state_reset(&s, 1);
