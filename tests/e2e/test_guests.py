@@ -77,8 +77,8 @@ def all_online(done, cpus):
     assert all(int(count) > 0 for count in ticks), shown["interrupts"]
 
 
-# With several emulated CPUs the lab's QEMU translates on several threads, and about one guest in twenty
-# with 8 vCPUs then hangs or dies, at times with the emulated machine; on one CPU none does.
+# With several emulated CPUs the lab's QEMU translates on several threads, and about one guest in
+# twenty with 8 vCPUs then hangs or dies, at times with the emulated machine; on one CPU none does.
 
 
 @pytest.mark.parametrize("cpus", [2, 8])
