@@ -66,6 +66,8 @@ else
 HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
            $(if $(FORTIFY),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
 LDHARDEN := -Wl,--gc-sections
+# Nothing unwinds C at run time; debuggers have their own tables (-g).
+HARDEN  += -fno-asynchronous-unwind-tables
 endif
 
 # Position-independent for the program and the shared library alike, so that a file is compiled

@@ -24,7 +24,7 @@
 #include "base/event.h"
 
 /* Bytes of output that are kept while the host's reader does not keep up. */
-#define CHARDEV_OUT_SIZE 65536u
+#define CHARDEV_OUT_SIZE 16384u
 
 struct chardev;
 

@@ -67,6 +67,11 @@ static unsigned count(const struct erst_state *s)
 	return n;
 }
 
+static uint8_t *bytes_of(struct erst_state *s, const struct erst_record *r)
+{
+	return s->bytes[r - s->records];
+}
+
 /* The kept record with this id; NULL if there is none. */
 static struct erst_record *find(struct erst_state *s, uint64_t id)
 {
@@ -122,7 +127,7 @@ static enum erst_status do_write(struct erst *e)
 		r = find_free(s);
 	if (!r)
 		return ERST_NOT_ENOUGH_SPACE;
-	memcpy(r->bytes, bytes, len);
+	memcpy(bytes_of(s, r), bytes, len);
 	r->id = id;
 	r->len = len;
 	return ERST_SUCCESS;
@@ -145,7 +150,7 @@ static enum erst_status do_read(struct erst_state *s)
 	}
 	if (!range_within(s->offset, r->len, ERST_BUFFER_SIZE))
 		return ERST_FAILED;
-	memcpy(s->buffer + s->offset, r->bytes, r->len);
+	memcpy(s->buffer + s->offset, bytes_of(s, r), r->len);
 	return ERST_SUCCESS;
 }
 

@@ -30,11 +30,11 @@
 
 #define ERST_INSTRUCTIONS_MAX 24
 
-/* A kept record; len 0: a free place, of which bytes are undefined. */
+/* A kept record, whose bytes are in erst_state.bytes; len 0: a free place, of which they are
+ * undefined. */
 struct erst_record {
 	uint64_t id;
 	uint32_t len;
-	uint8_t bytes[ERST_BUFFER_SIZE];
 };
 
 struct erst_state {
@@ -47,6 +47,7 @@ struct erst_state {
 	uint64_t scratch;
 	uint8_t buffer[ERST_BUFFER_SIZE];
 	struct erst_record records[ERST_RECORDS_MAX];
+	uint8_t bytes[ERST_RECORDS_MAX][ERST_BUFFER_SIZE]; /* mostly never touched */
 };
 
 struct erst {

@@ -107,9 +107,11 @@ int boot_source_open(struct boot_source **out, const struct boot_config *cfg, st
 		return r;
 	}
 	r = source_finish(src, cfg, e);
-	if (!r)
-		*out = src;
-	return r;
+	if (r)
+		return r;
+	boot_file_forget(&src->kernel);
+	*out = src;
+	return 0;
 }
 
 int boot_source_open_image(struct boot_source **out, const void *image, uint64_t size,
@@ -205,9 +207,8 @@ int boot_load(struct boot_source *src, struct mem *m, const struct boot_config *
 		r = boot_put_cmdline(&job, e);
 	if (!r)
 		r = boot_put_initrd(&job, e);
-	boot_file_forget(&src->kernel);
 	if (r)
-		return r;
+		goto out;
 	if (out->protocol == BOOT_PVH) {
 		boot_put_pvh_info(&job);
 		out->params = LAYOUT_PVH_INFO;
@@ -216,5 +217,7 @@ int boot_load(struct boot_source *src, struct mem *m, const struct boot_config *
 		out->params = LAYOUT_ZERO_PAGE;
 	}
 	boot_put_cpu_tables(&job, out);
-	return 0;
+out:
+	boot_file_forget(&src->kernel);
+	return r;
 }
