@@ -5,7 +5,7 @@
 The monitor's /proc/PID/smaps is read many times from its start until the guest's /init waits; the
 largest sum over all mappings but the guest's RAM (those of at least half its size) is printed: all
 resident pages, and of these the anonymous ones (the rest is mapped from files: mostly the
-program, its libraries and, with some monitors, the kernel).
+program, its libraries and, with some monitors, the kernel); and the last sum, when /init waits.
 """
 
 import argparse
@@ -43,9 +43,9 @@ def beyond_ram(smaps):
     return resident, anonymous
 
 
-def measure(monitor):
+def measure(monitor, flavour):
     """The figures of one monitor, in KiB."""
-    words = monitor.command(kernel(monitor.kernel), guests.initrd(),
+    words = monitor.command(kernel(monitor.kernel, flavour), guests.initrd(),
                             CMDLINE + " quiet lodge.do=wait")
     with Machine(qemu.Options(memory=2048)) as machine:
         for source, there in monitor.programs():
@@ -58,7 +58,8 @@ def measure(monitor):
         done.stdout = b""
         failure(monitor, done, "the guest's /init")
     return {"monitor": monitor.name, "resident_kib": max(s[0] for s in samples),
-            "anonymous_kib": max(s[1] for s in samples), "samples": len(samples)}
+            "anonymous_kib": max(s[1] for s in samples), "steady_kib": samples[-1][0],
+            "samples": len(samples)}
 
 
 def main():
@@ -66,17 +67,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--monitor", action="append", default=[], metavar="NAME",
                         help="only monitors whose name contains NAME")
+    parser.add_argument("--kernel", default="cloud", metavar="FLAVOUR")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = [measure(monitor) for monitor in chosen(options.monitor)]
+    rows = [measure(monitor, options.kernel) for monitor in chosen(options.monitor)]
     if options.json:
         print(json.dumps(rows, indent=1))
         return
-    print("| monitor | resident beyond RAM, KiB | anonymous | samples |")
-    print("|---|---|---|---|")
+    print("| monitor | resident beyond RAM, KiB | anonymous | resident at the end | samples |")
+    print("|---|---|---|---|---|")
     for row in rows:
         print(f"| {row['monitor']} | {row['resident_kib']:,} | {row['anonymous_kib']:,} | "
-              f"{row['samples']} |")
+              f"{row['steady_kib']:,} | {row['samples']} |")
 
 
 if __name__ == "__main__":

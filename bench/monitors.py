@@ -84,6 +84,7 @@ def monitors():
         words = ["run", "--engine", "kvm", "--memory", f"{GUEST_MEMORY_MIB}M"]
         found.append(Monitor("lodge", lodge_program(), words))
         found.append(Monitor("lodge, vmlinux", lodge_program(), words, "vmlinux"))
+        found.append(Monitor("lodge --boot pvh", lodge_program(), [*words, "--boot", "pvh"]))
     return found
 
 

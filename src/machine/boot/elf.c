@@ -353,6 +353,7 @@ int elf_load(const struct elf *elf, struct boot_job *job, struct boot_entry *out
 	r = elf_choose_entry(elf, &notes, job, out, e);
 	if (r)
 		return r;
+	boot_file_forget(job->kernel); /* only what is mapped now; reading takes no memory */
 	for (unsigned i = 0; i < elf->load_count; i++) {
 		const struct elf_segment *s = &elf->load[i];
 
