@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU time of a monitor from execve() to its first KVM_RUN: natively, not in the lab.
 
-Median and least of some runs, user and system time of all its threads.  It needs a /dev/kvm that this
-user may open, but not one that executes guests well: nothing of the guest runs.
+Median and least of some runs, user and system time of all its threads.  It needs a /dev/kvm that
+this user may open, but not one that executes guests well: nothing of the guest runs.
 """
 
 import argparse
