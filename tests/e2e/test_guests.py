@@ -77,8 +77,7 @@ def all_online(done, cpus):
     assert all(int(count) > 0 for count in ticks), shown["interrupts"]
 
 
-# With several emulated CPUs the lab's QEMU translates on several threads, and about one guest in
-# twenty with 8 vCPUs then hangs or dies, at times with the emulated machine; on one CPU none does.
+# In the machine with one CPU: see docs/lab.md on the lab's QEMU with several.
 
 
 @pytest.mark.parametrize("cpus", [2, 8])
