@@ -26,7 +26,8 @@
  * level-triggered vector's EOI through env->eoi, for vectors that the machine
  * announced with route(), and a halted vCPU waits inside run().
  *
- * An engine without them (bt) has msi and extint NULL: the machine wires
+ * An engine without them (bt) has msi and extint NULL, and reaches them by env->lapic: the
+ * machine wires
  * devices/irqchip's local APICs, which see messages and the 8259's wire, and tell
  * the engine a level for each vCPU by intr(); env->intack then gives that local
  * APIC's vector. Such an engine returns ENGINE_HALTED, and the machine, which is
@@ -52,6 +53,33 @@
 #define ENGINE_VCPUS_MAX 64
 #define ENGINE_GSIS_MAX  24 /* pins of the I/O APIC: the GSIs that route() takes */
 
+/*
+ * The local APICs that the machine has for an engine without (devices/irqchip/lapic.h). A vCPU's
+ * engine calls these on that vCPU's thread, no lock held, for the accesses that only reach a
+ * processor's own local APIC: its page at IA32_APIC_BASE, the x2APIC MSRs, CR8. Registers are named
+ * by their offset on the xAPIC page. Intel SDM vol. 3A chapter 11.
+ */
+struct engine_lapic_ops {
+	/* An access of 32 bits to the page, at an offset that is a multiple of 16; the engine drops
+	 * or splits what else a guest tries there. */
+	uint32_t (*read)(void *opaque, unsigned vcpu, unsigned offset);
+	void (*write)(void *opaque, unsigned vcpu, unsigned offset, uint32_t value);
+	/* RDMSR and WRMSR of 0x800 + offset / 16 in x2APIC mode; false: #GP(0). */
+	bool (*x2apic_read)(void *opaque, unsigned vcpu, unsigned offset, uint64_t *value);
+	bool (*x2apic_write)(void *opaque, unsigned vcpu, unsigned offset, uint64_t value);
+	/* IA32_APIC_BASE is to become value (reserved bits are zero); false: not a transition
+	 * that the architecture has, #GP(0). */
+	bool (*set_base)(void *opaque, unsigned vcpu, uint64_t value);
+	/* TPR bits 7 to 4, for CR8. */
+	uint8_t (*get_cr8)(void *opaque, unsigned vcpu);
+	void (*set_cr8)(void *opaque, unsigned vcpu, uint8_t cr8);
+	/* The timer in TSC-deadline mode fires at guest clock time ns (core/clock.h), at once if
+	 * that is past; 0 disarms it. Ignored in other modes. */
+	void (*set_deadline)(void *opaque, unsigned vcpu, uint64_t ns);
+	/* Whether such a deadline is still to come: IA32_TSC_DEADLINE reads as 0 if not. */
+	bool (*deadline_armed)(void *opaque, unsigned vcpu);
+};
+
 /* What the engine asks of the machine that it runs in. Lives as long as the engine's VM. */
 struct engine_env {
 	struct mem *mem;
@@ -64,6 +92,8 @@ struct engine_env {
 	uint8_t (*intack)(void *opaque, unsigned vcpu);
 	/* A level-triggered interrupt with this vector was ended by its EOI. vCPU thread. */
 	void (*eoi)(void *opaque, uint8_t vector);
+	/* The machine's local APICs; an engine with its own does not use them. */
+	const struct engine_lapic_ops *lapic;
 };
 
 /* What an engine has, beside the mandatory. */

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vCPU in the form in which the software engine works on it.
+ *
+ * Between two instructions the architectural state is whole here: rflags has every
+ * flag, rip is the next instruction. While one executes, rip is still its own address
+ * and next_rip the one after; a handler that branches changes next_rip. cpu_raise
+ * abandons the instruction: the handler must have changed nothing by then that the
+ * architecture wants unchanged.
+ *
+ * Everything belongs to the vCPU's thread, but attention and what stands under it.
+ */
+#ifndef LODGE_ENGINE_BT_CPU_H
+#define LODGE_ENGINE_BT_CPU_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/x86/cpuid.h"
+#include "core/x86/regs.h"
+#include "core/x86/vcpu_state.h"
+#include "engine/bt/decode/decode.h"
+#include "engine/bt/fpu/fpu.h"
+
+struct vm;
+struct tlb;
+struct code_cache;
+
+/* How code is interpreted; from CR0.PE, RFLAGS.VM, EFER.LMA and CS. */
+enum cpu_mode {
+	CPU_REAL,
+	CPU_VM86,
+	CPU_PROTECTED, /* IA-32 protected mode, 16- or 32-bit code */
+	CPU_COMPAT,    /* IA-32e compatibility mode */
+	CPU_LONG,      /* 64-bit mode */
+};
+
+/* Why the loop has something to look at before the next instruction. */
+#define ATTENTION_INTR      (1u << 0) /* the interrupt request of the local APIC is high */
+#define ATTENTION_NMI       (1u << 1)
+#define ATTENTION_KICK      (1u << 2) /* run() is to return */
+#define ATTENTION_EXCLUSIVE (1u << 3) /* runtime/exclusive.h */
+#define ATTENTION_FLUSH     (1u << 4) /* drop writable TLB entries: mmu/pages.h */
+/* Set by the vCPU itself: */
+#define ATTENTION_SHADOW (1u << 8)  /* interrupts are held off for one instruction */
+#define ATTENTION_TRACE  (1u << 9)  /* TF, or a debug register in use: the careful loop */
+#define ATTENTION_HALT   (1u << 10) /* HLT, or a state that does not execute */
+#define ATTENTION_STOP   (1u << 11) /* run() is to return: see cpu->stop */
+
+/* The exception that abandoned an instruction, or is to be delivered. */
+struct cpu_exception {
+	bool pending;
+	uint8_t vector;
+	bool has_error;
+	uint32_t error;
+	uint64_t payload; /* CR2 for #PF; the bits to set in DR6 for #DB */
+};
+
+/* Shutdown, or an error of the engine: what run() returns. */
+enum cpu_stop { CPU_GOES_ON, CPU_STOP_SHUTDOWN, CPU_STOP_ERROR };
+
+struct cpu {
+	uint64_t gpr[GPR_COUNT];
+	uint64_t rip;
+	uint64_t next_rip;
+	uint64_t rflags;
+	_Atomic uint32_t attention;
+
+	struct segment seg[SEG_COUNT];
+	uint8_t mode;      /* enum cpu_mode */
+	uint8_t cpl;       /* 0 in real mode, 3 in virtual-8086 mode */
+	uint8_t decode;    /* enum decode_mode */
+	uint8_t code_size; /* bytes of CS's default operand size: 2, 4 or 8 (64-bit mode) */
+	uint64_t rip_mask; /* 0xffff, 0xffffffff or all ones */
+	uint64_t sp_mask;  /* what part of RSP is the stack pointer: by SS.B, all in 64-bit mode */
+	bool amd;          /* behaves as AMD's where the vendors differ */
+	uint8_t phys_bits; /* MAXPHYADDR */
+
+	jmp_buf unwind; /* cpu_raise goes here */
+	struct cpu_exception exception;
+	enum cpu_stop stop;
+	struct tlb *tlb;
+	struct code_cache *code;
+	struct vm *vm;
+	unsigned id; /* APIC id */
+
+	struct segment ldtr;
+	struct segment tr;
+	struct descriptor_table gdt;
+	struct descriptor_table idt;
+	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+	uint64_t pdptr[4];
+	uint64_t dr[4], dr6, dr7;
+	uint64_t apic_base;
+	struct cpu_msrs *msrs; /* the others: interp/msr.h */
+
+	bool shadow_sti;    /* the last instruction held interrupts off */
+	bool shadow_mov_ss; /* ... and debug traps too */
+	bool nmi_pending;   /* taken over from ATTENTION_NMI */
+	bool nmi_masked;
+	bool halted;
+	uint8_t activity;      /* enum vcpu_activity, beside halted */
+	uint64_t debug_hits;   /* DR6 bits of data breakpoints that this instruction met */
+	uint64_t tsc_offset;   /* guest TSC = host TSC + this */
+	uint64_t instructions; /* executed, for statistics and tests */
+
+	struct cpuid_table cpuid;
+	bool features[FEATURE_COUNT]; /* by enum insn_feature, from cpuid */
+
+	struct fpu fpu;
+};
+
+/* Abandons the instruction with an exception: a fault, at cpu->rip. Only inside interp_run. */
+_Noreturn void cpu_raise(struct cpu *cpu, uint8_t vector);
+_Noreturn void cpu_raise_error(struct cpu *cpu, uint8_t vector, uint32_t error);
+_Noreturn void cpu_raise_page_fault(struct cpu *cpu, uint64_t linear, uint32_t error);
+/* Abandons the instruction without an exception: it is executed again, or, if the handler has set
+ * cpu->rip, what is there. */
+_Noreturn void cpu_restart(struct cpu *cpu);
+
+/* Sets mode, decode, code_size and the masks from the registers; after every change of CS, SS,
+ * RFLAGS.VM, CR0.PE or EFER.LMA. cpl is the caller's to set, before. */
+void cpu_update_mode(struct cpu *cpu);
+
+/* Sets ATTENTION_TRACE as RFLAGS.TF and DR7 ask for; after every change of the two. */
+void cpu_update_trace(struct cpu *cpu);
+
+/* The whole of RFLAGS anew, whoever may change it: calls cpu_update_trace where TF changed.
+ * RFLAGS.VM is not changed here. */
+void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
+
+/* To and from the engine-neutral state. While the vCPU does not run. 0, or -EINVAL with e set for
+ * a state that no processor can be in. */
+void cpu_get_state(struct cpu *cpu, struct vcpu_state *state);
+int cpu_set_state(struct cpu *cpu, const struct vcpu_state *state, struct err *e);
+
+/* Raises attention bits of a vCPU; any thread. */
+static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
+{
+	atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+}
+
+static inline bool cpu_long_active(const struct cpu *cpu)
+{
+	return cpu->efer & EFER_LMA;
+}
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the vCPUs of a VM share in the software engine. */
+#ifndef LODGE_ENGINE_BT_VM_H
+#define LODGE_ENGINE_BT_VM_H
+
+#include "core/engine.h"
+#include "engine/bt/mmu/pages.h"
+#include "engine/bt/runtime/exclusive.h"
+
+struct cpu;
+struct decoder;
+
+struct vm {
+	const struct engine_env *env;
+	struct decoder *decoder;
+	struct pages pages;
+	struct exclusive exclusive;
+	struct cpu *cpu[ENGINE_VCPUS_MAX]; /* NULL: not created */
+	bool amd;                          /* the guest's vendor, as the host's, is AMD */
+	uint32_t tsc_khz;                  /* rate of the host's TSC, and so of the guest's */
+};
+
+#endif
