@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The groups that are not written yet: a line goes when its file comes, and the last with the file. */
+/* Groups not written yet: a line goes when its file comes, the file with the last. */
 #include "engine/bt/interp/handlers.h"
 
 #define NOT_YET(group)                           \
