@@ -47,7 +47,8 @@ void fpu_release(struct fpu *fpu);
 void fpu_reset(struct fpu *fpu);
 void fpu_fninit(struct fpu *fpu);
 
-/* An instruction to execute: its bytes, and where its parts lie (offsets; 0: none). */
+/* An instruction to execute: its bytes, and where its parts lie (offsets, as in struct insn_layout:
+ * 0 is none, of rex and vex 0xff). */
 struct fpu_insn {
 	const uint8_t *bytes;
 	uint8_t len;
