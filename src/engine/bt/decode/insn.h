@@ -71,8 +71,8 @@ enum insn_unit {
 	UNIT_AVX, /* VEX-encoded, on XMM and YMM registers */
 };
 
-/* Where the parts of the instruction lie in its bytes. 0: it has no such part; of rex and vex, which
- * may come first, INSN_AT_NONE. */
+/* Where the parts of the instruction lie in its bytes. 0: it has no such part; of rex and vex,
+ * which may come first, INSN_AT_NONE. */
 #define INSN_AT_NONE 0xff
 struct insn_layout {
 	uint8_t opcode; /* last opcode byte */
