@@ -3,6 +3,9 @@
  * Operands of an instruction: effective addresses, segmentation, registers and
  * memory, for the handlers.
  *
+ * All on the vCPU's thread, inside interp_run: what faults does not return. The common
+ * cases are inline: they are most of what the interpreter does.
+ *
  * Sources: Intel SDM vol. 1 3.7 (operands), vol. 3A 5.3 (limits), 3.3.7.1 (canonical).
  */
 #ifndef LODGE_ENGINE_BT_INTERP_OPERAND_H
@@ -12,40 +15,220 @@
 #include "engine/bt/decode/insn.h"
 #include "engine/bt/mmu/mmu.h"
 
+/* A number cut to size bytes: 1, 2, 4 or 8. */
+static inline uint64_t size_cut(uint64_t value, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return (uint8_t)value;
+	case 2:
+		return (uint16_t)value;
+	case 4:
+		return (uint32_t)value;
+	default:
+		return value;
+	}
+}
+
+/* The number of size bytes as a signed one. */
+static inline uint64_t size_sign_extend(uint64_t value, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return (uint64_t)(int8_t)value;
+	case 2:
+		return (uint64_t)(int16_t)value;
+	case 4:
+		return (uint64_t)(int32_t)value;
+	default:
+		return value;
+	}
+}
+
+/* Whether linear is canonical for the paging in use: 48 bits, or 57 by CR4.LA57. */
+static inline bool linear_canonical(const struct cpu *cpu, uint64_t linear)
+{
+	unsigned unused = cpu->cr4 & CR4_LA57 ? 7 : 16;
+
+	return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
+}
+
 /* The effective address (the offset in its segment) of insn's memory operand, modulo its address
- * size. RIP-relative: of cpu->next_rip. */
-uint64_t operand_ea(const struct cpu *cpu, const struct insn *insn);
+ * size. RIP-relative: of cpu->next_rip. With vsib: without the index. */
+static inline uint64_t operand_ea(const struct cpu *cpu, const struct insn *insn)
+{
+	const struct insn_mem *m = &insn->mem;
+	uint64_t ea = (uint64_t)m->disp;
+
+	if (m->base < GPR_COUNT)
+		ea += cpu->gpr[m->base];
+	else if (m->base == MEM_REG_RIP)
+		ea += cpu->next_rip;
+	if (m->index < GPR_COUNT && !m->vsib)
+		ea += cpu->gpr[m->index] << m->shift;
+	return size_cut(ea, insn->addr_size);
+}
 
 /* How a segment is going to be used. */
 enum seg_use { SEG_READ, SEG_WRITE, SEG_EXEC };
 
-/* The linear address of [offset, offset + len) in segment seg, after the checks of the mode: limit,
- * type, null selector, canonical. Raises #GP(0), or #SS(0) for SS. */
-uint64_t seg_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len, enum seg_use use);
+/* seg_linear with all checks, in every mode. */
+uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
+			    enum seg_use use);
+
+/* The linear address of [offset, offset + len), len not 0, in segment seg, after the checks of the
+ * mode: limit, type, null selector, canonical. Raises #GP(0), or #SS(0) for SS. offset is already
+ * cut to the address size. */
+static inline uint64_t seg_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
+				  enum seg_use use)
+{
+	if (cpu->mode == CPU_LONG) {
+		uint64_t linear = seg >= SEG_FS ? offset + cpu->seg[seg].base : offset;
+
+		/* Nearly always in the lower half of 48 bits, which is canonical in all modes. */
+		if (((linear | (linear + len)) >> 47) == 0)
+			return linear;
+	}
+	return seg_linear_checked(cpu, seg, offset, len, use);
+}
 
 /* Of insn's memory operand: operand_ea and seg_linear. */
-uint64_t operand_linear(struct cpu *cpu, const struct insn *insn, unsigned len, enum seg_use use);
+static inline uint64_t operand_linear(struct cpu *cpu, const struct insn *insn, unsigned len,
+				      enum seg_use use)
+{
+	return seg_linear(cpu, insn->mem.seg, operand_ea(cpu, insn), len, use);
+}
 
 /* A general register as a number of size bytes. A 4-byte write clears the upper half, 1- and
  * 2-byte writes leave the rest alone. high: AH, CH, DH, BH. */
-uint64_t reg_read(const struct cpu *cpu, unsigned reg, unsigned size, bool high);
-void reg_write(struct cpu *cpu, unsigned reg, unsigned size, bool high, uint64_t value);
+static inline uint64_t reg_read(const struct cpu *cpu, unsigned reg, unsigned size, bool high)
+{
+	uint64_t value = cpu->gpr[reg];
 
-/* Operand n of insn, a register, memory or an immediate of at most 8 bytes, zero-extended. */
-uint64_t operand_read(struct cpu *cpu, const struct insn *insn, unsigned n);
-void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n, uint64_t value);
+	return size_cut(high ? value >> 8 : value, size);
+}
 
-/* The stack: size is 2, 4 or 8; SS's checks. push and pop change RSP by the stack's width after
- * the access went well. */
-void stack_push(struct cpu *cpu, unsigned size, uint64_t value);
-uint64_t stack_pop(struct cpu *cpu, unsigned size);
-/* Reads what lies offset bytes above the top, and moves the top, separately: for handlers that
- * must check all before they change anything. */
-uint64_t stack_peek(struct cpu *cpu, unsigned offset, unsigned size);
-void stack_move(struct cpu *cpu, int64_t bytes);
+static inline void reg_write(struct cpu *cpu, unsigned reg, unsigned size, bool high,
+			     uint64_t value)
+{
+	uint64_t *gpr = &cpu->gpr[reg];
 
-/* Sets next_rip, cut to the mode and operand size; #GP(0) where it lies beyond CS's limit or is
- * not canonical. Near branches. */
-void branch_near(struct cpu *cpu, uint64_t target, unsigned op_size);
+	switch (size) {
+	case 1:
+		if (high)
+			*gpr = (*gpr & ~0xff00ULL) | (uint64_t)(uint8_t)value << 8;
+		else
+			*gpr = (*gpr & ~0xffULL) | (uint8_t)value;
+		break;
+	case 2:
+		*gpr = (*gpr & ~0xffffULL) | (uint16_t)value;
+		break;
+	case 4:
+		*gpr = (uint32_t)value;
+		break;
+	default:
+		*gpr = value;
+	}
+}
+
+/* Operand n of insn, a register or memory of at most 8 bytes, zero-extended; an immediate as
+ * struct insn has it. */
+static inline uint64_t operand_read(struct cpu *cpu, const struct insn *insn, unsigned n)
+{
+	const struct insn_operand *o = &insn->operand[n];
+
+	switch (o->kind) {
+	case OPERAND_GPR:
+		return reg_read(cpu, o->reg, o->size, o->high);
+	case OPERAND_MEM:
+		return mmu_read(cpu, operand_linear(cpu, insn, o->size, SEG_READ), o->size);
+	default:
+		return n > 0 && insn->operand[n - 1].kind == OPERAND_IMM ? insn->imm2 : insn->imm;
+	}
+}
+
+/* Writes a register or memory operand of at most 8 bytes. */
+static inline void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n,
+				 uint64_t value)
+{
+	const struct insn_operand *o = &insn->operand[n];
+
+	if (o->kind == OPERAND_GPR)
+		reg_write(cpu, o->reg, o->size, o->high, value);
+	else
+		mmu_write(cpu, operand_linear(cpu, insn, o->size, SEG_WRITE), o->size, value);
+}
+
+/* The stack pointer, and moving it by the stack's width: SP leaves the rest of RSP alone, ESP
+ * clears the upper half. */
+static inline uint64_t stack_pointer(const struct cpu *cpu)
+{
+	return cpu->gpr[GPR_RSP] & cpu->sp_mask;
+}
+
+static inline void stack_set(struct cpu *cpu, uint64_t sp)
+{
+	uint64_t *rsp = &cpu->gpr[GPR_RSP];
+
+	if (cpu->sp_mask == UINT16_MAX)
+		*rsp = (*rsp & ~(uint64_t)UINT16_MAX) | (uint16_t)sp;
+	else
+		*rsp = sp & cpu->sp_mask;
+}
+
+static inline void stack_move(struct cpu *cpu, int64_t bytes)
+{
+	stack_set(cpu, cpu->gpr[GPR_RSP] + (uint64_t)bytes);
+}
+
+/* Reads what lies offset bytes above the top, without moving it: for handlers that must check all
+ * before they change anything. */
+static inline uint64_t stack_peek(struct cpu *cpu, unsigned offset, unsigned size)
+{
+	uint64_t sp = (cpu->gpr[GPR_RSP] + offset) & cpu->sp_mask;
+
+	return mmu_read(cpu, seg_linear(cpu, SEG_SS, sp, size, SEG_READ), size);
+}
+
+/* Writes below the top: what is at offset bytes under it, without moving it. */
+static inline void stack_poke(struct cpu *cpu, unsigned offset, unsigned size, uint64_t value)
+{
+	uint64_t sp = (cpu->gpr[GPR_RSP] - offset) & cpu->sp_mask;
+
+	mmu_write(cpu, seg_linear(cpu, SEG_SS, sp, size, SEG_WRITE), size, value);
+}
+
+/* The stack: size is 2, 4 or 8; SS's checks. RSP changes by the stack's width after the access went
+ * well. */
+static inline void stack_push(struct cpu *cpu, unsigned size, uint64_t value)
+{
+	stack_poke(cpu, size, size, value);
+	stack_move(cpu, -(int64_t)size);
+}
+
+static inline uint64_t stack_pop(struct cpu *cpu, unsigned size)
+{
+	uint64_t value = stack_peek(cpu, 0, size);
+
+	stack_move(cpu, size);
+	return value;
+}
+
+/* A near branch's target, cut to the operand size; #GP(0) where it lies beyond CS's limit or is not
+ * canonical. Changes nothing. */
+static inline uint64_t branch_target(struct cpu *cpu, uint64_t target, unsigned op_size)
+{
+	target = size_cut(target, op_size);
+	if (cpu->mode == CPU_LONG ? !linear_canonical(cpu, target)
+				  : target > cpu->seg[SEG_CS].limit)
+		cpu_raise_error(cpu, VECTOR_GP, 0);
+	return target;
+}
+
+/* Sets next_rip to a near branch's target, checked as above. */
+static inline void branch_near(struct cpu *cpu, uint64_t target, unsigned op_size)
+{
+	cpu->next_rip = branch_target(cpu, target, op_size);
+}
 
 #endif

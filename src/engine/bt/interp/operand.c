@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Segmentation in full.
+ *
+ * In 64-bit mode only FS and GS have a base, and the one check is that the first and
+ * the last byte are canonical. In all other modes the cached limit and type decide,
+ * whatever mode they were loaded in: so "unreal" mode is nothing special. The type is
+ * not looked at in real and virtual-8086 mode, where code segments are written through
+ * CS, too.
+ */
+#include "engine/bt/interp/operand.h"
+
+#define TYPE_CODE        8u
+#define TYPE_EXPAND_DOWN 4u /* of data segments */
+#define TYPE_READABLE    2u /* of code segments */
+#define TYPE_WRITABLE    2u /* of data segments */
+
+static _Noreturn void refuse(struct cpu *cpu, unsigned seg)
+{
+	cpu_raise_error(cpu, seg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
+}
+
+static bool type_allows(const struct segment *s, enum seg_use use)
+{
+	if (s->attr & TYPE_CODE)
+		return use == SEG_EXEC || (use == SEG_READ && (s->attr & TYPE_READABLE));
+	return use == SEG_READ || (use == SEG_WRITE && (s->attr & TYPE_WRITABLE));
+}
+
+/* SDM vol. 3A, 5.3. A segment of 4 GiB has no end: an access beyond wraps (there the manual leaves
+ * both open). */
+static bool limit_allows(const struct segment *s, uint64_t offset, unsigned len)
+{
+	uint64_t last = offset + len - 1;
+
+	if ((s->attr & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN)
+		return offset > s->limit &&
+		       last <= (s->attr & SEG_ATTR_DB ? UINT32_MAX : UINT16_MAX);
+	return last <= s->limit || s->limit == UINT32_MAX;
+}
+
+uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
+			    enum seg_use use)
+{
+	const struct segment *s = &cpu->seg[seg];
+
+	if (cpu->mode == CPU_LONG) {
+		uint64_t linear = seg >= SEG_FS ? offset + s->base : offset;
+
+		if (!linear_canonical(cpu, linear) || !linear_canonical(cpu, linear + len - 1))
+			refuse(cpu, seg);
+		return linear;
+	}
+	if (s->attr & SEG_ATTR_UNUSABLE)
+		refuse(cpu, seg);
+	if (cpu->mode >= CPU_PROTECTED && !type_allows(s, use))
+		refuse(cpu, seg);
+	if (!limit_allows(s, offset, len))
+		refuse(cpu, seg);
+	return (uint32_t)(s->base + offset);
+}
