@@ -55,6 +55,7 @@ void cpu_update_mode(struct cpu *cpu)
 	bool big = cpu->seg[SEG_CS].attr & SEG_ATTR_DB;
 
 	cpu->mode = mode_of(cpu);
+	cpu_forget_code(cpu);
 	if (cpu->mode == CPU_LONG) {
 		cpu->decode = DECODE_64;
 		cpu->code_size = 8;
@@ -80,10 +81,16 @@ void cpu_update_trace(struct cpu *cpu)
 	const uint64_t enabled = DR7_L(0) | DR7_G(0) | DR7_L(1) | DR7_G(1) | DR7_L(2) | DR7_G(2) |
 				 DR7_L(3) | DR7_G(3);
 
-	if ((cpu->rflags & RFLAGS_TF) || (cpu->dr7 & enabled))
+	if ((cpu->rflags & (RFLAGS_TF | RFLAGS_RF)) || (cpu->dr7 & enabled))
 		cpu_attention(cpu, ATTENTION_TRACE);
 	else
 		atomic_fetch_and(&cpu->attention, ~ATTENTION_TRACE);
+}
+
+void cpu_set_dr7(struct cpu *cpu, uint64_t dr7)
+{
+	cpu->dr7 = dr7;
+	cpu_update_trace(cpu);
 }
 
 void cpu_set_rflags(struct cpu *cpu, uint64_t rflags)
@@ -91,6 +98,6 @@ void cpu_set_rflags(struct cpu *cpu, uint64_t rflags)
 	uint64_t changed = cpu->rflags ^ rflags;
 
 	cpu->rflags = (rflags & ~RFLAGS_VM) | (cpu->rflags & RFLAGS_VM) | RFLAGS_FIXED;
-	if (changed & RFLAGS_TF)
+	if (changed & (RFLAGS_TF | RFLAGS_RF))
 		cpu_update_trace(cpu);
 }

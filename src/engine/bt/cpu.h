@@ -47,7 +47,6 @@ enum cpu_mode {
 #define ATTENTION_SHADOW (1u << 8)  /* interrupts are held off for one instruction */
 #define ATTENTION_TRACE  (1u << 9)  /* TF, or a debug register in use: the careful loop */
 #define ATTENTION_HALT   (1u << 10) /* HLT, or a state that does not execute */
-#define ATTENTION_STOP   (1u << 11) /* run() is to return: see cpu->stop */
 
 /* The exception that abandoned an instruction, or is to be delivered. */
 struct cpu_exception {
@@ -56,10 +55,27 @@ struct cpu_exception {
 	bool has_error;
 	uint32_t error;
 	uint64_t payload; /* CR2 for #PF; the bits to set in DR6 for #DB */
+	bool trap;        /* #DB after the instruction: RF is pushed as it is */
 };
 
-/* Shutdown, or an error of the engine: what run() returns. */
-enum cpu_stop { CPU_GOES_ON, CPU_STOP_SHUTDOWN, CPU_STOP_ERROR };
+/* What is being delivered: a second exception meanwhile is judged by it. */
+struct cpu_delivery {
+	bool active;
+	uint8_t kind; /* enum deliver_kind, interp/interp.h */
+	uint8_t vector;
+	bool trap; /* as in struct cpu_exception */
+};
+
+/* Events counted. Written by the vCPU's thread, read by any. */
+struct cpu_stats {
+	uint64_t exceptions;
+	uint64_t interrupts;
+	uint64_t halts;
+	uint64_t port_accesses;
+	uint64_t mmio_accesses;
+	uint64_t tlb_fills;
+	uint64_t tlb_flushes;
+};
 
 struct cpu {
 	uint64_t gpr[GPR_COUNT];
@@ -80,9 +96,10 @@ struct cpu {
 
 	jmp_buf unwind; /* cpu_raise goes here */
 	struct cpu_exception exception;
-	enum cpu_stop stop;
+	struct cpu_delivery delivering;
 	struct tlb *tlb;
 	struct code_cache *code;
+	uint64_t code_linear; /* page whose instructions code->current has: cpu_forget_code */
 	struct vm *vm;
 	unsigned id; /* APIC id */
 
@@ -98,6 +115,7 @@ struct cpu {
 
 	bool shadow_sti;    /* the last instruction held interrupts off */
 	bool shadow_mov_ss; /* ... and debug traps too */
+	bool shadow_held;   /* MOV SS was the instruction before the one under way */
 	bool nmi_pending;   /* taken over from ATTENTION_NMI */
 	bool nmi_masked;
 	bool halted;
@@ -105,6 +123,8 @@ struct cpu {
 	uint64_t debug_hits;   /* DR6 bits of data breakpoints that this instruction met */
 	uint64_t tsc_offset;   /* guest TSC = host TSC + this */
 	uint64_t instructions; /* executed, for statistics and tests */
+	uint64_t budget;       /* interp_run returns when instructions is this */
+	struct cpu_stats stats;
 
 	struct cpuid_table cpuid;
 	bool features[FEATURE_COUNT]; /* by enum insn_feature, from cpuid */
@@ -124,8 +144,11 @@ _Noreturn void cpu_restart(struct cpu *cpu);
  * RFLAGS.VM, CR0.PE or EFER.LMA. cpl is the caller's to set, before. */
 void cpu_update_mode(struct cpu *cpu);
 
-/* Sets ATTENTION_TRACE as RFLAGS.TF and DR7 ask for; after every change of the two. */
+/* Sets ATTENTION_TRACE as RFLAGS.TF, RFLAGS.RF and DR7 ask for; after every change of these. */
 void cpu_update_trace(struct cpu *cpu);
+
+/* DR7 anew; bits that read as fixed are the caller's. */
+void cpu_set_dr7(struct cpu *cpu, uint64_t dr7);
 
 /* The whole of RFLAGS anew, whoever may change it: calls cpu_update_trace where TF changed.
  * RFLAGS.VM is not changed here. */
@@ -140,6 +163,13 @@ int cpu_set_state(struct cpu *cpu, const struct vcpu_state *state, struct err *e
 static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
 {
 	atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+}
+
+/* The next instruction is looked up by its address anew: after whatever may change where code comes
+ * from, or who may execute it: a flush, a change of CPL, mode, CS or paging. */
+static inline void cpu_forget_code(struct cpu *cpu)
+{
+	cpu->code_linear = 1; /* no page begins there */
 }
 
 static inline bool cpu_long_active(const struct cpu *cpu)

@@ -25,7 +25,13 @@ interp_fn interp_handler(const struct cpu *cpu, const struct insn *insn);
  * be asked: a kick, a halt, shutdown, or (budget not 0) until budget instructions have been
  * executed, for tests. Sets nothing but the vCPU. On the vCPU's thread, inside exclusive_enter.
  */
-enum interp_exit { INTERP_KICKED, INTERP_HALTED, INTERP_SHUTDOWN, INTERP_ERROR, INTERP_BUDGET };
+enum interp_exit {
+	INTERP_GOES_ON, /* never returned */
+	INTERP_KICKED,
+	INTERP_HALTED,
+	INTERP_SHUTDOWN, /* triple fault; cpu->exception and cpu->delivering tell of what */
+	INTERP_BUDGET,
+};
 enum interp_exit interp_run(struct cpu *cpu, uint64_t budget);
 
 /*

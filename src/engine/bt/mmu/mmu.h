@@ -89,6 +89,13 @@ size_t mmu_fetch(struct cpu *cpu, uint64_t linear, uint8_t *buf, size_t len, uin
  * A/D bits or the TLB; false: none. For crash reports and tests. */
 bool mmu_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa);
 
+/* From now on every write to [gpa, gpa + len), in one page, raises the page's generation
+ * (mmu/pages.h). May wait for other vCPUs; their caches and this one's may have changed then. */
+void mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len);
+
+/* All writable entries are dropped: the answer to ATTENTION_FLUSH. */
+void mmu_drop_writable(struct cpu *cpu);
+
 /* What the processor caches is dropped. */
 void mmu_flush(struct cpu *cpu, bool global);      /* global: also global pages' entries */
 void mmu_invlpg(struct cpu *cpu, uint64_t linear); /* this page, all PCIDs and global */
