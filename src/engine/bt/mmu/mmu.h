@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 struct cpu;
+struct vm;
 
 /* Reads or writes size (1, 2, 4, 8) bytes with the rights of cpu->cpl, crossing pages where need
  * be, with alignment checks where they are on (#AC). Both pages are checked before a byte is
@@ -64,8 +65,9 @@ struct mmu_rmw {
 	uint64_t gpa[2];
 	unsigned size;
 	bool direct;    /* ptr is guest RAM */
+	bool tell;      /* ... where end has to call pages_written */
 	bool exclusive; /* other vCPUs stand still until end */
-	uint64_t copy[2];
+	uint64_t copy[2] __attribute__((aligned(16)));
 };
 void mmu_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear, unsigned size,
 		   bool locked);
@@ -89,15 +91,10 @@ size_t mmu_fetch(struct cpu *cpu, uint64_t linear, uint8_t *buf, size_t len, uin
  * A/D bits or the TLB; false: none. For crash reports and tests. */
 bool mmu_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa);
 
-/* From now on every write to [gpa, gpa + len), in one page, raises the page's generation
- * (mmu/pages.h). May wait for other vCPUs; their caches and this one's may have changed then. */
-void mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len);
-
-/* All writable entries are dropped: the answer to ATTENTION_FLUSH. */
-void mmu_drop_writable(struct cpu *cpu);
-
-/* What the processor caches is dropped. */
-void mmu_flush(struct cpu *cpu, bool global);      /* global: also global pages' entries */
+/* What the processor caches is dropped. With global also global pages' entries, and the registers
+ * that govern accesses (CR0, CR4, EFER, DR7, CPUID) are looked at anew: after whoever set them
+ * without mmu_control_changed, and after IA32_APIC_BASE changed. */
+void mmu_flush(struct cpu *cpu, bool global);
 void mmu_invlpg(struct cpu *cpu, uint64_t linear); /* this page, all PCIDs and global */
 /* INVPCID by type 0 to 3; operands are checked by the caller. */
 void mmu_invpcid(struct cpu *cpu, unsigned type, uint64_t pcid, uint64_t linear);
@@ -111,6 +108,17 @@ void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool ke
 /* Loads the four PAE page-directory pointers of CR3 = cr3 into pdptr; false where one has reserved
  * bits set or is not in RAM (#GP(0), nothing changed). SDM vol. 3A, 4.4.1. */
 bool mmu_load_pdptr(struct cpu *cpu, uint64_t cr3, uint64_t pdptr[4]);
+
+/* [gpa, gpa + len), within one page of RAM, is about to be read for decoding: from now on every
+ * write to it by a vCPU or device raises the page's generation (mmu/pages.h). Returns the generation
+ * that what is decoded from these bytes is to be kept with: it was read before, since a write may
+ * come at any moment. May wait for other vCPUs (exclusive_begin); caches may have changed then. */
+uint32_t mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len);
+
+/* Drops all writable entries of a vCPU: the answer to ATTENTION_FLUSH. The other: of all vCPUs of
+ * the VM, by any thread while none executes guest code (exclusive_begin, _outside). */
+void mmu_drop_writable(struct cpu *cpu);
+void mmu_drop_writable_all(struct vm *vm);
 
 /* Allocates and frees a vCPU's TLB. Any thread, while it does not run. 0 or -ENOMEM. */
 int mmu_init(struct cpu *cpu);

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads and writes by the guest.
+ *
+ * The fast path asks the TLB one question (tlb_find). The slow path finds the places of
+ * all bytes, which is where faults are raised, and then copies.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "engine/bt/mmu/device.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/mmu/place.h"
+#include "engine/bt/mmu/tlb.h"
+#include "engine/bt/vm.h"
+
+#define OUT_OF_LINE __attribute__((noinline))
+
+static inline uint64_t load(const void *p, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return load_le(p, 1);
+	case 2:
+		return load_le(p, 2);
+	case 4:
+		return load_le(p, 4);
+	default:
+		return load_le(p, 8);
+	}
+}
+
+static inline void store(void *p, unsigned size, uint64_t value)
+{
+	switch (size) {
+	case 1:
+		store_le(p, 1, value);
+		break;
+	case 2:
+		store_le(p, 2, value);
+		break;
+	case 4:
+		store_le(p, 4, value);
+		break;
+	default:
+		store_le(p, 8, value);
+		break;
+	}
+}
+
+static OUT_OF_LINE uint64_t read_in(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+				    unsigned size)
+{
+	struct places p;
+	uint64_t value = 0;
+
+	places_find(cpu, &p, context, linear, size, TLB_READ);
+	places_read(cpu, &p, &value);
+	return value;
+}
+
+static OUT_OF_LINE void write_in(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+				 unsigned size, uint64_t value)
+{
+	struct places p;
+
+	places_find(cpu, &p, context, linear, size, TLB_WRITE);
+	places_write(cpu, &p, &value);
+}
+
+static OUT_OF_LINE void probe_in(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+				 size_t len, bool write)
+{
+	uint64_t at = linear;
+	size_t part, left = len;
+
+	for (; left; left -= part, at = linear_add(cpu, at, part)) {
+		part = MIN(left, GUEST_PAGE_SIZE - (at & PAGE_OFFSET));
+		tlb_translate(cpu, context, at, write ? TLB_WRITE : TLB_READ);
+	}
+}
+
+uint64_t mmu_read(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	const void *p = tlb_find(cpu, linear, size, false);
+
+	if (__builtin_expect(p != NULL, 1))
+		return load(p, size);
+	check_alignment(cpu, linear, size);
+	return read_in(cpu, tlb_context(cpu, cpu->cpl), linear, size);
+}
+
+void mmu_write(struct cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
+{
+	void *p = tlb_find(cpu, linear, size, true);
+
+	if (__builtin_expect(p != NULL, 1)) {
+		store(p, size, value);
+		return;
+	}
+	check_alignment(cpu, linear, size);
+	write_in(cpu, tlb_context(cpu, cpu->cpl), linear, size, value);
+}
+
+void mmu_read_bytes(struct cpu *cpu, uint64_t linear, void *buf, size_t len)
+{
+	struct places p;
+
+	if (!len)
+		return;
+	places_find(cpu, &p, tlb_context(cpu, cpu->cpl), linear, (unsigned)len, TLB_READ);
+	places_read(cpu, &p, buf);
+}
+
+void mmu_write_bytes(struct cpu *cpu, uint64_t linear, const void *buf, size_t len)
+{
+	struct places p;
+
+	if (!len)
+		return;
+	places_find(cpu, &p, tlb_context(cpu, cpu->cpl), linear, (unsigned)len, TLB_WRITE);
+	places_write(cpu, &p, buf);
+}
+
+void mmu_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write)
+{
+	probe_in(cpu, tlb_context(cpu, cpu->cpl), linear, len, write);
+}
+
+uint64_t mmu_system_read(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	return read_in(cpu, tlb_context_system(cpu), linear, size);
+}
+
+void mmu_system_write(struct cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
+{
+	write_in(cpu, tlb_context_system(cpu), linear, size, value);
+}
+
+void mmu_system_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write)
+{
+	probe_in(cpu, tlb_context_system(cpu), linear, len, write);
+}
+
+uint64_t mmu_read_as(struct cpu *cpu, unsigned cpl, uint64_t linear, unsigned size)
+{
+	return read_in(cpu, tlb_context(cpu, cpl), linear, size);
+}
+
+void mmu_write_as(struct cpu *cpu, unsigned cpl, uint64_t linear, unsigned size, uint64_t value)
+{
+	write_in(cpu, tlb_context(cpu, cpl), linear, size, value);
+}
+
+void mmu_probe_as(struct cpu *cpu, unsigned cpl, uint64_t linear, size_t len, bool write)
+{
+	probe_in(cpu, tlb_context(cpu, cpl), linear, len, write);
+}
+
+size_t mmu_span(struct cpu *cpu, uint64_t linear, size_t len, bool write, uint8_t **host)
+{
+	void *p = tlb_find(cpu, linear, 1, write);
+
+	if (!p)
+		return 0;
+	*host = p;
+	return MIN(len, GUEST_PAGE_SIZE - (linear & PAGE_OFFSET));
+}
+
+size_t mmu_fetch(struct cpu *cpu, uint64_t linear, uint8_t *buf, size_t len, uint64_t *page,
+		 bool *ram)
+{
+	enum tlb_context context = tlb_context(cpu, cpu->cpl);
+	const struct tlb_entry *e = tlb_entry(&cpu->tlb->set[context], linear);
+
+	if (e->exec != (linear | PAGE_OFFSET))
+		e = tlb_translate(cpu, context, linear, TLB_EXEC);
+	*page = e->gpa;
+	*ram = e->record;
+	len = MIN(len, GUEST_PAGE_SIZE - (linear & PAGE_OFFSET));
+	if (e->record)
+		memcpy(buf, (void *)(uintptr_t)(linear + e->addend), len);
+	else
+		device_read(cpu, e->gpa | (linear & PAGE_OFFSET), buf, (unsigned)len);
+	return len;
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/mmu/place.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "engine/bt/mmu/device.h"
+#include "engine/bt/vm.h"
+
+static void place_find(struct cpu *cpu, struct place *place, enum tlb_context context,
+		       uint64_t linear, unsigned access)
+{
+	const struct tlb_entry *e = tlb_translate(cpu, context, linear, access);
+
+	place->gpa = e->gpa | (linear & PAGE_OFFSET);
+	place->host = e->record ? (uint8_t *)(uintptr_t)(linear + e->addend) : NULL;
+	place->tell = access == TLB_WRITE && e->record && !e->write;
+}
+
+void places_find(struct cpu *cpu, struct places *p, enum tlb_context context, uint64_t linear,
+		 unsigned len, unsigned access)
+{
+	unsigned room = GUEST_PAGE_SIZE - (linear & PAGE_OFFSET);
+
+	assert(len <= GUEST_PAGE_SIZE);
+	place_find(cpu, &p->part[0], context, linear, access);
+	p->part[0].len = MIN(len, room);
+	p->count = 1;
+	if (len <= room)
+		return;
+	place_find(cpu, &p->part[1], context, linear_add(cpu, linear, room), access);
+	p->part[1].len = len - room;
+	p->count = 2;
+}
+
+/* Copies so that the sizes of operands are one access each: the guest's other processors see all
+ * of a value or nothing, where the host's do. */
+static void copy(void *to, const void *from, unsigned len)
+{
+	switch (len) {
+	case 1:
+		memcpy(to, from, 1);
+		break;
+	case 2:
+		memcpy(to, from, 2);
+		break;
+	case 4:
+		memcpy(to, from, 4);
+		break;
+	case 8:
+		memcpy(to, from, 8);
+		break;
+	case 16:
+		memcpy(to, from, 16);
+		break;
+	default:
+		memcpy(to, from, len);
+		break;
+	}
+}
+
+void places_read(struct cpu *cpu, const struct places *p, void *buf)
+{
+	uint8_t *bytes = buf;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct place *place = &p->part[i];
+
+		if (place->host)
+			copy(bytes, place->host, place->len);
+		else
+			device_read(cpu, place->gpa, bytes, place->len);
+		bytes += place->len;
+	}
+}
+
+void places_write(struct cpu *cpu, const struct places *p, const void *buf)
+{
+	const uint8_t *bytes = buf;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		const struct place *place = &p->part[i];
+
+		if (place->host)
+			copy(place->host, bytes, place->len);
+		else
+			device_write(cpu, place->gpa, bytes, place->len);
+		if (place->tell)
+			pages_written(&cpu->vm->pages, place->gpa, place->len);
+		bytes += place->len;
+	}
+}

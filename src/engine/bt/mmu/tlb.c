@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/mmu/tlb.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/x86/cpuid.h"
+#include "engine/bt/mmu/device.h"
+#include "engine/bt/mmu/walk.h"
+#include "engine/bt/vm.h"
+
+#define CACHE_LINE 64
+
+/* Where the fast path finds its entries, from the registers that govern accesses. */
+static void choose_sets(struct cpu *cpu)
+{
+	struct tlb *tlb = cpu->tlb;
+
+	for (unsigned cpl = 0; cpl < 4; cpl++) {
+		for (unsigned ac = 0; ac < 2; ac++) {
+			enum tlb_context context = TLB_SUPERVISOR_ANY;
+
+			if (cpl == 3)
+				context = TLB_USER;
+			else if ((cpu->cr4 & CR4_SMAP) && !ac)
+				context = TLB_SUPERVISOR;
+			tlb->data[cpl][ac] = &tlb->set[context];
+		}
+	}
+	if (cpu->cr0 & CR0_AM)
+		tlb->data[3][1] = tlb->none;
+}
+
+int mmu_init(struct cpu *cpu)
+{
+	struct tlb *tlb = calloc(1, sizeof(*tlb));
+	size_t sets = (TLB_CONTEXTS + 1) * sizeof(struct tlb_set);
+
+	if (!tlb)
+		return -ENOMEM;
+	/* Zeroes that nobody has touched cost nothing: most of it stays so. */
+	tlb->memory = calloc(1, sets + CACHE_LINE);
+	if (!tlb->memory) {
+		free(tlb);
+		return -ENOMEM;
+	}
+	tlb->set = (void *)(uintptr_t)align_up((uintptr_t)tlb->memory, CACHE_LINE);
+	tlb->none = tlb->set + TLB_CONTEXTS;
+	cpu->tlb = tlb;
+	mmu_flush(cpu, true);
+	return 0;
+}
+
+void mmu_release(struct cpu *cpu)
+{
+	if (!cpu->tlb)
+		return;
+	free(cpu->tlb->memory);
+	free(cpu->tlb);
+	cpu->tlb = NULL;
+}
+
+static void set_flush(struct tlb_set *set, bool global)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < set->count; i++) {
+		struct tlb_entry *e = &set->entry[set->list[i]];
+
+		if (e->page && e->global && !global)
+			set->list[kept++] = set->list[i];
+		else
+			memset(e, 0, sizeof(*e));
+	}
+	set->count = kept;
+}
+
+void mmu_flush(struct cpu *cpu, bool global)
+{
+	struct tlb *tlb = cpu->tlb;
+	const struct cpuid_entry *extended;
+
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+		set_flush(&tlb->set[i], global);
+	cpu->stats.tlb_flushes++;
+	cpu_forget_code(cpu);
+	if (!global)
+		return;
+	tlb->large = 0;
+	extended = cpuid_find(&cpu->cpuid, 0x80000001, 0);
+	tlb->gigabyte = extended && (extended->edx & BIT(26));
+	choose_sets(cpu);
+}
+
+static void entry_forget(struct tlb_entry *e)
+{
+	*e = (struct tlb_entry){.listed = e->listed};
+}
+
+/* Drops what a set has of linear's page, and of the large page that it may lie in. */
+static void set_drop(struct tlb_set *set, uint64_t linear, bool large)
+{
+	struct tlb_entry *e = tlb_entry(set, linear);
+
+	if (e->page == (linear | PAGE_OFFSET))
+		entry_forget(e);
+	if (!large)
+		return;
+	for (unsigned i = 0; i < set->count; i++) {
+		e = &set->entry[set->list[i]];
+		if (e->page && e->page >> e->shift == linear >> e->shift)
+			entry_forget(e);
+	}
+}
+
+static uint64_t large_bit(uint64_t linear)
+{
+	return BIT(linear >> 21 & 63);
+}
+
+void mmu_invlpg(struct cpu *cpu, uint64_t linear)
+{
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+		set_drop(&cpu->tlb->set[i], linear, cpu->tlb->large & large_bit(linear));
+	cpu_forget_code(cpu);
+}
+
+/* PCIDs are not told apart here: there are only entries of the current one, since MOV to CR3
+ * flushes. What is asked of another is done to this one, which is allowed. */
+void mmu_invpcid(struct cpu *cpu, unsigned type, uint64_t pcid, uint64_t linear)
+{
+	(void)pcid;
+	if (type == 0)
+		mmu_invlpg(cpu, linear);
+	else
+		mmu_flush(cpu, type == 2);
+}
+
+void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool keep)
+{
+	const uint64_t cr0 = CR0_PE | CR0_PG | CR0_WP;
+	const uint64_t cr4 = CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_SMEP | CR4_PCIDE;
+	const uint64_t efer = EFER_NXE | EFER_LMA;
+	bool others = cpu->cr0 != old->cr0 || cpu->cr4 != old->cr4 || cpu->efer != old->efer;
+
+	if (((cpu->cr0 ^ old->cr0) & cr0) || ((cpu->cr4 ^ old->cr4) & cr4) ||
+	    ((cpu->efer ^ old->efer) & efer))
+		mmu_flush(cpu, true);
+	else if (cpu->cr3 != old->cr3 || (!others && !keep))
+		mmu_flush(cpu, false);
+	choose_sets(cpu);
+	cpu_forget_code(cpu);
+}
+
+/* Puts a write tag into an entry that has the right, if its page is plain RAM. */
+static void allow_writes(struct cpu *cpu, struct tlb_entry *e)
+{
+	if (e->record && e->write != e->page &&
+	    pages_mark_writable(&cpu->vm->pages, e->gpa, e->record))
+		e->write = e->page;
+}
+
+static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const struct translation *t)
+{
+	struct tlb_entry *e = tlb_entry(set, linear);
+	uint8_t *host = NULL;
+	struct page *record = NULL;
+
+	cpu->stats.tlb_fills++;
+	if (!e->listed)
+		set->list[set->count++] = (uint16_t)(e - set->entry);
+	if (t->shift > GUEST_PAGE_SHIFT)
+		cpu->tlb->large |= t->shift > 22 ? UINT64_MAX : large_bit(linear);
+	if (t->shift == 22)
+		cpu->tlb->large |= large_bit(linear ^ BIT(21));
+	if (!device_is_lapic(cpu, t->gpa))
+		host = pages_host(&cpu->vm->pages, t->gpa, &record);
+	*e = (struct tlb_entry){
+		.addend = (uintptr_t)host - (linear & ~PAGE_OFFSET),
+		.page = linear | PAGE_OFFSET,
+		.gpa = t->gpa,
+		.record = record,
+		.rights = t->rights,
+		.shift = t->shift,
+		.global = t->global,
+		.listed = true,
+	};
+	if (!record)
+		return;
+	if (t->rights & TLB_READ)
+		e->read = e->page;
+	if (t->rights & TLB_EXEC)
+		e->exec = e->page;
+}
+
+struct tlb_entry *tlb_translate(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+				unsigned access)
+{
+	struct tlb_set *set = &cpu->tlb->set[context];
+	struct tlb_entry *e = tlb_entry(set, linear);
+	struct translation t;
+	uint32_t error;
+
+	if (e->page != (linear | PAGE_OFFSET) || !(e->rights & access)) {
+		if (!walk(cpu, context, linear, access, &t, &error)) {
+			/* SDM vol. 3A 4.10.4.1: a page fault drops what was known. */
+			mmu_invlpg(cpu, linear);
+			cpu_raise_page_fault(cpu, linear, error);
+		}
+		fill(cpu, set, linear, &t);
+	}
+	if (access == TLB_WRITE)
+		allow_writes(cpu, e);
+	return e;
+}
+
+bool mmu_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa)
+{
+	if (!walk_peek(cpu, linear, gpa))
+		return false;
+	*gpa |= linear & PAGE_OFFSET;
+	return true;
+}
+
+void tlb_drop_writable(struct tlb *tlb, const struct page *record)
+{
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+		struct tlb_set *set = &tlb->set[i];
+
+		for (unsigned n = 0; n < set->count; n++) {
+			struct tlb_entry *e = &set->entry[set->list[n]];
+
+			if (!record || e->record == record)
+				e->write = 0;
+		}
+	}
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vCPU's TLB: translations that mmu/ remembers. Private to mmu/.
+ *
+ * One direct-mapped set of entries for each way in which an access can be privileged,
+ * so that a change of CPL, STAC and CLAC flush nothing:
+ *
+ *	TLB_SUPERVISOR       SMAP keeps it from user pages
+ *	TLB_SUPERVISOR_ANY   RFLAGS.AC is set, or SMAP off
+ *	TLB_USER             CPL 3
+ *
+ * An entry is of 4 KiB, also within a large page. It has what is known of the page
+ * (page, gpa, rights), and three tags by which the fast path asks all at once: "this
+ * page, in RAM, may be read (written, fetched from) without further ado". A tag is the
+ * linear address of the page's last byte; 0 is no tag. An access looks with the address
+ * of its own last byte in the entry that its first byte selects, and so misses where it
+ * crosses a page.
+ *
+ * An access whose every instance is to be looked at (alignment checks, data
+ * breakpoints) finds a set that is always empty in the place of its own.
+ */
+#ifndef LODGE_ENGINE_BT_MMU_TLB_H
+#define LODGE_ENGINE_BT_MMU_TLB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/mem.h"
+#include "engine/bt/cpu.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/mmu/pages.h"
+
+#define PAGE_OFFSET ((uint64_t)GUEST_PAGE_SIZE - 1)
+
+#define TLB_ENTRIES 1024u
+
+enum tlb_context { TLB_SUPERVISOR, TLB_SUPERVISOR_ANY, TLB_USER, TLB_CONTEXTS };
+
+/* Rights, and kinds of access. */
+#define TLB_READ  1u
+#define TLB_WRITE 2u
+#define TLB_EXEC  4u
+
+struct tlb_entry {
+	uint64_t read;
+	uint64_t write;
+	uint64_t exec;
+	uintptr_t addend;    /* RAM: the host's address of a byte is linear + addend */
+	uint64_t page;       /* linear address of the page's last byte; 0: nothing known */
+	uint64_t gpa;        /* of the page */
+	struct page *record; /* NULL: not RAM */
+	uint8_t rights;      /* TLB_*; WRITE only where the dirty bit is set */
+	uint8_t shift;       /* size of the page in the guest's tables */
+	bool global;
+	bool listed; /* in the set's list */
+};
+
+struct tlb_set {
+	struct tlb_entry entry[TLB_ENTRIES];
+	uint16_t list[TLB_ENTRIES]; /* entries that may hold something: what a flush visits */
+	unsigned count;
+};
+
+struct tlb {
+	/* Where the fast path looks, by CPL and RFLAGS.AC: one of set, or none. */
+	struct tlb_set *data[4][2];
+	struct tlb_set *set; /* TLB_CONTEXTS of them */
+	struct tlb_set *none;
+	uint64_t large; /* bit n: there may be entries of large pages, n = linear >> 21 mod 64 */
+	bool gigabyte;  /* CPUID has pages of 1 GiB */
+	void *memory;   /* what set and none were allocated in */
+};
+
+/* How the vCPU accesses data explicitly at the given CPL. */
+static inline enum tlb_context tlb_context(const struct cpu *cpu, unsigned cpl)
+{
+	if (cpl == 3)
+		return TLB_USER;
+	return (cpu->cr4 & CR4_SMAP) && !(cpu->rflags & RFLAGS_AC) ? TLB_SUPERVISOR
+								   : TLB_SUPERVISOR_ANY;
+}
+
+/* ... and how it accesses descriptor tables and task state. */
+static inline enum tlb_context tlb_context_system(const struct cpu *cpu)
+{
+	return cpu->cr4 & CR4_SMAP ? TLB_SUPERVISOR : TLB_SUPERVISOR_ANY;
+}
+
+static inline struct tlb_entry *tlb_entry(struct tlb_set *set, uint64_t linear)
+{
+	return &set->entry[(linear >> GUEST_PAGE_SHIFT) % TLB_ENTRIES];
+}
+
+/* The host's address of size bytes at linear for an explicit access with the vCPU's CPL, if the TLB
+ * has it; NULL: the slow path. */
+static inline void *tlb_find(const struct cpu *cpu, uint64_t linear, unsigned size, bool write)
+{
+	struct tlb_set *set = cpu->tlb->data[cpu->cpl][(cpu->rflags & RFLAGS_AC) != 0];
+	const struct tlb_entry *e = tlb_entry(set, linear);
+	uint64_t tag = (linear + size - 1) | PAGE_OFFSET;
+
+	if (__builtin_expect((write ? e->write : e->read) != tag, 0))
+		return NULL;
+	return (void *)(uintptr_t)(linear + e->addend);
+}
+
+/* The entry of linear's page with the right to access (one of TLB_*), in this context; walks the
+ * page tables where need be, and raises the page fault. A write has its tag if the page is plain
+ * RAM. Good until the next call. */
+struct tlb_entry *tlb_translate(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+				unsigned access);
+
+/* Takes the write tags of one page (record), or of all (NULL), from a vCPU's TLB. On the vCPU's
+ * thread, or while it stands still. */
+void tlb_drop_writable(struct tlb *tlb, const struct page *record);
+
+#endif
