@@ -172,13 +172,13 @@ static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsi
 	unsigned len = MIN(INSN_BYTES_MAX, CODE_PAGE_SIZE - offset);
 	uint8_t bytes[INSN_BYTES_MAX];
 	enum decode_status status;
+	uint32_t generation;
 	struct code *code;
 	struct page *page;
 
-	mmu_protect_code(cpu, p->gpa + offset, len);
-	/* The protection may have waited for other vCPUs, and they may have written. */
-	if (p->generation != atomic_load(&p->page->generation))
-		renew(c, p, atomic_load(&p->page->generation));
+	generation = mmu_protect_code(cpu, p->gpa + offset, len);
+	if (p->generation != generation)
+		renew(c, p, generation);
 	memcpy(bytes, pages_host(&cpu->vm->pages, p->gpa, &page) + offset, len);
 	code = grow(p);
 	if (!code)

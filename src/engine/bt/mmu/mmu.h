@@ -110,9 +110,10 @@ void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool ke
 bool mmu_load_pdptr(struct cpu *cpu, uint64_t cr3, uint64_t pdptr[4]);
 
 /* [gpa, gpa + len), within one page of RAM, is about to be read for decoding: from now on every
- * write to it by a vCPU or device raises the page's generation (mmu/pages.h). Returns the generation
- * that what is decoded from these bytes is to be kept with: it was read before, since a write may
- * come at any moment. May wait for other vCPUs (exclusive_begin); caches may have changed then. */
+ * write to it by a vCPU or device raises the page's generation (mmu/pages.h). Returns the
+ * generation that what is decoded from these bytes is to be kept with: it was read before, since a
+ * write may come at any moment. May wait for other vCPUs (exclusive_begin); caches may have changed
+ * then. */
 uint32_t mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len);
 
 /* Drops all writable entries of a vCPU: the answer to ATTENTION_FLUSH. The other: of all vCPUs of

@@ -10,12 +10,13 @@
  *	                  generation + 1
  *
  * Decoded instructions are kept by each vCPU with the page's generation, read before
- * pages_mark_code (mmu_protect_code returns it); one whose generation is behind is not executed. A write to a page
- * with PAGE_CODE takes the slow path and ends in pages_written. That raises the
- * generation, and makes the page plain again, if the write touched one of the 64-byte
- * pieces that code was decoded from: the generation and PAGE_CODE change in one atomic
- * step, so that marks never vanish from under instructions that are current. (Pieces
- * are never taken back: stale ones cost a needless generation, nothing else.)
+ * pages_mark_code (mmu_protect_code returns it); one whose generation is behind is not
+ * executed. A write to a page with PAGE_CODE takes the slow path and ends in
+ * pages_written. That raises the generation, and makes the page plain again, if the
+ * write touched one of the 64-byte pieces that code was decoded from: the generation
+ * and PAGE_CODE change in one atomic step, so that marks never vanish from under
+ * instructions that are current. (Pieces are never taken back: stale ones cost a
+ * needless generation, nothing else.)
  *
  * Why no write is missed:
  *
