@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What processors do differently with the x87 pointers is tried out rather than
+ * looked up: CPUID tells only a part of it, and that in a way of each vendor's own.
+ */
+#include <cpuid.h>
+#include <string.h>
+
+#include "core/x86/regs.h"
+#include "engine/bt/fpu/host.h"
+
+#define DEFAULT_MXCSR_MASK 0xffbfu /* where FXSAVE gives 0 (SDM vol. 1, 11.6.6) */
+
+/* The 32-bit protected-mode environment of FNSTENV. */
+struct environment {
+	uint32_t control, status, tag, ip, cs_opcode, dp, ds;
+};
+
+/* Loads a number, and keeps what that leaves behind. */
+static void try_load(struct environment *env, uint8_t image[512])
+{
+	static const double one = 1;
+
+	memset(image, 0, 512);
+	__asm__ volatile("fninit\n\t"
+			 "fldl %2\n\t"
+			 "fxsave64 %1\n\t"
+			 "fnstenv %0\n\t"
+			 "fninit"
+			 : "=m"(*env), "+m"(*(uint8_t(*)[512])image)
+			 : "m"(one));
+}
+
+void host_learn(struct fpu_host *host)
+{
+	uint8_t image[512] __attribute__((aligned(16)));
+	struct environment env;
+	unsigned a, b, c, d;
+
+	try_load(&env, image);
+	host->mxcsr_mask = load_le(image + XSAVE_MXCSR_MASK, 4);
+	if (!host->mxcsr_mask)
+		host->mxcsr_mask = DEFAULT_MXCSR_MASK;
+	host->fop_always = env.cs_opcode >> 16 & 0x7ff;
+	host->fdp_always = env.dp;
+	host->hides_pointer = env.ip && !load_le(image + XSAVE_FIP, 8);
+	host->selectors = !(__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & BIT(13));
+	host->avx = __builtin_cpu_supports("avx");
+}
