@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/bt/cpu.h"
 
+#include "engine/bt/mmu/mmu.h"
+
 static _Noreturn void raise_exception(struct cpu *cpu, const struct cpu_exception *exception)
 {
 	cpu->exception = *exception;
@@ -91,6 +93,7 @@ void cpu_set_dr7(struct cpu *cpu, uint64_t dr7)
 {
 	cpu->dr7 = dr7;
 	cpu_update_trace(cpu);
+	mmu_dr7_changed(cpu);
 }
 
 void cpu_set_rflags(struct cpu *cpu, uint64_t rflags)

@@ -55,6 +55,7 @@ static OUT_OF_LINE uint64_t read_in(struct cpu *cpu, enum tlb_context context, u
 	uint64_t value = 0;
 
 	places_find(cpu, &p, context, linear, size, TLB_READ);
+	watch(cpu, linear, size, false);
 	places_read(cpu, &p, &value);
 	return value;
 }
@@ -65,6 +66,7 @@ static OUT_OF_LINE void write_in(struct cpu *cpu, enum tlb_context context, uint
 	struct places p;
 
 	places_find(cpu, &p, context, linear, size, TLB_WRITE);
+	watch(cpu, linear, size, true);
 	places_write(cpu, &p, &value);
 }
 
@@ -102,29 +104,53 @@ void mmu_write(struct cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
 	write_in(cpu, tlb_context(cpu, cpu->cpl), linear, size, value);
 }
 
+/* The sizes of vectors are one access of the host each. */
+static inline void copy(void *to, const void *from, size_t len)
+{
+	if (len == 16)
+		memcpy(to, from, 16);
+	else if (len == 32)
+		memcpy(to, from, 32);
+	else
+		memcpy(to, from, len);
+}
+
 void mmu_read_bytes(struct cpu *cpu, uint64_t linear, void *buf, size_t len)
 {
+	const void *from = tlb_find(cpu, linear, (unsigned)len, false);
 	struct places p;
 
 	if (!len)
 		return;
+	if (__builtin_expect(from != NULL, 1)) {
+		copy(buf, from, len);
+		return;
+	}
 	places_find(cpu, &p, tlb_context(cpu, cpu->cpl), linear, (unsigned)len, TLB_READ);
+	watch(cpu, linear, (unsigned)len, false);
 	places_read(cpu, &p, buf);
 }
 
 void mmu_write_bytes(struct cpu *cpu, uint64_t linear, const void *buf, size_t len)
 {
+	void *to = tlb_find(cpu, linear, (unsigned)len, true);
 	struct places p;
 
 	if (!len)
 		return;
+	if (__builtin_expect(to != NULL, 1)) {
+		copy(to, buf, len);
+		return;
+	}
 	places_find(cpu, &p, tlb_context(cpu, cpu->cpl), linear, (unsigned)len, TLB_WRITE);
+	watch(cpu, linear, (unsigned)len, true);
 	places_write(cpu, &p, buf);
 }
 
 void mmu_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write)
 {
-	probe_in(cpu, tlb_context(cpu, cpu->cpl), linear, len, write);
+	if (len > GUEST_PAGE_SIZE || !tlb_find(cpu, linear, (unsigned)len, write))
+		probe_in(cpu, tlb_context(cpu, cpu->cpl), linear, len, write);
 }
 
 uint64_t mmu_system_read(struct cpu *cpu, uint64_t linear, unsigned size)

@@ -105,6 +105,10 @@ struct mmu_control {
 };
 void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool keep);
 
+/* DR7 changed: data breakpoints are looked for by the accesses here, which note them in
+ * cpu->debug_hits. cpu_set_dr7 calls this. */
+void mmu_dr7_changed(struct cpu *cpu);
+
 /* Loads the four PAE page-directory pointers of CR3 = cr3 into pdptr; false where one has reserved
  * bits set or is not in RAM (#GP(0), nothing changed). SDM vol. 3A, 4.4.1. */
 bool mmu_load_pdptr(struct cpu *cpu, uint64_t cr3, uint64_t pdptr[4]);

@@ -33,6 +33,24 @@ void places_find(struct cpu *cpu, struct places *p, enum tlb_context context, ui
 	p->count = 2;
 }
 
+/* SDM vol. 3B 17.2.4 and 17.2.5: a breakpoint is 1, 2, 8 or 4 bytes by its length field, at a
+ * multiple of that. */
+void watch_slow(struct cpu *cpu, uint64_t linear, unsigned len, bool write)
+{
+	static const uint8_t size_of[4] = {1, 2, 8, 4};
+
+	for (unsigned n = 0; n < 4; n++) {
+		unsigned type = cpu->dr7 >> (16 + 4 * n) & 3;
+		unsigned size = size_of[cpu->dr7 >> (18 + 4 * n) & 3];
+		uint64_t at = cpu->dr[n] & ~(uint64_t)(size - 1);
+
+		if (!(cpu->dr7 & (DR7_L(n) | DR7_G(n))) || !(type == 3 || (type == 1 && write)))
+			continue;
+		if (linear - at < size || at - linear < len)
+			cpu->debug_hits |= DR6_B(n);
+	}
+}
+
 /* Copies so that the sizes of operands are one access each: the guest's other processors see all
  * of a value or nothing, where the host's do. */
 static void copy(void *to, const void *from, unsigned len)

@@ -38,8 +38,17 @@ static inline uint64_t linear_add(const struct cpu *cpu, uint64_t linear, uint64
 	return (linear + n) & UINT32_MAX;
 }
 
+/* Notes in cpu->debug_hits the data breakpoints that an access meets, which has raised nothing. */
+void watch_slow(struct cpu *cpu, uint64_t linear, unsigned len, bool write);
+
+static inline void watch(struct cpu *cpu, uint64_t linear, unsigned len, bool write)
+{
+	if (__builtin_expect(cpu->tlb->watch, 0))
+		watch_slow(cpu, linear, len, write);
+}
+
 /* Raises #AC where alignment checks are on for the current CPL and linear is not a multiple of
- * size, a power of two. */
+ * size, a power of two. Before the page is looked at: processors report #AC first. */
 static inline void check_alignment(struct cpu *cpu, uint64_t linear, unsigned size)
 {
 	if (cpu->cpl == 3 && (cpu->rflags & RFLAGS_AC) && (cpu->cr0 & CR0_AM) &&

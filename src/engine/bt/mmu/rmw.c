@@ -28,6 +28,7 @@ static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw
 
 	check_alignment(cpu, rmw->linear, rmw->size);
 	places_find(cpu, &p, tlb_context(cpu, cpu->cpl), rmw->linear, rmw->size, TLB_WRITE);
+	watch(cpu, rmw->linear, rmw->size, true);
 	rmw->gpa[0] = p.part[0].gpa;
 	rmw->gpa[1] = p.count == 2 ? p.part[1].gpa : 0;
 	rmw->direct = p.count == 1 && p.part[0].host &&

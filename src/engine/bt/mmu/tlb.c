@@ -12,6 +12,15 @@
 
 #define CACHE_LINE 64
 
+/* Whether DR7 has a breakpoint enabled whose type is data written (1), or read or written (3). */
+static bool has_data_breakpoints(uint64_t dr7)
+{
+	for (unsigned n = 0; n < 4; n++)
+		if ((dr7 & (DR7_L(n) | DR7_G(n))) && (dr7 >> (16 + 4 * n) & 1))
+			return true;
+	return false;
+}
+
 /* Where the fast path finds its entries, from the registers that govern accesses. */
 static void choose_sets(struct cpu *cpu)
 {
@@ -30,6 +39,15 @@ static void choose_sets(struct cpu *cpu)
 	}
 	if (cpu->cr0 & CR0_AM)
 		tlb->data[3][1] = tlb->none;
+	tlb->watch = has_data_breakpoints(cpu->dr7);
+	for (unsigned cpl = 0; tlb->watch && cpl < 4; cpl++)
+		tlb->data[cpl][0] = tlb->data[cpl][1] = tlb->none;
+}
+
+void mmu_dr7_changed(struct cpu *cpu)
+{
+	if (cpu->tlb)
+		choose_sets(cpu);
 }
 
 int mmu_init(struct cpu *cpu)

@@ -67,6 +67,7 @@ struct tlb {
 	struct tlb_set *set; /* TLB_CONTEXTS of them */
 	struct tlb_set *none;
 	uint64_t large; /* bit n: there may be entries of large pages, n = linear >> 21 mod 64 */
+	bool watch;     /* DR7 has data breakpoints */
 	bool gigabyte;  /* CPUID has pages of 1 GiB */
 	void *memory;   /* what set and none were allocated in */
 };

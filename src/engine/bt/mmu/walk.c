@@ -15,6 +15,8 @@
  */
 #include "engine/bt/mmu/walk.h"
 
+#include <string.h>
+
 #include "core/bus.h"
 #include "core/engine.h"
 #include "engine/bt/vm.h"
@@ -109,7 +111,7 @@ static uint64_t reserved_bits(const struct walker *w, unsigned level, uint64_t e
 	if (is_large(w, level, entry))
 		reserved |= MASK(level_shift(w, level)) & ~MASK(13);
 	else if (level > 2)
-		reserved |= PTE_PS;
+		reserved |= PTE_PS | (cpu->amd ? PTE_G : 0);
 	return reserved;
 }
 
@@ -301,5 +303,23 @@ bool walk_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa)
 	if (!descend(&w, &error))
 		return false;
 	*gpa = leaf_gpa(&w);
+	return true;
+}
+
+bool mmu_load_pdptr(struct cpu *cpu, uint64_t cr3, uint64_t pdptr[4])
+{
+	const uint64_t reserved = (MASK(9) & ~MASK(5)) | PTE_RW | PTE_US | ~MASK(cpu->phys_bits);
+	struct page *record;
+	const void *host = pages_host(&cpu->vm->pages, cr3 & MASK(32) & ~MASK(5), &record);
+	uint64_t entry[4];
+
+	if (!host)
+		return false; /* all ones would have reserved bits */
+	for (unsigned i = 0; i < 4; i++) {
+		entry[i] = __atomic_load_n((const uint64_t *)host + i, __ATOMIC_RELAXED);
+		if ((entry[i] & PTE_P) && (entry[i] & reserved))
+			return false;
+	}
+	memcpy(pdptr, entry, sizeof(entry));
 	return true;
 }
