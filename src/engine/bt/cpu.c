@@ -35,6 +35,16 @@ void cpu_raise_page_fault(struct cpu *cpu, uint64_t linear, uint32_t error)
 			     });
 }
 
+void cpu_raise_debug(struct cpu *cpu, uint64_t dr6, bool trap)
+{
+	raise_exception(cpu, &(struct cpu_exception){
+				     .pending = true,
+				     .vector = VECTOR_DB,
+				     .payload = dr6,
+				     .trap = trap,
+			     });
+}
+
 void cpu_restart(struct cpu *cpu)
 {
 	cpu->exception.pending = false;

@@ -136,6 +136,8 @@ struct cpu {
 _Noreturn void cpu_raise(struct cpu *cpu, uint8_t vector);
 _Noreturn void cpu_raise_error(struct cpu *cpu, uint8_t vector, uint32_t error);
 _Noreturn void cpu_raise_page_fault(struct cpu *cpu, uint64_t linear, uint32_t error);
+/* #DB, which sets these bits in DR6; trap: the instruction was done, cpu->rip is past it. */
+_Noreturn void cpu_raise_debug(struct cpu *cpu, uint64_t dr6, bool trap);
 /* Abandons the instruction without an exception: it is executed again, or, if the handler has set
  * cpu->rip, what is there. */
 _Noreturn void cpu_restart(struct cpu *cpu);

@@ -4,6 +4,7 @@
 #define LODGE_ENGINE_BT_VM_H
 
 #include "core/engine.h"
+#include "engine/bt/kvmclock.h"
 #include "engine/bt/mmu/pages.h"
 #include "engine/bt/runtime/exclusive.h"
 
@@ -15,6 +16,7 @@ struct vm {
 	struct decoder *decoder;
 	struct pages pages;
 	struct exclusive exclusive;
+	struct kvmclock kvmclock;
 	struct cpu *cpu[ENGINE_VCPUS_MAX]; /* NULL: not created */
 	bool amd;                          /* the guest's vendor, as the host's, is AMD */
 	uint32_t tsc_khz;                  /* rate of the host's TSC, and so of the guest's */
