@@ -36,13 +36,18 @@ enum interp_exit interp_run(struct cpu *cpu, uint64_t budget);
 
 /*
  * interp/deliver.c: makes the processor go to the handler of an interrupt or exception, through
- * the IDT, IVT, gates, stack and task switches. Faults in doing so are raised (cpu_raise), with no
- * register changed; interp_run makes a double fault or shutdown of them.
+ * the IDT, IVT, gates, stack and task switches: rip and next_rip are the handler's then. Faults in
+ * doing so are raised (cpu_raise), with no register changed; interp_run makes a double fault or
+ * shutdown of them. (A fault after a task gate's task switch was committed belongs to the new task:
+ * cpu->rip is its first instruction.)
+ *
+ * The caller has written CR2 or DR6 and masks NMIs. RF is pushed as set for faults; for #DB, traps,
+ * aborts and interrupts as it stands in rflags: whoever interrupts a string instruction sets it.
  */
 enum deliver_kind {
-	DELIVER_EXCEPTION,  /* a fault, trap or abort; RF as its kind asks */
-	DELIVER_INTERRUPT,  /* external, and NMI */
-	DELIVER_SOFT,       /* INT n: return address is next_rip, gate's DPL is checked */
+	DELIVER_EXCEPTION, /* a fault, trap or abort, which returns to rip */
+	DELIVER_INTERRUPT, /* external, and NMI: the same */
+	DELIVER_SOFT, /* INT n, INT3, INTO: return address is next_rip, gate's DPL is checked */
 	DELIVER_SOFT_DEBUG, /* INT1: as SOFT, DPL not checked */
 };
 void interp_deliver(struct cpu *cpu, enum deliver_kind kind, uint8_t vector, bool has_error,

@@ -29,7 +29,7 @@ static bool type_allows(const struct segment *s, enum seg_use use)
 
 /* SDM vol. 3A, 5.3. A segment of 4 GiB has no end: an access beyond wraps (there the manual leaves
  * both open). */
-static bool limit_allows(const struct segment *s, uint64_t offset, unsigned len)
+bool seg_limit_allows(const struct segment *s, uint64_t offset, unsigned len)
 {
 	uint64_t last = offset + len - 1;
 
@@ -55,7 +55,7 @@ uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsi
 		refuse(cpu, seg);
 	if (cpu->mode >= CPU_PROTECTED && !type_allows(s, use))
 		refuse(cpu, seg);
-	if (!limit_allows(s, offset, len))
+	if (!seg_limit_allows(s, offset, len))
 		refuse(cpu, seg);
 	return (uint32_t)(s->base + offset);
 }

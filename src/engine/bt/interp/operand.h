@@ -72,6 +72,9 @@ static inline uint64_t operand_ea(const struct cpu *cpu, const struct insn *insn
 /* How a segment is going to be used. */
 enum seg_use { SEG_READ, SEG_WRITE, SEG_EXEC };
 
+/* Whether [offset, offset + len) lies within a segment's limit, outside 64-bit mode. */
+bool seg_limit_allows(const struct segment *s, uint64_t offset, unsigned len);
+
 /* seg_linear with all checks, in every mode. */
 uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
 			    enum seg_use use);
