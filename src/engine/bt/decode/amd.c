@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Encodings that AMD's processors take or refuse otherwise than Zydis, which follows Intel's
+ * manual. Found by executing every opcode on a Zen 4 (tests/unit/engine/bt/decode), where the
+ * AMD APM vol. 3 does not say it.
+ */
+#include <string.h>
+
+#include "core/x86/vcpu_state.h"
+#include "engine/bt/decode/decode_int.h"
+
+#define VEX3_MAP_0F3A 3
+#define VEX3_W        0x80
+
+/* The bytes after the prefixes. */
+struct rest {
+	const uint8_t *bytes;
+	size_t len;
+};
+
+static bool vex3_0f3a(const struct rest *r)
+{
+	return r->len > 3 && r->bytes[0] == 0xc4 && (r->bytes[1] & 0x1f) == VEX3_MAP_0F3A;
+}
+
+bool amd_invalid(enum decode_mode mode, const uint8_t *bytes, size_t len, const struct prefixes *p)
+{
+	struct rest r = {bytes + p->count, len - p->count};
+
+	/* PREFETCH and PREFETCHW of a register: Intel has a NOP there. */
+	if (r.len > 2 && r.bytes[0] == 0x0f && r.bytes[1] == 0x0d && r.bytes[2] >= 0xc0)
+		return true;
+	/* VPEXTRQ and VPINSRQ exist in 64-bit mode only; Intel ignores VEX.W elsewhere. LES and
+	 * LDS are told from VEX by their ModRM. */
+	return mode != DECODE_64 && vex3_0f3a(&r) && r.bytes[1] >= 0xc0 && r.bytes[2] & VEX3_W &&
+	       (r.bytes[3] == 0x16 || r.bytes[3] == 0x22);
+}
+
+/* LOCK MOV CR0 is MOV CR8 (APM vol. 3, MOV CRn), for modes without REX. LOCK is replaced by a
+ * prefix that does nothing. */
+static bool lock_mov_cr(const struct rest *r, const struct prefixes *p, uint8_t *bytes)
+{
+	if (!p->lock || r->len < 2 || r->bytes[0] != 0x0f ||
+	    (r->bytes[1] != 0x20 && r->bytes[1] != 0x22))
+		return false;
+	for (unsigned i = 0; i < p->count; i++)
+		if (bytes[i] == 0xf0)
+			bytes[i] = 0x3e;
+	return true;
+}
+
+/* VPERMQ and VPERMPD with an immediate ignore VEX.W, which Intel wants set. */
+static bool vperm_without_w(const struct rest *r, const struct prefixes *p, uint8_t *bytes)
+{
+	if (!vex3_0f3a(r) || r->bytes[3] > 1 || r->bytes[2] & VEX3_W)
+		return false;
+	bytes[p->count + 2] |= VEX3_W;
+	return true;
+}
+
+enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
+			 uint8_t meant[INSN_BYTES_MAX])
+{
+	struct rest r = {bytes + p->count, len - p->count};
+
+	memcpy(meant, bytes, len);
+	if (lock_mov_cr(&r, p, meant)) {
+		p->lock = false;
+		return AMD_MOV_CR8;
+	}
+	return vperm_without_w(&r, p, meant) ? AMD_OTHER_BYTES : AMD_AS_IT_IS;
+}
+
+bool amd_mov_cr8(struct insn *insn)
+{
+	struct insn_operand *cr = &insn->operand[insn->operand[0].kind == OPERAND_CR ? 0 : 1];
+
+	if (cr->reg != 0)
+		return false;
+	cr->reg = 8;
+	return true;
+}
