@@ -54,6 +54,11 @@ void code_cache_release(struct cpu *cpu)
 	cpu->code = NULL;
 }
 
+uint64_t code_cache_decoded(const struct cpu *cpu)
+{
+	return cpu->code->decoded;
+}
+
 /* What decoding says, as the exception it is. */
 static void check_status(struct cpu *cpu, enum decode_status status)
 {

@@ -48,6 +48,9 @@ struct code_cache {
 int code_cache_init(struct cpu *cpu);
 void code_cache_release(struct cpu *cpu);
 
+/* Instructions that were decoded so far; any thread. */
+uint64_t code_cache_decoded(const struct cpu *cpu);
+
 /* The instruction at cpu->rip, found by its linear address; raises what the fetch or the decoding
  * raises. Valid until the next call. */
 const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear);

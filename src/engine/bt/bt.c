@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/bt.h"
+
+#include <stdio.h>
+
+#include "engine/bt/decode/decode.h"
+#include "engine/bt/features.h"
+#include "engine/bt/runtime/vcpu.h"
+#include "engine/bt/runtime/vm.h"
+
+/* Guest code is interpreted: on every x86-64 host, at a small part of its speed. */
+static void probe(struct engine_offer *offer, bool measure)
+{
+	struct err e = ERR_INIT;
+	struct decoder *decoder = decoder_new(false, &e);
+
+	(void)measure;
+	*offer = (struct engine_offer){.usable = decoder != NULL};
+	if (!decoder)
+		snprintf(offer->why, sizeof(offer->why), "%s", e.text);
+	decoder_free(decoder);
+}
+
+static int cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct err *e)
+{
+	(void)vm;
+	return features_supported(table, e);
+}
+
+const struct engine_ops bt_engine = {
+	.name = "bt",
+	.probe = probe,
+	.vm_create = bt_vm_create,
+	.vm_destroy = bt_vm_destroy,
+	.cpuid_supported = cpuid_supported,
+	.map = bt_vm_map,
+	.unmap = bt_vm_unmap,
+	.dirty_start = bt_vm_dirty_start,
+	.dirty_stop = bt_vm_dirty_stop,
+	.dirty_take = bt_vm_dirty_take,
+	.vcpu_create = bt_vcpu_create,
+	.vcpu_destroy = bt_vcpu_destroy,
+	.run = bt_vcpu_run,
+	.kick = bt_vcpu_kick,
+	.get_state = bt_vcpu_get_state,
+	.set_state = bt_vcpu_set_state,
+	.intr = bt_vcpu_intr,
+	.nmi = bt_vcpu_nmi,
+	.stats = bt_vm_stats,
+};

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The software engine: an x86-64 machine in user space, on any x86-64 Linux host,
+ * with no help from the processor or the kernel and no privileges.
+ */
+#ifndef LODGE_ENGINE_BT_BT_H
+#define LODGE_ENGINE_BT_BT_H
+
+#include "core/engine.h"
+
+extern const struct engine_ops bt_engine;
+
+#endif

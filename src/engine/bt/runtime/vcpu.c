@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/runtime/vcpu.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/features.h"
+#include "engine/bt/interp/code_cache.h"
+#include "engine/bt/interp/interp.h"
+#include "engine/bt/interp/msr.h"
+#include "engine/bt/kvmclock.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/exclusive.h"
+#include "engine/bt/runtime/vm.h"
+
+struct engine_vcpu {
+	struct cpu cpu;
+};
+
+static int make_parts(struct cpu *cpu, struct err *e)
+{
+	if (mmu_init(cpu) || code_cache_init(cpu) || msr_init(cpu))
+		return err_errno(e, ENOMEM, "cannot make vCPU %u", cpu->id);
+	return fpu_init(&cpu->fpu, e);
+}
+
+int bt_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_config *config,
+		   struct engine_vcpu **vcpu, struct err *e)
+{
+	struct engine_vcpu *v = aligned_alloc(64, sizeof(*v));
+	struct vcpu_state *state = malloc(sizeof(*state));
+	struct cpu *cpu = v ? &v->cpu : NULL;
+	int rc;
+
+	if (!v || !state) {
+		free(v);
+		free(state);
+		return err_errno(e, ENOMEM, "cannot make vCPU %u", config->id);
+	}
+	memset(v, 0, sizeof(*v));
+	cpu->vm = &vm->vm;
+	cpu->id = config->id;
+	cpu->amd = vm->vm.amd;
+	cpu->cpuid = *config->cpuid;
+	features_apply(cpu);
+	rc = make_parts(cpu, e);
+	if (!rc) {
+		vcpu_state_reset(state, config->id);
+		rc = cpu_set_state(cpu, state, e);
+	}
+	free(state);
+	if (rc) {
+		bt_vcpu_destroy(v);
+		return rc;
+	}
+	vm->vm.cpu[cpu->id] = cpu;
+	*vcpu = v;
+	return 0;
+}
+
+void bt_vcpu_destroy(struct engine_vcpu *vcpu)
+{
+	struct cpu *cpu = &vcpu->cpu;
+
+	if (cpu->vm->cpu[cpu->id] == cpu)
+		cpu->vm->cpu[cpu->id] = NULL;
+	fpu_release(&cpu->fpu);
+	msr_release(cpu);
+	code_cache_release(cpu);
+	mmu_release(cpu);
+	free(vcpu);
+}
+
+/* What the processor was doing when it gave up, in a user's words. */
+static void describe_shutdown(struct cpu *cpu, struct engine_detail *detail)
+{
+	const struct cpu_exception *x = &cpu->exception;
+	uint64_t gpa;
+
+	snprintf(detail->text, sizeof(detail->text),
+		 "exception %u (error code %#x%s%#llx) while exception %u was delivered", x->vector,
+		 x->error, x->vector == VECTOR_PF ? ", address " : ", payload ",
+		 (unsigned long long)x->payload, cpu->delivering.vector);
+	if (mmu_peek(cpu, cpu->seg[SEG_CS].base + cpu->rip, &gpa)) {
+		unsigned len = MIN(sizeof(detail->insn), GUEST_PAGE_SIZE - (gpa & MASK(12)));
+
+		if (mem_read(cpu->vm->env->mem, gpa, detail->insn, len))
+			detail->insn_len = len;
+	}
+}
+
+enum engine_exit bt_vcpu_run(struct engine_vcpu *vcpu, struct engine_detail *detail)
+{
+	struct cpu *cpu = &vcpu->cpu;
+	enum interp_exit exit;
+
+	kvmclock_refresh(cpu); /* guest time may have stood still since the last run */
+	exclusive_enter(cpu);
+	exit = interp_run(cpu, 0);
+	exclusive_leave(cpu);
+	switch (exit) {
+	case INTERP_HALTED:
+		cpu->stats.halts++;
+		return ENGINE_HALTED;
+	case INTERP_SHUTDOWN:
+		describe_shutdown(cpu, detail);
+		return ENGINE_SHUTDOWN;
+	default:
+		return ENGINE_KICKED;
+	}
+}
+
+void bt_vcpu_kick(struct engine_vcpu *vcpu)
+{
+	cpu_attention(&vcpu->cpu, ATTENTION_KICK);
+}
+
+void bt_vcpu_intr(struct engine_vcpu *vcpu, bool level)
+{
+	if (level)
+		cpu_attention(&vcpu->cpu, ATTENTION_INTR);
+	else
+		atomic_fetch_and(&vcpu->cpu.attention, ~ATTENTION_INTR);
+}
+
+void bt_vcpu_nmi(struct engine_vcpu *vcpu)
+{
+	cpu_attention(&vcpu->cpu, ATTENTION_NMI);
+}
+
+int bt_vcpu_get_state(struct engine_vcpu *vcpu, struct vcpu_state *state, struct err *e)
+{
+	(void)e;
+	cpu_get_state(&vcpu->cpu, state);
+	return 0;
+}
+
+int bt_vcpu_set_state(struct engine_vcpu *vcpu, const struct vcpu_state *state, struct err *e)
+{
+	return cpu_set_state(&vcpu->cpu, state, e);
+}

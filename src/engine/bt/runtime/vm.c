@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/runtime/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/features.h"
+#include "engine/bt/interp/code_cache.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/tsc.h"
+
+/* A device wrote to RAM: code decoded from there is stale. */
+static void device_wrote(void *opaque, uint64_t gpa, uint64_t len)
+{
+	pages_written(opaque, gpa, len);
+}
+
+int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+{
+	struct engine_vm *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return err_errno(e, ENOMEM, "cannot make a VM");
+	v->vm.env = env;
+	v->vm.amd = features_amd();
+	v->vm.tsc_khz = tsc_khz();
+	v->vm.decoder = decoder_new(v->vm.amd, e);
+	if (!v->vm.decoder) {
+		free(v);
+		return -ENOENT;
+	}
+	exclusive_init(&v->vm.exclusive);
+	kvmclock_init(&v->vm.kvmclock);
+	env->mem->observer = (struct mem_observer){device_wrote, &v->vm.pages};
+	*vm = v;
+	return 0;
+}
+
+void bt_vm_destroy(struct engine_vm *vm)
+{
+	vm->vm.env->mem->observer = (struct mem_observer){NULL, NULL};
+	for (unsigned i = 0; i < MEM_REGIONS_MAX; i++)
+		if (vm->vm.pages.region[i])
+			pages_unmap(&vm->vm.pages, vm->vm.pages.region[i]);
+	kvmclock_release(&vm->vm.kvmclock);
+	exclusive_release(&vm->vm.exclusive);
+	decoder_free(vm->vm.decoder);
+	free(vm);
+}
+
+int bt_vm_map(struct engine_vm *vm, const struct mem_region *region, struct err *e)
+{
+	int rc = pages_map(&vm->vm.pages, region);
+
+	return rc ? err_errno(e, rc, "cannot keep track of %llu MiB of RAM",
+			      (unsigned long long)(region->size >> 20))
+		  : 0;
+}
+
+int bt_vm_unmap(struct engine_vm *vm, const struct mem_region *region, struct err *e)
+{
+	(void)e;
+	exclusive_begin_outside(&vm->vm);
+	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++)
+		if (vm->vm.cpu[i])
+			mmu_flush(vm->vm.cpu[i], true);
+	pages_unmap(&vm->vm.pages, region);
+	exclusive_end_outside(&vm->vm);
+	return 0;
+}
+
+int bt_vm_dirty_start(struct engine_vm *vm, struct err *e)
+{
+	(void)e;
+	exclusive_begin_outside(&vm->vm);
+	pages_dirty_start(&vm->vm.pages);
+	mmu_drop_writable_all(&vm->vm);
+	exclusive_end_outside(&vm->vm);
+	return 0;
+}
+
+int bt_vm_dirty_stop(struct engine_vm *vm, struct err *e)
+{
+	(void)e;
+	pages_dirty_stop(&vm->vm.pages);
+	return 0;
+}
+
+/* The bitmap is taken while no vCPU writes, and before one writes again its writable TLB entries
+ * are gone: a page written later is noted later. */
+int bt_vm_dirty_take(struct engine_vm *vm, const struct mem_region *region, uint64_t *bitmap,
+		     struct err *e)
+{
+	(void)e;
+	exclusive_begin_outside(&vm->vm);
+	pages_dirty_take(&vm->vm.pages, region, bitmap);
+	mmu_drop_writable_all(&vm->vm);
+	exclusive_end_outside(&vm->vm);
+	return 0;
+}
+
+/* Sums of all vCPUs. They run meanwhile: recent figures, not exact ones. */
+size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
+{
+	struct engine_stat sum[] = {
+		{"instructions", 0},  {"instructions decoded", 0},
+		{"exceptions", 0},    {"interrupts", 0},
+		{"halts", 0},         {"port accesses", 0},
+		{"mmio accesses", 0}, {"tlb fills", 0},
+		{"tlb flushes", 0},
+	};
+
+	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++) {
+		const struct cpu *cpu = vm->vm.cpu[i];
+		unsigned n = 0;
+
+		if (!cpu)
+			continue;
+		sum[n++].count += cpu->instructions;
+		sum[n++].count += code_cache_decoded(cpu);
+		sum[n++].count += cpu->stats.exceptions;
+		sum[n++].count += cpu->stats.interrupts;
+		sum[n++].count += cpu->stats.halts;
+		sum[n++].count += cpu->stats.port_accesses;
+		sum[n++].count += cpu->stats.mmio_accesses;
+		sum[n++].count += cpu->stats.tlb_fills;
+		sum[n++].count += cpu->stats.tlb_flushes;
+	}
+	memcpy(stats, sum, MIN(max, ARRAY_LEN(sum)) * sizeof(*stats));
+	return ARRAY_LEN(sum);
+}
