@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Instructions that compute on vector and x87 registers.
+ *
+ *	checks: #UD, #NM, #MF -> address: #GP, #SS, #AC -> memory: #PF
+ *	   -> fpu_run: #XM -> registers, flags, memory
+ *
+ * in that order: what may fault comes before anything changes. An operand that is
+ * written is probed, and written when the instruction has been executed.
+ *
+ * Sources: Intel SDM vol. 1 11.5 and 11.6, vol. 2A 2.4 (exception classes), vol. 3A 2.5,
+ * 6.15 (#MF, #XM), 13.1; AMD APM vol. 1 4.7, vol. 3 on each instruction.
+ */
+#include <string.h>
+
+#include "engine/bt/interp/handlers.h"
+#include "engine/bt/interp/vector.h"
+
+#define STATUS_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+
+#define MXCSR_MM   BIT(17) /* AMD: misaligned SSE operands are allowed */
+#define FSW_PE     0x20u
+#define ALIGN_MOST 16u /* what alignment checks ask of larger operands */
+
+void vector_require(struct cpu *cpu, enum insn_unit unit)
+{
+	const uint64_t avx = XSTATE_SSE | XSTATE_AVX;
+
+	switch (unit) {
+	case UNIT_X87:
+		if (cpu->cr0 & CR0_EM)
+			cpu_raise(cpu, VECTOR_NM);
+		break;
+	case UNIT_MMX:
+		if (cpu->cr0 & CR0_EM)
+			cpu_raise(cpu, VECTOR_UD);
+		break;
+	case UNIT_AVX:
+		if (cpu->mode <= CPU_VM86 || !(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & avx) != avx)
+			cpu_raise(cpu, VECTOR_UD);
+		break;
+	default:
+		if (cpu->cr0 & CR0_EM || !(cpu->cr4 & CR4_OSFXSR))
+			cpu_raise(cpu, VECTOR_UD);
+	}
+	if (cpu->cr0 & CR0_TS)
+		cpu_raise(cpu, VECTOR_NM);
+}
+
+void vector_get(const struct cpu *cpu, unsigned reg, uint8_t value[VECTOR_MAX])
+{
+	memcpy(value, cpu->fpu.area + XSAVE_XMM + 16 * reg, 16);
+	memcpy(value + 16, cpu->fpu.area + FPU_YMM_HI + 16 * reg, 16);
+}
+
+void vector_set(struct cpu *cpu, unsigned reg, const uint8_t *value, unsigned size)
+{
+	uint8_t *high = cpu->fpu.area + FPU_YMM_HI + 16 * reg;
+
+	memcpy(cpu->fpu.area + XSAVE_XMM + 16 * reg, value, 16);
+	if (size > 16)
+		memcpy(high, value + 16, 16);
+	else
+		memset(high, 0, 16);
+}
+
+static const struct insn_operand *find_operand(const struct insn *insn, unsigned kind)
+{
+	for (unsigned i = 0; i < insn->operands; i++)
+		if (insn->operand[i].kind == kind)
+			return &insn->operand[i];
+	return NULL;
+}
+
+static bool uses_x87(const struct insn *insn)
+{
+	return insn->unit == UNIT_X87 || insn->unit == UNIT_MMX || find_operand(insn, OPERAND_MMX);
+}
+
+/* MXCSR.MM does not free the moves that are called aligned. */
+static bool explicitly_aligned(const struct insn *insn)
+{
+	switch (insn->bytes[insn->at.opcode]) {
+	case 0x28: /* MOVAPS, MOVAPD */
+	case 0x29:
+	case 0x2a: /* MOVNTDQA */
+	case 0x2b: /* MOVNTPS, MOVNTPD */
+	case 0x6f: /* MOVDQA */
+	case 0x7f:
+	case 0xe7: /* MOVNTDQ */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void check_alignment(struct cpu *cpu, const struct insn *insn, uint64_t linear,
+			    unsigned size)
+{
+	unsigned align = size == 10 ? 8 : MIN(size, ALIGN_MOST);
+	uint32_t mxcsr;
+
+	if (insn->aligned && linear & (insn->aligned - 1)) {
+		mxcsr = load_le(cpu->fpu.area + XSAVE_MXCSR, 4);
+		if (insn->unit != UNIT_SSE || !(mxcsr & MXCSR_MM) || explicitly_aligned(insn))
+			cpu_raise_error(cpu, VECTOR_GP, 0);
+	}
+	vector_align(cpu, linear, align);
+}
+
+/* The memory operand into fpu.operand, or its probe; its linear address. */
+static uint64_t prepare_memory(struct cpu *cpu, const struct insn *insn,
+			       const struct insn_operand *mem)
+{
+	uint64_t linear = operand_linear(cpu, insn, mem->size, mem->write ? SEG_WRITE : SEG_READ);
+
+	check_alignment(cpu, insn, linear, mem->size);
+	if (mem->write)
+		mmu_probe(cpu, linear, mem->size, true);
+	else
+		mmu_read_bytes(cpu, linear, cpu->fpu.operand, mem->size);
+	return linear;
+}
+
+/* An x87 instruction whose result raised an unmasked exception has not stored it; one that is only
+ * inexact has (SDM vol. 1, 8.5). */
+static bool was_stored(const struct cpu *cpu, const struct insn *insn)
+{
+	const uint8_t *area = cpu->fpu.area;
+	unsigned raised = load_le(area + XSAVE_FSW, 1) & ~load_le(area + XSAVE_FCW, 1) & 0x3f;
+
+	return insn->unit != UNIT_X87 || insn->op != OP_NATIVE || !(raised & ~FSW_PE);
+}
+
+static void run(struct cpu *cpu, const struct insn *insn, const struct insn_operand *gpr,
+		bool memory)
+{
+	struct fpu *fpu = &cpu->fpu;
+	const struct fpu_insn f = {
+		.bytes = insn->bytes,
+		.len = insn->len,
+		.opcode = insn->at.opcode,
+		.modrm = insn->at.modrm,
+		.tail = insn->at.imm ? insn->at.imm : insn->len,
+		.vex = insn->unit == UNIT_AVX,
+		.long_mode = cpu->decode == DECODE_64,
+		.x87 = uses_x87(insn),
+		.memory = memory,
+		.gpr = gpr != NULL,
+	};
+
+	memcpy(fpu->gpr, cpu->gpr, 3 * sizeof(fpu->gpr[0])); /* RAX, RCX, RDX: implicit ones */
+	if (gpr)
+		fpu->gpr[3] = cpu->gpr[gpr->reg];
+	fpu->rflags = cpu->rflags;
+	if (fpu_run(fpu, &f) == FPU_SIMD_EXCEPTION)
+		cpu_raise(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? VECTOR_XM : VECTOR_UD);
+	memcpy(cpu->gpr, fpu->gpr, 3 * sizeof(fpu->gpr[0]));
+	if (gpr && gpr->write)
+		cpu->gpr[gpr->reg] = fpu->gpr[3];
+	cpu->rflags = (cpu->rflags & ~STATUS_FLAGS) | fpu->rflags;
+}
+
+void vector_execute(struct cpu *cpu, const struct insn *insn)
+{
+	const struct insn_operand *mem = insn->has_mem ? find_operand(insn, OPERAND_MEM) : NULL;
+	const struct insn_operand *gpr = insn->unit == UNIT_X87 ? NULL
+								: find_operand(insn, OPERAND_GPR);
+	uint64_t linear = 0;
+
+	if (mem)
+		linear = prepare_memory(cpu, insn, mem);
+	run(cpu, insn, gpr, mem);
+	if (mem && mem->write && was_stored(cpu, insn))
+		mmu_write_bytes(cpu, linear, cpu->fpu.operand, mem->size);
+}
+
+static void compute(struct cpu *cpu, const struct insn *insn)
+{
+	vector_require(cpu, insn->unit);
+	vector_execute(cpu, insn);
+}
+
+/* MMX instructions, and those between MMX and XMM registers. */
+static void compute_mmx(struct cpu *cpu, const struct insn *insn)
+{
+	vector_require(cpu, insn->unit);
+	vector_wait(cpu);
+	vector_execute(cpu, insn);
+}
+
+/* SDM vol. 1, 8.1.8: the pointers to a non-control instruction and its operand. */
+static void compute_x87(struct cpu *cpu, const struct insn *insn)
+{
+	struct fpu_pointers p = {
+		.opcode = (insn->bytes[insn->at.opcode] & 7) << 8 | insn->bytes[insn->at.modrm],
+		.cs = cpu->seg[SEG_CS].selector,
+		.ip = cpu->rip,
+		.memory = insn->has_mem,
+	};
+
+	vector_require(cpu, UNIT_X87);
+	vector_wait(cpu);
+	if (insn->has_mem) {
+		p.ds = cpu->seg[insn->mem.seg].selector;
+		p.dp = operand_ea(cpu, insn);
+	}
+	vector_execute(cpu, insn);
+	fpu_point(&cpu->fpu, &p);
+}
+
+static interp_fn native(const struct insn *insn)
+{
+	if (insn->op != OP_NATIVE && insn->op != OP_EMMS && insn->op != OP_VZEROALL &&
+	    insn->op != OP_VZEROUPPER)
+		return NULL;
+	if (insn->unit == UNIT_X87)
+		return compute_x87;
+	return uses_x87(insn) ? compute_mmx : compute;
+}
+
+interp_fn interp_vector(const struct insn *insn)
+{
+	interp_fn (*const files[])(const struct insn *) = {
+		vector_x87, vector_fxsave, vector_xsave, vector_masked, vector_gather, native,
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
+		interp_fn fn = files[i](insn);
+
+		if (fn)
+			return fn;
+	}
+	return NULL;
+}
