@@ -111,7 +111,7 @@ static void transfer_system(struct cpu *cpu, const struct far_pointer *p, struct
 	else if (legacy && type == SYSTEM_TASK_GATE)
 		task_by_gate(cpu, d, source);
 	else if (legacy && (type == SYSTEM_TSS || type == SYSTEM_TSS16))
-		task_by_selector(cpu, p->selector, source);
+		task_by_selector(cpu, d, source);
 	else
 		raise_selector(cpu, VECTOR_GP, p->selector, 0);
 }

@@ -12,8 +12,8 @@
 
 enum task_source { TASK_JMP, TASK_CALL, TASK_IRET };
 
-/* JMP or CALL to a TSS's selector or through a task gate. */
-void task_by_selector(struct cpu *cpu, uint16_t selector, enum task_source source);
+/* JMP or CALL to a TSS, or through a task gate. */
+void task_by_selector(struct cpu *cpu, const struct descriptor *tss, enum task_source source);
 void task_by_gate(struct cpu *cpu, const struct descriptor *gate, enum task_source source);
 
 /* IRET with NT set: back to the task of the back link. */
