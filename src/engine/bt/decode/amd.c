@@ -80,3 +80,53 @@ bool amd_mov_cr8(struct insn *insn)
 	cr->reg = 8;
 	return true;
 }
+
+static void set_size(struct insn *insn, unsigned op_size, unsigned memory, unsigned gpr)
+{
+	insn->op_size = op_size;
+	for (unsigned i = 0; i < insn->operands; i++) {
+		if (insn->operand[i].kind == OPERAND_MEM)
+			insn->operand[i].size = memory;
+		else if (insn->operand[i].kind == OPERAND_GPR)
+			insn->operand[i].size = gpr;
+	}
+}
+
+void amd_adjust(struct insn *insn, enum decode_mode mode, const struct prefixes *p)
+{
+	bool wide = p->rex & 8;
+
+	if (insn->feature == FEATURE_SHA)
+		insn->aligned = 0; /* of the legacy instructions with 128 bits only these */
+	if (mode != DECODE_64)
+		return;
+	switch (insn->op) {
+	/* 66 counts for every near branch. Zydis knows that of 32-bit distances. */
+	case OP_JMP:
+	case OP_JCC:
+	case OP_CALL:
+	case OP_RET:
+		if (p->op_size && !wide)
+			set_size(insn, 2, 2, 2);
+		break;
+	case OP_LOOP:
+	case OP_LOOPE:
+	case OP_LOOPNE:
+	case OP_JECXZ:
+	case OP_JRCXZ:
+		if (p->op_size && !wide)
+			insn->op_size = 2;
+		break;
+	/* There are no far pointers with 64-bit offsets: REX.W makes it 32 bits. */
+	case OP_LSS:
+	case OP_LFS:
+	case OP_LGS:
+	case OP_JMP_FAR:
+	case OP_CALL_FAR:
+		if (wide)
+			set_size(insn, 4, 6, 4);
+		break;
+	default:
+		break;
+	}
+}

@@ -7,7 +7,7 @@
  * Zydis knows opcodes, operands and lengths. The prefixes are looked at here too, as
  * which of several counts, and which are part of the opcode, decides about segments,
  * REP, and what processors do differently from Zydis:
- * op_size_of, real_mode_invalid, amd.c.
+ * real_mode_invalid, amd.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -183,35 +183,6 @@ static uint8_t prefixes_of(const struct zydis *z, const struct prefixes *p)
 	return bits;
 }
 
-static bool near_branch(unsigned op)
-{
-	switch (op) {
-	case OP_JMP:
-	case OP_JCC:
-	case OP_CALL:
-	case OP_RET:
-	case OP_LOOP:
-	case OP_LOOPE:
-	case OP_LOOPNE:
-	case OP_JCXZ:
-	case OP_JECXZ:
-	case OP_JRCXZ:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Zydis 4.0's AMD mode knows a 66 before a 32-bit distance only; it counts for every near branch
- * (AMD APM vol. 3, 1.2.3: no instruction but those with a fixed size ignores it). */
-static unsigned op_size_of(const struct decoder *d, enum decode_mode mode, const struct insn *insn,
-			   const struct zydis *z, const struct prefixes *p)
-{
-	if (d->amd && mode == DECODE_64 && near_branch(insn->op) && p->op_size && !(p->rex & 8))
-		return 2;
-	return 2u << z->context.eosz_index;
-}
-
 static bool fill(const struct decoder *d, enum decode_mode mode, struct insn *insn,
 		 const struct zydis *z, const struct prefixes *p)
 {
@@ -230,11 +201,13 @@ static bool fill(const struct decoder *d, enum decode_mode mode, struct insn *in
 		return false;
 	if (insn->op == OP_JCC || insn->op == OP_SETCC || insn->op == OP_CMOVCC)
 		insn->cond = z->insn.opcode & 15;
-	insn->op_size = op_size_of(d, mode, insn, z, p);
+	insn->op_size = 2u << z->context.eosz_index;
 	fill_layout(&insn->at, z, p);
 	if (!operands_fill(insn, z, p))
 		return false;
 	insn->aligned = operand_alignment(insn, z);
+	if (d->amd)
+		amd_adjust(insn, mode, p);
 	return true;
 }
 

@@ -54,6 +54,9 @@ enum amd_meant { AMD_AS_IT_IS, AMD_OTHER_BYTES, AMD_MOV_CR8 };
 enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
 			 uint8_t meant[INSN_BYTES_MAX]);
 
+/* Sizes and alignment that are others there, in an instruction that is filled. */
+void amd_adjust(struct insn *insn, enum decode_mode mode, const struct prefixes *p);
+
 /* Completes AMD_MOV_CR8; false: it is invalid. */
 bool amd_mov_cr8(struct insn *insn);
 

@@ -145,6 +145,13 @@ unsigned operation_feature(const struct zydis *z, enum decode_mode mode)
 	return sets[z->insn.meta.isa_set].feature;
 }
 
+/* SSE instructions whose XMM operand may be memory, while the MMX register is there. */
+static bool converts_to_mmx(ZydisMnemonic mnemonic)
+{
+	return mnemonic == ZYDIS_MNEMONIC_CVTPS2PI || mnemonic == ZYDIS_MNEMONIC_CVTTPS2PI ||
+	       mnemonic == ZYDIS_MNEMONIC_CVTPD2PI || mnemonic == ZYDIS_MNEMONIC_CVTTPD2PI;
+}
+
 unsigned operation_unit(const struct zydis *z)
 {
 	const ZydisDecodedInstruction *zi = &z->insn;
@@ -158,13 +165,11 @@ unsigned operation_unit(const struct zydis *z)
 	if (zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
 		return (zi->opcode & 0xf8) == 0xd8 || zi->opcode == 0x9b ? UNIT_X87 : UNIT_INTEGER;
 	if (has_register(z, ZYDIS_REGISTER_XMM0, ZYDIS_REGISTER_XMM15) ||
-	    zi->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR)
+	    zi->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR || converts_to_mmx(zi->mnemonic))
 		return UNIT_SSE;
 	if (has_register(z, ZYDIS_REGISTER_MM0, ZYDIS_REGISTER_MM7) ||
 	    zi->mnemonic == ZYDIS_MNEMONIC_EMMS)
 		return UNIT_MMX;
 	/* Conversions from memory to a general register show no XMM register. */
-	if (ops[zi->mnemonic] == OP_NATIVE)
-		return UNIT_SSE;
-	return UNIT_INTEGER;
+	return ops[zi->mnemonic] == OP_NATIVE ? UNIT_SSE : UNIT_INTEGER;
 }
