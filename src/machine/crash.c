@@ -15,12 +15,12 @@
 /* A guest's words are cut to this length. */
 #define REASON_MAX 240
 
-static void note_state(struct machine *m, struct machine_vcpu *v, struct buf *dump)
+static void note_state(struct machine_vcpu *v, struct buf *dump)
 {
 	struct vcpu_state state;
 	struct err e = ERR_INIT;
 
-	if (m->engine->get_state(v->engine_vcpu, &state, &e))
+	if (machine_get_state(v, &state, &e))
 		buf_printf(dump, "vCPU %u: no registers: %s\n", v->id, e.text);
 	else
 		vcpu_state_dump(&state, v->id, dump);
@@ -41,7 +41,7 @@ void machine_note_vcpu(struct machine *m, struct machine_vcpu *v, const char *wh
 {
 	struct buf dump = BUF_INIT;
 
-	note_state(m, v, &dump);
+	note_state(v, &dump);
 	note_instruction(detail, &dump);
 	pthread_mutex_lock(&m->lock);
 	if (!m->text.len) {
@@ -88,8 +88,7 @@ void machine_note_panic(struct machine *m)
 	for (unsigned i = 0; i < m->config.cpus && dumped < DUMP_VCPUS; i++) {
 		struct vcpu_state state;
 
-		if (m->engine->get_state(m->vcpus[i].engine_vcpu, &state, NULL) ||
-		    state.activity != VCPU_RUNNING)
+		if (machine_get_state(&m->vcpus[i], &state, NULL) || state.activity != VCPU_RUNNING)
 			continue;
 		vcpu_state_dump(&state, i, &dump);
 		dumped++;

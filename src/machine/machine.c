@@ -50,8 +50,7 @@ static uint8_t env_intack(void *opaque, unsigned vcpu)
 {
 	struct machine *m = opaque;
 
-	(void)vcpu; /* engines so far have the local APICs: only the 8259s are ours */
-	return pc_intack(m->pc);
+	return machine_has_lapics(m) ? lapics_ack(&m->lapics, vcpu) : pc_intack(m->pc);
 }
 
 static void env_eoi(void *opaque, uint8_t vector)
@@ -99,6 +98,7 @@ static int power_on(struct machine *m, struct err *e)
 	int rc;
 
 	pc_reset(m->pc);
+	machine_lapics_reset(m);
 	rc = build_acpi(m, &m->config.boot.rsdp, e);
 	if (!rc)
 		rc = boot_load(m->boot, &m->mem, &m->config.boot, &entry, e);
@@ -107,7 +107,7 @@ static int power_on(struct machine *m, struct err *e)
 		firmware_set_vcpu(&m->cpu, &state, i == 0);
 		if (i == 0)
 			boot_set_vcpu(&entry, &state);
-		rc = m->engine->set_state(m->vcpus[i].engine_vcpu, &state, e);
+		rc = machine_set_state(&m->vcpus[i], &state, e);
 	}
 	return rc;
 }
@@ -312,7 +312,9 @@ struct machine *machine_new(const struct machine_config *config, struct err *e)
 		.opaque = m,
 		.intack = env_intack,
 		.eoi = env_eoi,
+		.lapic = &machine_lapic_ops,
 	};
+	machine_lapics_init(m);
 	if (build(m, e)) {
 		machine_free(m);
 		return NULL;
@@ -414,6 +416,7 @@ void machine_free(struct machine *m)
 	if (m->ended_fd >= 0)
 		close(m->ended_fd);
 	mem_release(&m->mem);
+	lapics_release(&m->lapics);
 	clock_release(&m->clock);
 	bus_release(&m->pio);
 	bus_release(&m->mmio);

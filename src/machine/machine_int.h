@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/event.h"
+#include "devices/irqchip/lapic.h"
 #include "machine/firmware.h"
 #include "machine/machine.h"
 #include "machine/pc.h"
@@ -31,8 +32,13 @@ struct machine_vcpu {
 	pthread_t thread;
 	bool started; /* the thread exists */
 	bool parked;  /* guarded by machine->lock: it waits, and runs no guest code */
-	bool halted;  /* guarded by machine->lock: it waits for an interrupt */
-	bool kicked;  /* guarded by machine->lock: a kick came that ends the wait */
+	bool halted;  /* guarded by machine->lock: it waits on woken */
+	bool kicked;  /* guarded by machine->lock: something came that ends the wait */
+	pthread_cond_t woken;
+	/* With local APICs of the machine: */
+	bool init; /* guarded by machine->lock: an INIT came */
+	int sipi;  /* guarded by machine->lock: vector of a start-up message; -1: none */
+	enum vcpu_activity activity; /* as set last; its own thread, or any while it is parked */
 };
 
 struct machine {
@@ -47,6 +53,7 @@ struct machine {
 	struct firmware_cpu cpu;
 	struct boot_source *boot;
 	struct pc *pc;
+	struct lapics lapics; /* where the engine has none: machine_has_lapics */
 
 	struct event_loop *loop;
 	struct event_timer clock_timer;
@@ -81,10 +88,31 @@ void machine_vcpus_park(struct machine *m); /* returns when none runs guest code
 void machine_vcpus_resume(struct machine *m);
 void machine_vcpus_join(struct machine *m);
 void machine_vcpus_destroy(struct machine *m);
+/* Ends the vCPU's wait for an interrupt, or the next one; kick has it leave run() too. Any thread,
+ * any lock but the machine's held. */
+void machine_vcpu_wake(struct machine_vcpu *v);
+void machine_vcpu_kick(struct machine_vcpu *v);
 /* Has the calling thread, and so the threads that it starts, block what the host program's threads
  * are to get: all but the signals by which a thread tells of its own bug, which blocked would kill
  * the process without a word from its handlers. The engine opens its own. */
 void machine_block_signals(sigset_t *before);
+
+/* local_apic.c: the local APICs, where the engine has none. */
+static inline bool machine_has_lapics(const struct machine *m)
+{
+	return !m->engine->msi;
+}
+
+extern const struct engine_lapic_ops machine_lapic_ops; /* opaque is the machine */
+void machine_lapics_init(struct machine *m);
+void machine_lapics_offer(struct machine *m, const struct cpuid_table *cpuid);
+void machine_lapics_reset(struct machine *m); /* vCPUs parked */
+/* A vCPU's state with its local APIC's, whoever has that. While the vCPU does not run; its own
+ * thread, or any while it is parked. */
+int machine_get_state(struct machine_vcpu *v, struct vcpu_state *state, struct err *e);
+int machine_set_state(struct machine_vcpu *v, const struct vcpu_state *state, struct err *e);
+/* Executes an INIT and a SIPI that came; the vCPU's own thread. */
+int machine_start_up(struct machine_vcpu *v, struct err *e);
 
 /* crash.c: the words and registers of an end, first come first kept. */
 void machine_note_vcpu(struct machine *m, struct machine_vcpu *v, const char *what,

@@ -2,12 +2,15 @@
 /*
  * The PC, wired once.
  *
- *	PIT ch.0 -- IRQ 0 --+                        +-- 8259 pair -- INTR --> engine extint
+ *	PIT ch.0 -- IRQ 0 --+                        +-- 8259 pair -- INTR --> LINT0 of vCPU 0
  *	i8042 ----- IRQ 1 --+                        |
  *	COM1 ------ IRQ 4 --+--> isa line (a wire to +
  *	RTC ------- IRQ 8 --+    both controllers)   |
- *	ACPI ------ IRQ 9 --+                        +-- I/O APIC -- messages --> engine msi
+ *	ACPI ------ IRQ 9 --+                        +-- I/O APIC -- messages --> local APICs
  *	                                                  (IRQ 0 on its pin 2)
+ *
+ * The local APICs are the engine's (its extint and msi), or else the machine's
+ * (local_apic.c).
  *
  * pc_wire() is the whole of it: every device, its lines, its addresses, from top to
  * bottom. What a device does to the machine (reset, power-off) is a request.
@@ -70,14 +73,20 @@ static void on_intr(void *opaque, bool level)
 {
 	struct machine *m = opaque;
 
-	m->engine->extint(m->vm, level);
+	if (machine_has_lapics(m))
+		lapics_lint(&m->lapics, 0, 0, level);
+	else
+		m->engine->extint(m->vm, level);
 }
 
 static void on_msi(void *opaque, const struct msi_msg *msg)
 {
 	struct machine *m = opaque;
 
-	m->engine->msi(m->vm, msg);
+	if (machine_has_lapics(m))
+		lapics_msi(&m->lapics, msg);
+	else
+		m->engine->msi(m->vm, msg);
 }
 
 static void on_route(void *opaque, unsigned pin, const struct msi_msg *msg)

@@ -13,6 +13,12 @@
  *	run() ------------------------> parked
  *	  ^                               |
  *	  +-------- run = true -----------+---- quit = true ---> thread ends
+ *
+ * Where the local APICs are the machine's there is a third place: a vCPU that halted,
+ * or waits for INIT or SIPI, sleeps here until something is for it. No wake-up is lost
+ * between the engine's look and the sleep: whoever has something leaves it where run()
+ * or machine_start_up finds it, then sets kicked; kicked is cleared only at the end of a
+ * sleep, and what is then there is looked at. At worst a sleep ends for nothing.
  */
 #include <assert.h>
 #include <errno.h>
@@ -50,7 +56,7 @@ static bool wait_until_run(struct machine_vcpu *v)
 	return go_on;
 }
 
-/* Waits for a kick: an engine without local APICs of its own leaves halted vCPUs to the machine. */
+/* Sleeps until an interrupt, INIT, SIPI or a change of the machine's life. */
 static void wait_for_kick(struct machine_vcpu *v)
 {
 	struct machine *m = v->machine;
@@ -58,7 +64,7 @@ static void wait_for_kick(struct machine_vcpu *v)
 	pthread_mutex_lock(&m->lock);
 	v->halted = true;
 	while (!v->kicked && m->run && !m->quit)
-		pthread_cond_wait(&m->changed, &m->lock);
+		pthread_cond_wait(&v->woken, &m->lock);
 	v->kicked = false;
 	v->halted = false;
 	pthread_mutex_unlock(&m->lock);
@@ -101,6 +107,29 @@ static void after_run(struct machine_vcpu *v, enum engine_exit exit,
 	}
 }
 
+static bool waits_for_start(const struct machine_vcpu *v)
+{
+	return v->activity == VCPU_WAIT_INIT || v->activity == VCPU_WAIT_SIPI;
+}
+
+/* Whether the vCPU has guest code to run; if not, this slept until there may be. */
+static bool ready(struct machine_vcpu *v, struct engine_detail *detail)
+{
+	struct err e = ERR_INIT;
+
+	if (!machine_has_lapics(v->machine))
+		return true;
+	if (machine_start_up(v, &e)) {
+		snprintf(detail->text, sizeof(detail->text), "%.255s", e.text);
+		give_up(v, REQUEST_FAIL, "cannot be started", detail);
+		return false;
+	}
+	if (!waits_for_start(v))
+		return true;
+	wait_for_kick(v);
+	return false;
+}
+
 static void *vcpu_thread(void *opaque)
 {
 	struct machine_vcpu *v = opaque;
@@ -114,6 +143,8 @@ static void *vcpu_thread(void *opaque)
 
 		detail.text[0] = '\0';
 		detail.insn_len = 0;
+		if (!ready(v, &detail))
+			continue;
 		exit = v->machine->engine->run(v->engine_vcpu, &detail);
 		after_run(v, exit, &detail);
 	}
@@ -160,9 +191,13 @@ int machine_vcpus_create(struct machine *m, struct err *e)
 
 		v->machine = m;
 		v->id = i;
+		v->sipi = -1;
+		pthread_cond_init(&v->woken, NULL);
 		rc = compose_cpuid(m, i, &supported, &table, e);
-		if (!rc && i == 0)
+		if (!rc && i == 0) {
 			rc = identify(m, &table, e);
+			machine_lapics_offer(m, &table);
+		}
 		if (!rc)
 			rc = m->engine->vcpu_create(m->vm, &config, &v->engine_vcpu, e);
 	}
@@ -199,23 +234,28 @@ int machine_vcpus_start(struct machine *m, struct err *e)
 		  : 0;
 }
 
-static void kick(struct machine_vcpu *v)
+void machine_vcpu_wake(struct machine_vcpu *v)
 {
 	struct machine *m = v->machine;
 
 	pthread_mutex_lock(&m->lock);
 	v->kicked = true;
 	if (v->halted)
-		pthread_cond_broadcast(&m->changed);
+		pthread_cond_signal(&v->woken);
 	pthread_mutex_unlock(&m->lock);
-	m->engine->kick(v->engine_vcpu);
+}
+
+void machine_vcpu_kick(struct machine_vcpu *v)
+{
+	machine_vcpu_wake(v);
+	v->machine->engine->kick(v->engine_vcpu);
 }
 
 void machine_vcpus_kick(struct machine *m)
 {
 	for (unsigned i = 0; i < m->config.cpus; i++)
 		if (m->vcpus[i].engine_vcpu)
-			kick(&m->vcpus[i]);
+			machine_vcpu_kick(&m->vcpus[i]);
 }
 
 static bool all_parked(const struct machine *m)
@@ -264,7 +304,11 @@ void machine_vcpus_join(struct machine *m)
 
 void machine_vcpus_destroy(struct machine *m)
 {
-	for (unsigned i = 0; i < m->config.cpus; i++)
+	for (unsigned i = 0; i < m->config.cpus; i++) {
 		if (m->vcpus[i].engine_vcpu)
 			m->engine->vcpu_destroy(m->vcpus[i].engine_vcpu);
+		if (m->vcpus[i].machine)
+			pthread_cond_destroy(&m->vcpus[i].woken);
+		m->vcpus[i].engine_vcpu = NULL;
+	}
 }

@@ -203,3 +203,43 @@ void vcpu_state_reset(struct vcpu_state *s, unsigned apic_id)
 	reset_xsave(s);
 	reset_lapic(s, apic_id);
 }
+
+/* What INIT resets beside the registers: the deadline, with the local APIC, and what KVM resets of
+ * the vCPU's paravirtual interfaces: their pages are the operating system's that is gone. */
+static const uint32_t init_msrs[] = {
+	MSR_KVM_SYSTEM_TIME, MSR_KVM_ASYNC_PF_INT, MSR_KVM_ASYNC_PF_EN,
+	MSR_KVM_STEAL_TIME,  MSR_KVM_PV_EOI_EN,    MSR_IA32_TSC_DEADLINE,
+};
+
+void vcpu_state_init(struct vcpu_state *s)
+{
+	memset(s->gpr, 0, sizeof(s->gpr));
+	s->gpr[GPR_RDX] = 0x600;
+	s->rip = 0xfff0;
+	s->rflags = RFLAGS_FIXED;
+	reset_segments(s);
+	s->gdt.base = 0;
+	s->idt.base = 0;
+	s->cr0 = (s->cr0 & (CR0_CD | CR0_NW)) | CR0_ET;
+	s->cr2 = 0;
+	s->cr3 = 0;
+	s->cr4 = 0;
+	s->cr8 = 0;
+	s->efer = 0;
+	s->pdptr_valid = false;
+	memset(s->dr, 0, sizeof(s->dr));
+	s->dr6 = DR6_RESET;
+	s->dr7 = DR7_RESET;
+	for (unsigned i = 0; i < ARRAY_LEN(init_msrs); i++)
+		vcpu_state_set_msr(s, init_msrs[i], vcpu_msr_reset_value(init_msrs[i]));
+	memset(&s->events, 0, sizeof(s->events));
+	s->activity = s->apic_base & APIC_BASE_BSP ? VCPU_RUNNING : VCPU_WAIT_SIPI;
+}
+
+void vcpu_state_start_up(struct vcpu_state *s, uint8_t vector)
+{
+	s->seg[SEG_CS].selector = (uint16_t)(vector << 8);
+	s->seg[SEG_CS].base = (uint64_t)vector << 12;
+	s->rip = 0;
+	s->activity = VCPU_RUNNING;
+}

@@ -158,6 +158,14 @@ bool vcpu_state_set_msr(struct vcpu_state *s, uint32_t index, uint64_t value);
  * processors wait for INIT. RDX is to be set to CPUID.1:EAX by whoever knows that. */
 void vcpu_state_reset(struct vcpu_state *s, unsigned apic_id);
 
+/* Turns a processor's state into the one after an INIT (SDM vol. 3A table 9-1): what INIT leaves
+ * alone stays; the processor runs at the reset vector if APIC_BASE says that it is the bootstrap
+ * processor, and waits for a SIPI if not. RDX and the local APIC's page are the caller's. */
+void vcpu_state_init(struct vcpu_state *s);
+
+/* ... into the one after the SIPI that it waits for: real mode at vector << 12. */
+void vcpu_state_start_up(struct vcpu_state *s, uint8_t vector);
+
 /* Appends a dump of the state for people: registers, segments, control registers, in lines. */
 void vcpu_state_dump(const struct vcpu_state *s, unsigned id, struct buf *out);
 

@@ -37,6 +37,20 @@ static int fake_vm_create(struct engine_vm **vm, const struct engine_env *env, s
 	return 0;
 }
 
+static void bare_probe(struct engine_offer *offer, bool measure)
+{
+	*offer = (struct engine_offer){.usable = true, .ratio = measure ? 1.0 : 0.0};
+}
+
+static int bare_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+{
+	int rc = fake_vm_create(vm, env, e);
+
+	if (!rc)
+		(*vm)->bare = true;
+	return rc;
+}
+
 static void fake_vm_destroy(struct engine_vm *vm)
 {
 	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++)
@@ -154,6 +168,13 @@ static void fake_nmi(struct engine_vcpu *v)
 {
 	atomic_store(&v->nmi, true);
 	notify(v);
+}
+
+static void bare_intr(struct engine_vcpu *v, bool level)
+{
+	atomic_store(&v->intr, level);
+	if (level)
+		notify(v);
 }
 
 static void deliver(struct engine_vcpu *v, uint32_t data)
@@ -321,6 +342,28 @@ const struct engine_ops fake_engine = {
 	.set_state = fake_set_state,
 	.msi = fake_msi,
 	.extint = fake_extint,
+	.nmi = fake_nmi,
+	.stats = fake_stats,
+};
+
+const struct engine_ops fake_bare_engine = {
+	.name = "fake-bare",
+	.probe = bare_probe,
+	.vm_create = bare_vm_create,
+	.vm_destroy = fake_vm_destroy,
+	.cpuid_supported = fake_cpuid_supported,
+	.map = fake_map,
+	.unmap = fake_unmap,
+	.dirty_start = fake_dirty_start,
+	.dirty_stop = fake_dirty_stop,
+	.dirty_take = fake_dirty_take,
+	.vcpu_create = fake_vcpu_create,
+	.vcpu_destroy = fake_vcpu_destroy,
+	.run = fake_run,
+	.kick = fake_kick,
+	.get_state = fake_get_state,
+	.set_state = fake_set_state,
+	.intr = bare_intr,
 	.nmi = fake_nmi,
 	.stats = fake_stats,
 };

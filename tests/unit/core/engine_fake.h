@@ -13,6 +13,10 @@
  * registers: see FAKE_EOI and FAKE_IPI. Interrupts go through a table of 8-byte
  * handler addresses at IDT.base, vector by vector, and push RFLAGS and RIP on the
  * stack at RSP. Where there is no handler (IDT.limit too small) it is a triple fault.
+ *
+ * fake_bare_engine is the same without local APICs of its own: a page at 0xFEE00000
+ * reaches the machine's (env->lapic), as do FAKE_EOI and FAKE_IPI; a vCPU that halts
+ * leaves run().
  */
 #ifndef LODGE_TESTS_CORE_ENGINE_FAKE_H
 #define LODGE_TESTS_CORE_ENGINE_FAKE_H
@@ -52,5 +56,6 @@ void fake_emit(struct buf *program, enum fake_op op, unsigned a, unsigned b, uns
 	       int32_t imm);
 
 extern const struct engine_ops fake_engine;
+extern const struct engine_ops fake_bare_engine;
 
 #endif

@@ -47,10 +47,19 @@ static void mark(struct engine_vm *vm, uint64_t gpa, unsigned size)
 	}
 }
 
-static uint64_t load(struct engine_vm *vm, uint64_t gpa, unsigned size)
+/* Whether this is a register of the machine's local APIC. */
+static bool on_apic_page(const struct engine_vcpu *v, uint64_t gpa)
 {
+	return v->vm->bare && gpa >> 12 == 0xfee00;
+}
+
+static uint64_t load(struct engine_vcpu *v, uint64_t gpa, unsigned size)
+{
+	struct engine_vm *vm = v->vm;
 	const uint8_t *p = ram_at(vm, gpa, size);
 
+	if (on_apic_page(v, gpa))
+		return vm->env->lapic->read(vm->env->opaque, v->id, gpa & 0xff0);
 	if (p && size == 8 && !((uintptr_t)p % 8)) /* as on a processor: whole or not at all */
 		return atomic_load((const _Atomic uint64_t *)(const void *)p);
 	if (p)
@@ -59,10 +68,15 @@ static uint64_t load(struct engine_vm *vm, uint64_t gpa, unsigned size)
 	return bus_read(vm->env->mmio, gpa, size);
 }
 
-static void store(struct engine_vm *vm, uint64_t gpa, unsigned size, uint64_t value)
+static void store(struct engine_vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
 {
+	struct engine_vm *vm = v->vm;
 	uint8_t *p = ram_at(vm, gpa, size);
 
+	if (on_apic_page(v, gpa)) {
+		vm->env->lapic->write(vm->env->opaque, v->id, gpa & 0xff0, (uint32_t)value);
+		return;
+	}
 	if (!p) {
 		count(vm, COUNT_MMIO);
 		bus_write(vm->env->mmio, gpa, size, value);
@@ -97,10 +111,10 @@ static bool enter(struct engine_vcpu *v, unsigned vector)
 	    !ram_at(v->vm, s->idt.base + vector * 8, 8) || !ram_at(v->vm, s->gpr[GPR_RSP] - 16, 16))
 		return false;
 	s->gpr[GPR_RSP] -= 16;
-	store(v->vm, s->gpr[GPR_RSP], 8, s->rip);
-	store(v->vm, s->gpr[GPR_RSP] + 8, 8, s->rflags);
+	store(v, s->gpr[GPR_RSP], 8, s->rip);
+	store(v, s->gpr[GPR_RSP] + 8, 8, s->rflags);
 	s->rflags &= ~RFLAGS_IF;
-	s->rip = load(v->vm, s->idt.base + vector * 8, 8);
+	s->rip = load(v, s->idt.base + vector * 8, 8);
 	s->activity = VCPU_RUNNING;
 	count(v->vm, COUNT_INTERRUPTS);
 	return true;
@@ -140,7 +154,9 @@ static bool take_interrupt(struct engine_vcpu *v)
 		return enter(v, VECTOR_NMI);
 	if (!wants_interrupts(v))
 		return true;
-	if (v->id == 0 && atomic_load(&v->vm->extint))
+	if (v->vm->bare && !atomic_load(&v->intr))
+		return true;
+	if (v->vm->bare || (v->id == 0 && atomic_load(&v->vm->extint)))
 		return enter(v, v->vm->env->intack(v->vm->env->opaque, v->id));
 	for (unsigned w = 0; w < 4; w++)
 		irr[w] = atomic_load(&v->irr[w]);
@@ -155,13 +171,16 @@ static bool take_interrupt(struct engine_vcpu *v)
 
 static void end_of_interrupt(struct engine_vcpu *v)
 {
+	const struct engine_env *env = v->vm->env;
 	int vector = highest(v->isr);
 
+	if (v->vm->bare)
+		env->lapic->write(env->opaque, v->id, 0xb0, 0);
 	if (vector < 0)
 		return;
 	v->isr[vector / 64] &= ~BIT(vector % 64);
 	if (atomic_load(&v->tmr[vector / 64]) & BIT(vector % 64))
-		v->vm->env->eoi(v->vm->env->opaque, (uint8_t)vector);
+		env->eoi(env->opaque, (uint8_t)vector);
 	atomic_store(&v->attention, true); /* a less urgent one may have its turn */
 }
 
@@ -218,7 +237,12 @@ static void send_ipi(struct engine_vcpu *v, const struct insn *i)
 	const struct msi_msg msg = {MSI_ADDR_BASE | (*i->a & 0xff) << MSI_ADDR_DEST_SHIFT,
 				    (uint32_t)*i->b};
 
-	fake_msi(v->vm, &msg);
+	if (!v->vm->bare) {
+		fake_msi(v->vm, &msg);
+		return;
+	}
+	store(v, 0xfee00310, 4, *i->a << 24);
+	store(v, 0xfee00300, 4, *i->b);
 }
 
 /* The instructions that touch nothing but registers; false: it is not one of them. */
@@ -270,10 +294,10 @@ static int execute(struct engine_vcpu *v, const struct insn *i, const uint8_t *b
 		return GO_ON;
 	switch (i->op) {
 	case FAKE_LOAD:
-		*i->a = load(vm, at, i->size);
+		*i->a = load(v, at, i->size);
 		return GO_ON;
 	case FAKE_STORE:
-		store(vm, at, i->size, *i->a);
+		store(v, at, i->size, *i->a);
 		return GO_ON;
 	case FAKE_XADD:
 		xadd(v, i, at);
@@ -291,8 +315,8 @@ static int execute(struct engine_vcpu *v, const struct insn *i, const uint8_t *b
 		count(vm, COUNT_HALTS);
 		return GO_ON;
 	case FAKE_IRET:
-		v->s.rip = load(vm, v->s.gpr[GPR_RSP], 8);
-		v->s.rflags = load(vm, v->s.gpr[GPR_RSP] + 8, 8) | RFLAGS_FIXED;
+		v->s.rip = load(v, v->s.gpr[GPR_RSP], 8);
+		v->s.rflags = load(v, v->s.gpr[GPR_RSP] + 8, 8) | RFLAGS_FIXED;
 		v->s.gpr[GPR_RSP] += 16;
 		atomic_store(&v->attention, true);
 		return GO_ON;
@@ -366,6 +390,8 @@ enum engine_exit fake_run(struct engine_vcpu *v, struct engine_detail *detail)
 			v->s.events.shadow_sti = false;
 			rc = step(v, detail);
 		} else if (!atomic_load(&v->attention)) {
+			if (v->vm->bare)
+				return ENGINE_HALTED;
 			while (sem_wait(&v->wake) && errno == EINTR)
 				;
 		}

@@ -20,6 +20,7 @@ struct fake_region {
 
 struct engine_vm {
 	const struct engine_env *env;
+	bool bare; /* no local APICs of its own: env->lapic's */
 	struct fake_region regions[MEM_REGIONS_MAX];
 	atomic_bool logging;
 	atomic_bool extint;
@@ -36,6 +37,7 @@ struct engine_vcpu {
 
 	_Atomic uint64_t irr[4]; /* requested */
 	_Atomic uint64_t tmr[4]; /* and level-triggered */
+	atomic_bool intr;        /* the machine's local APIC requests an interrupt */
 	atomic_bool nmi, init, kicked;
 	atomic_int sipi; /* vector, -1: none */
 	atomic_bool attention;
