@@ -10,11 +10,6 @@
  */
 #include "engine/bt/interp/operand.h"
 
-#define TYPE_CODE        8u
-#define TYPE_EXPAND_DOWN 4u /* of data segments */
-#define TYPE_READABLE    2u /* of code segments */
-#define TYPE_WRITABLE    2u /* of data segments */
-
 static _Noreturn void refuse(struct cpu *cpu, unsigned seg)
 {
 	cpu_raise_error(cpu, seg == SEG_SS ? VECTOR_SS : VECTOR_GP, 0);
@@ -22,21 +17,20 @@ static _Noreturn void refuse(struct cpu *cpu, unsigned seg)
 
 static bool type_allows(const struct segment *s, enum seg_use use)
 {
-	if (s->attr & TYPE_CODE)
-		return use == SEG_EXEC || (use == SEG_READ && (s->attr & TYPE_READABLE));
-	return use == SEG_READ || (use == SEG_WRITE && (s->attr & TYPE_WRITABLE));
+	if (s->attr & SEG_TYPE_CODE)
+		return use == SEG_EXEC || (use == SEG_READ && (s->attr & SEG_TYPE_READABLE));
+	return use == SEG_READ || (use == SEG_WRITE && (s->attr & SEG_TYPE_WRITABLE));
 }
 
 /* SDM vol. 3A, 5.3. A segment of 4 GiB has no end: an access beyond wraps (there the manual leaves
  * both open). */
 bool seg_limit_allows(const struct segment *s, uint64_t offset, unsigned len)
 {
-	uint64_t last = offset + len - 1;
+	bool down = (s->attr & (SEG_TYPE_CODE | SEG_TYPE_EXPAND_DOWN)) == SEG_TYPE_EXPAND_DOWN;
 
-	if ((s->attr & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN)
-		return offset > s->limit &&
-		       last <= (s->attr & SEG_ATTR_DB ? UINT32_MAX : UINT16_MAX);
-	return last <= s->limit || s->limit == UINT32_MAX;
+	if (down && offset <= s->limit)
+		return false;
+	return offset + len - 1 <= seg_last(s) || (!down && s->limit == UINT32_MAX);
 }
 
 uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,

@@ -69,6 +69,12 @@ static inline uint64_t operand_ea(const struct cpu *cpu, const struct insn *insn
 	return size_cut(ea, insn->addr_size);
 }
 
+/* Bits of a segment's type. */
+#define SEG_TYPE_CODE        8u
+#define SEG_TYPE_EXPAND_DOWN 4u /* of data segments */
+#define SEG_TYPE_READABLE    2u /* of code segments */
+#define SEG_TYPE_WRITABLE    2u /* of data segments */
+
 /* How a segment is going to be used. */
 enum seg_use { SEG_READ, SEG_WRITE, SEG_EXEC };
 
@@ -78,6 +84,15 @@ bool seg_limit_allows(const struct segment *s, uint64_t offset, unsigned len);
 /* seg_linear with all checks, in every mode. */
 uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
 			    enum seg_use use);
+
+/* The last offset in a segment, outside of 64-bit mode: its limit, or where it expands down the top
+ * of its address space. */
+static inline uint64_t seg_last(const struct segment *s)
+{
+	if ((s->attr & (SEG_TYPE_CODE | SEG_TYPE_EXPAND_DOWN)) == SEG_TYPE_EXPAND_DOWN)
+		return s->attr & SEG_ATTR_DB ? UINT32_MAX : UINT16_MAX;
+	return s->limit;
+}
 
 /* The linear address of [offset, offset + len), len not 0, in segment seg, after the checks of the
  * mode: limit, type, null selector, canonical. Raises #GP(0), or #SS(0) for SS. offset is already
