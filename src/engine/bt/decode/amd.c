@@ -68,13 +68,17 @@ enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
 		p->lock = false;
 		return AMD_MOV_CR8;
 	}
-	return vperm_without_w(&r, p, meant) ? AMD_OTHER_BYTES : AMD_AS_IT_IS;
+	return vperm_without_w(&r, p, meant) ? AMD_VPERM : AMD_AS_IT_IS;
 }
 
-bool amd_mov_cr8(struct insn *insn)
+bool amd_complete(struct insn *insn, enum amd_meant meant)
 {
 	struct insn_operand *cr = &insn->operand[insn->operand[0].kind == OPERAND_CR ? 0 : 1];
 
+	if (meant == AMD_VPERM)
+		insn->op_size = 4; /* W is not there */
+	if (meant != AMD_MOV_CR8)
+		return true;
 	if (cr->reg != 0)
 		return false;
 	cr->reg = 8;

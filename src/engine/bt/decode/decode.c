@@ -168,11 +168,16 @@ static void fill_layout(struct insn_layout *at, const struct zydis *z, const str
 		at->opcode = p->count + (zi->opcode_map == ZYDIS_OPCODE_MAP_0F);
 }
 
-/* F2 and F3 as far as they are prefixes and not part of the opcode. */
+/* F2 and F3 as far as they are prefixes and not part of the opcode. To Zydis they are part of REP
+ * MOVS, too: of the one-byte opcodes that is so for PAUSE only. */
 static uint8_t prefixes_of(const struct zydis *z, const struct prefixes *p)
 {
 	uint8_t bits = (p->lock ? INSN_LOCK : 0) | p->repeat;
 
+	if (z->insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+	    z->insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+	    z->insn.mnemonic != ZYDIS_MNEMONIC_PAUSE)
+		return bits;
 	for (unsigned i = 0; i < z->insn.raw.prefix_count; i++) {
 		uint8_t value = z->insn.raw.prefixes[i].value;
 
@@ -256,7 +261,7 @@ static enum decode_status decode_amd(const struct decoder *d, enum decode_mode m
 		return DECODE_INVALID;
 	meant = amd_meant(bytes, len, p, other);
 	status = decode_plain(d, mode, other, len, p, insn);
-	if (status == DECODE_OK && meant == AMD_MOV_CR8 && !amd_mov_cr8(insn))
+	if (status == DECODE_OK && !amd_complete(insn, meant))
 		return DECODE_INVALID;
 	return status;
 }

@@ -49,7 +49,7 @@ unsigned operand_alignment(const struct insn *insn, const struct zydis *z);
 bool amd_invalid(enum decode_mode mode, const uint8_t *bytes, size_t len, const struct prefixes *p);
 
 /* Bytes that stand for others there: these are put into meant, and p is adapted. */
-enum amd_meant { AMD_AS_IT_IS, AMD_OTHER_BYTES, AMD_MOV_CR8 };
+enum amd_meant { AMD_AS_IT_IS, AMD_VPERM, AMD_MOV_CR8 };
 
 enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
 			 uint8_t meant[INSN_BYTES_MAX]);
@@ -57,7 +57,7 @@ enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
 /* Sizes and alignment that are others there, in an instruction that is filled. */
 void amd_adjust(struct insn *insn, enum decode_mode mode, const struct prefixes *p);
 
-/* Completes AMD_MOV_CR8; false: it is invalid. */
-bool amd_mov_cr8(struct insn *insn);
+/* Completes what was decoded from them; false: it is invalid. */
+bool amd_complete(struct insn *insn, enum amd_meant meant);
 
 #endif

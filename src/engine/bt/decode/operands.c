@@ -83,6 +83,8 @@ static void fill_memory(struct insn *insn, const ZydisDecodedOperandMem *from,
 	mem->shift = from->scale > 1 ? __builtin_ctz(from->scale) : 0;
 	mem->vsib = from->type == ZYDIS_MEMOP_TYPE_VSIB;
 	mem->disp = from->disp.value;
+	if (!insn->at.modrm && insn->addr_size < 8)
+		mem->disp &= MASK(8 * insn->addr_size); /* MOV moffs: no distance, an address */
 	mem->seg = segment_of(mem, p);
 	insn->has_mem = true;
 }
