@@ -134,7 +134,7 @@ static const struct row rows[] = {
 	{M64, "f0 01 18",                "ADD 4/8 m:4 r3:4 ds[0+y<<0+0] lock", 0},
 	{M64, "f0 01 d8",                "INVALID", 0},
 	{M64, "f0 8b 00",                "INVALID", 0},
-	{M64, "f0 f2 87 18",             "XCHG 4/8 m:4 r3:4 ds[0+y<<0+0] lock repne", 0}, /* XACQUIRE */
+	{M64, "f0 f2 87 18",             "XCHG 4/8 m:4 r3:4 ds[0+y<<0+0] lock repne", 0},
 	{M64, "f0 0f c7 08",             "CMPXCHG8B 4/8 m:8 ds[0+y<<0+0] lock", 0},
 	{M64, "f0 48 0f c7 08",          "CMPXCHG16B 8/8 m:16 ds[0+y<<0+0] lock al16", 0},
 	{M64, "0f c7 c8",                "INVALID", 0},
