@@ -357,7 +357,7 @@ static void set_registers(struct cpu *cpu, const struct vcpu_state *s)
 	cpu->xcr0 = s->xcr0;
 	memcpy(cpu->dr, s->dr, sizeof(cpu->dr));
 	cpu->dr6 = s->dr6 | DR6_RESET;
-	cpu->dr7 = s->dr7 | DR7_RESET;
+	cpu_set_dr7(cpu, s->dr7 | DR7_RESET);
 	if (!(s->cr0 & CR0_PE))
 		cpu->cpl = 0;
 	else if (s->rflags & RFLAGS_VM)
