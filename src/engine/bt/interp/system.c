@@ -19,7 +19,6 @@ static void hlt(struct cpu *cpu, const struct insn *insn)
 	(void)insn;
 	system_require_cpl0(cpu);
 	cpu->halted = true;
-	cpu->stats.halts++;
 	cpu_attention(cpu, ATTENTION_HALT);
 }
 
