@@ -2,6 +2,7 @@
 #
 # make [all]        build/lodge, the program
 # make unit         builds and runs the unit tests
+# make insn         instructions in the interpreter against this processor (INSN_CASES, INSN_SEED)
 # make rules        the source rules (tools/check-*)
 # make check        the source rules and the unit tests
 # make lab          the tests that boot guests (pytest), in the emulated AMD-V machine
@@ -37,6 +38,8 @@ FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 60
 PYTEST       ?= /usr/bin/python3 -m pytest
 TESTS        ?=
+INSN_CASES   ?= 2000000
+INSN_SEED    ?= 1
 
 ifeq ($(V),1)
 Q    :=
@@ -106,6 +109,7 @@ CLI_SRC  := $(filter src/cli/%,$(SRC))
 LIB_SRC  := $(filter-out $(CLI_SRC),$(SRC))
 UNIT_SRC := $(call find,tests/unit,*_test.c)
 HELP_SRC := $(filter-out $(UNIT_SRC),$(call find,tests/unit,*.c))
+INSN_SRC := $(call find,tests/insn,*.c)
 FUZZ_SRC := $(call find,tests/fuzz,*_fuzz.c)
 MAN_SRC  := $(call find,docs,*.scd)
 
@@ -123,8 +127,8 @@ CLI_LIB  := $(BUILD)/libcli.a
 HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
-.PHONY: all lib man unit rules check lab check-slow check-vmx fuzz fuzz-run bench format install \
-        uninstall clean
+.PHONY: all lib man unit insn rules check lab check-slow check-vmx fuzz fuzz-run bench format \
+        install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
@@ -139,7 +143,7 @@ remember = $(if $(call differ,$(strip $(2)),$(strip $(file <$(1)))),$(shell \
            mkdir -p $(dir $(1)))$(file >$(1),$(2)))
 differ   = $(if $(subst x$(1),,x$(2))$(subst x$(2),,x$(1)),different)
 $(call remember,$(BUILD)/.flags,$(COMPILE) / $(LINK) $(LIBS) / $(FUZZ_CC))
-$(call remember,$(BUILD)/.sources,$(SRC) $(HELP_SRC))
+$(call remember,$(BUILD)/.sources,$(SRC) $(HELP_SRC) $(INSN_SRC))
 endif
 
 # --- compile and link ------------------------------------------------------------------------
@@ -195,6 +199,16 @@ $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(HELP_LIB) $(CLI_LIB) 
 
 unit: $(if $(TESTS),$(foreach t,$(UNIT),$(if $(findstring $(TESTS),$(t)),$(t))),$(UNIT))
 	$(Q)tools/run-unit $(BUILD)/tests/unit $^
+
+# The handler of a tick may find anything in FS: it cannot have a canary.
+$(BUILD)/tests/insn/native.o: HARDEN += -fno-stack-protector
+
+$(BUILD)/insn: $(call obj,$(INSN_SRC)) $(ARCHIVE)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -o $@ $^ $(LIBS)
+
+insn: $(BUILD)/insn
+	$(Q)$< --seed $(INSN_SEED) --cases $(INSN_CASES)
 
 rules: all
 	$(Q)tools/check-rules $(if $(SANITIZE),,$(BUILD)/src)

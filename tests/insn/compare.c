@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compares what the two worlds made of a case.
+ *
+ * Everything is compared, with these exceptions:
+ *   #PF at an address that is no user's: bit 0 of the error code (Linux sets it always, so as not
+ *     to tell where the kernel has pages)
+ *   CR2 of anything but #PF; RIP and CS where the case reached its end; all of a case that did not
+ *     end in time on either side
+ *   The header of the XSAVE area: which components are in their initial configuration may be
+ *     more or less known to a processor (SDM vol. 1, 13.6, XINUSE)
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "insn.h"
+
+#define USER_END 0x7ffffffff000 /* Linux's TASK_SIZE_MAX */
+
+struct diff {
+	const char *first;
+	FILE *out;
+};
+
+static void differ(struct diff *d, const char *field, const char *format, ...)
+{
+	va_list args;
+
+	if (!d->first)
+		d->first = field;
+	if (!d->out)
+		return;
+	fprintf(d->out, "  %-10s ", field);
+	va_start(args, format);
+	vfprintf(d->out, format, args);
+	va_end(args);
+	fputc('\n', d->out);
+}
+
+static void compare_number(struct diff *d, const char *field, uint64_t native, uint64_t lodge)
+{
+	if (native != lodge)
+		differ(d, field, "native %#-18llx lodge %#-18llx differ in %#llx",
+		       (unsigned long long)native, (unsigned long long)lodge,
+		       (unsigned long long)(native ^ lodge));
+}
+
+static const char *const gpr_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					  "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+static const char *const seg_names[SEGS] = {"es", "cs", "ss", "ds", "fs", "gs"};
+static const char *const st_names[8] = {"st0", "st1", "st2", "st3", "st4", "st5", "st6", "st7"};
+static const char *const xmm_names[16] = {"xmm0",  "xmm1",  "xmm2",  "xmm3", "xmm4",  "xmm5",
+					  "xmm6",  "xmm7",  "xmm8",  "xmm9", "xmm10", "xmm11",
+					  "xmm12", "xmm13", "xmm14", "xmm15"};
+static const char *const ymm_names[16] = {"ymmh0",  "ymmh1",  "ymmh2",  "ymmh3", "ymmh4",  "ymmh5",
+					  "ymmh6",  "ymmh7",  "ymmh8",  "ymmh9", "ymmh10", "ymmh11",
+					  "ymmh12", "ymmh13", "ymmh14", "ymmh15"};
+
+static void hex(FILE *out, const uint8_t *p, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		fprintf(out, "%02x", p[i]);
+}
+
+static void compare_bytes(struct diff *d, const char *field, const uint8_t *native,
+			  const uint8_t *lodge, unsigned len)
+{
+	if (!memcmp(native, lodge, len))
+		return;
+	differ(d, field, "native, then lodge, from the lowest byte");
+	if (!d->out)
+		return;
+	fprintf(d->out, "             ");
+	hex(d->out, native, len);
+	fprintf(d->out, "\n             ");
+	hex(d->out, lodge, len);
+	fputc('\n', d->out);
+}
+
+static const struct {
+	const char *name;
+	unsigned at, size;
+} xsave_fields[] = {
+	{"fcw", 0, 2}, {"fsw", 2, 2},  {"ftw", 4, 1},    {"fop", 6, 2},
+	{"fip", 8, 8}, {"fdp", 16, 8}, {"mxcsr", 24, 4},
+};
+
+static void compare_xsave(struct diff *d, const uint8_t *native, const uint8_t *lodge)
+{
+	for (unsigned i = 0; i < sizeof xsave_fields / sizeof *xsave_fields; i++) {
+		uint64_t a = 0, b = 0;
+
+		memcpy(&a, native + xsave_fields[i].at, xsave_fields[i].size);
+		memcpy(&b, lodge + xsave_fields[i].at, xsave_fields[i].size);
+		compare_number(d, xsave_fields[i].name, a, b);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		compare_bytes(d, st_names[i], native + 32 + 16 * i, lodge + 32 + 16 * i, 10);
+	for (unsigned i = 0; i < 16; i++)
+		compare_bytes(d, xmm_names[i], native + 160 + 16 * i, lodge + 160 + 16 * i, 16);
+	for (unsigned i = 0; i < 16; i++)
+		compare_bytes(d, ymm_names[i], native + 576 + 16 * i, lodge + 576 + 16 * i, 16);
+}
+
+static void compare_memory(struct diff *d, const uint8_t *native, const uint8_t *lodge)
+{
+	unsigned shown = 0;
+
+	if (!memcmp(native, lodge, DATA_SIZE))
+		return;
+	differ(d, "memory", "");
+	for (unsigned i = 0; d->out && i < DATA_SIZE && shown < 16; i += 8) {
+		if (!memcmp(native + i, lodge + i, 8))
+			continue;
+		fprintf(d->out, "             %#x: native ", DATA_ADDR + i);
+		hex(d->out, native + i, 8);
+		fprintf(d->out, " lodge ");
+		hex(d->out, lodge + i, 8);
+		fputc('\n', d->out);
+		shown++;
+	}
+}
+
+static void compare_exception(struct diff *d, const struct outcome *native,
+			      const struct outcome *lodge)
+{
+	uint32_t ignored = native->end == 14 && native->cr2 >= USER_END ? 1 : 0;
+
+	compare_number(d, "error", native->error | ignored, lodge->error | ignored);
+	if (native->end == 14)
+		compare_number(d, "cr2", native->cr2, lodge->cr2);
+	compare_number(d, "rip", native->s.rip, lodge->s.rip);
+	compare_number(d, "cs", native->s.sel[SEG_CS_], lodge->s.sel[SEG_CS_]);
+}
+
+const char *compare(const struct outcome *native, const struct outcome *lodge,
+		    const struct memory *nm, const struct memory *lm, FILE *out)
+{
+	struct diff d = {.out = out};
+
+	if (native->end != lodge->end) {
+		differ(&d, "end",
+		       "native %u (error %#x, cr2 %#llx, rip %#llx), lodge %u (error %#x, "
+		       "cr2 %#llx, rip %#llx)",
+		       native->end, native->error, (unsigned long long)native->cr2,
+		       (unsigned long long)native->s.rip, lodge->end, lodge->error,
+		       (unsigned long long)lodge->cr2, (unsigned long long)lodge->s.rip);
+	} else if (native->end == END_TIMEOUT) {
+		return NULL;
+	} else if (native->end < END_REACHED) {
+		compare_exception(&d, native, lodge);
+	}
+	for (unsigned i = 0; i < 16; i++)
+		compare_number(&d, gpr_names[i], native->s.gpr[i], lodge->s.gpr[i]);
+	compare_number(&d, "rflags", native->s.rflags, lodge->s.rflags);
+	for (unsigned i = 0; i < SEGS; i++)
+		if (i != SEG_CS_)
+			compare_number(&d, seg_names[i], native->s.sel[i], lodge->s.sel[i]);
+	compare_number(&d, "fs.base", native->s.fs_base, lodge->s.fs_base);
+	compare_number(&d, "gs.base", native->s.gs_base, lodge->s.gs_base);
+	compare_xsave(&d, native->s.xsave, lodge->s.xsave);
+	compare_memory(&d, nm->data, lm->data);
+	return d.first;
+}
+
+static void disassemble(const struct test_case *c, FILE *out)
+{
+	char name[] = "/tmp/insn.XXXXXX", line[256];
+	int fd = mkstemp(name);
+	FILE *p;
+
+	if (fd < 0)
+		return;
+	if (write(fd, c->code, c->len) == (ssize_t)c->len) {
+		snprintf(line, sizeof line,
+			 "objdump -D -b binary -m i386%s --adjust-vma=%#x %s 2>/dev/null",
+			 c->mode == MODE_64 ? ":x86-64" : "", c->addr, name);
+		p = popen(line, "r");
+		while (p && fgets(line, sizeof line, p))
+			if (strchr(line, '\t'))
+				fprintf(out, "  %s", line);
+		if (p)
+			pclose(p);
+	}
+	close(fd);
+	unlink(name);
+}
+
+void print_case(const struct test_case *c, FILE *out)
+{
+	const struct state *s = &c->in;
+
+	fprintf(out, "  code at %#x, %s: ", c->addr, c->mode == MODE_64 ? "64-bit" : "32-bit");
+	hex(out, c->code, c->len);
+	fprintf(out, "%s\n", c->terminated ? "" : " (no jump after it)");
+	fflush(out);
+	disassemble(c, out);
+	for (unsigned i = 0; i < 16; i++)
+		fprintf(out, "%s%-3s %016llx%s", i % 4 ? "  " : "  ", gpr_names[i],
+			(unsigned long long)s->gpr[i], i % 4 == 3 ? "\n" : "");
+	fprintf(out, "  rflags %llx  ds %x es %x ss %x fs %x (%llx) gs %x (%llx)\n",
+		(unsigned long long)s->rflags, s->sel[SEG_DS_], s->sel[SEG_ES_], s->sel[SEG_SS_],
+		s->sel[SEG_FS_], (unsigned long long)s->fs_base, s->sel[SEG_GS_],
+		(unsigned long long)s->gs_base);
+	fprintf(out, "  x87, mxcsr (xstate_bv %x): ", s->xsave[512]);
+	hex(out, s->xsave, 28);
+	fputc('\n', out);
+	for (unsigned i = 0; i < 8; i++) {
+		fprintf(out, "  st%u ", i);
+		hex(out, s->xsave + 32 + 16 * i, 10);
+		fputs(i % 2 ? "\n" : "", out);
+	}
+	for (unsigned i = 0; i < 16; i++) {
+		fprintf(out, "  ymm%-2u ", i);
+		hex(out, s->xsave + 160 + 16 * i, 16);
+		hex(out, s->xsave + 576 + 16 * i, 16);
+		fputs(i % 2 ? "\n" : "", out);
+	}
+	for (unsigned i = 0; i < c->patches; i++) {
+		fprintf(out, "  memory %#x: ", DATA_ADDR + c->patch[i].offset);
+		hex(out, c->patch[i].bytes, c->patch[i].len);
+		fputc('\n', out);
+	}
+}
