@@ -37,12 +37,13 @@ struct fpu_stubs; /* the cache of stubs */
 struct fpu_host {
 	uint32_t mxcsr_mask; /* bits that MXCSR has */
 	bool avx;
-	bool fop_always;    /* every x87 instruction sets the last opcode, not only one that meets
+	bool fop_always;      /* every x87 instruction sets the last opcode, not only one that meets
 			       an unmasked exception */
-	bool fdp_always;    /* ... and the last data pointer */
-	bool hides_pointer; /* FXSAVE and XSAVE give zeros for the pointers while no exception is
+	bool fdp_always;      /* ... and the last data pointer */
+	bool hides_pointer;   /* FXSAVE and XSAVE give zeros for the pointers while no exception is
 			       pending (AMD) */
-	bool selectors;     /* the pointers have their selectors: not CPUID.7:EBX.ZERO_FCS_FDS */
+	uint8_t pointer_bits; /* of the x87 pointers, the rest is sign: 48, 57 or 64 */
+	bool selectors;       /* the pointers have their selectors: not CPUID.7:EBX.ZERO_FCS_FDS */
 };
 
 struct fpu {

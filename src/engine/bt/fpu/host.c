@@ -31,6 +31,29 @@ static void try_load(struct environment *env, uint8_t image[512])
 			 : "m"(one));
 }
 
+/* Loads a pointer that shows where its sign is taken from, with a pending exception so that FXSAVE
+ * shows it, too. */
+static unsigned try_pointer(uint8_t image[512])
+{
+	const uint64_t pointer = BIT(56);
+	uint64_t ip;
+
+	memset(image, 0, 512);
+	store_le(image + XSAVE_FCW, 2, 0x340);
+	store_le(image + XSAVE_FSW, 2, 0x8081);
+	store_le(image + XSAVE_FIP, 8, pointer);
+	store_le(image + XSAVE_MXCSR, 4, MXCSR_RESET);
+	__asm__ volatile("fxrstor64 %0\n\t"
+			 "fxsave64 %0\n\t"
+			 "fninit"
+			 : "+m"(*(uint8_t(*)[512])image)
+			 :
+			 : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+			   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	ip = load_le(image + XSAVE_FIP, 8);
+	return ip == pointer ? 64 : ip ? 57 : 48;
+}
+
 void host_learn(struct fpu_host *host)
 {
 	uint8_t image[512] __attribute__((aligned(16)));
@@ -44,6 +67,7 @@ void host_learn(struct fpu_host *host)
 	host->fop_always = env.cs_opcode >> 16 & 0x7ff;
 	host->fdp_always = env.dp;
 	host->hides_pointer = env.ip && !load_le(image + XSAVE_FIP, 8);
+	host->pointer_bits = try_pointer(image);
 	host->selectors = !(__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & BIT(13));
 	host->avx = __builtin_cpu_supports("avx");
 }

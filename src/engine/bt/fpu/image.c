@@ -192,6 +192,15 @@ void fpu_store_x87(const struct fpu *fpu, bool wide, uint8_t buf[160])
 	store_le(buf + XSAVE_FDP + 4, 4, fpu->fds);
 }
 
+/* A 64-bit pointer as the processor keeps it. */
+static void cut_pointer(struct fpu *fpu, unsigned offset)
+{
+	unsigned unused = 64 - fpu->host.pointer_bits;
+	int64_t pointer = (int64_t)(load_le(fpu->area + offset, 8) << unused) >> unused;
+
+	store_le(fpu->area + offset, 8, (uint64_t)pointer);
+}
+
 void fpu_load_x87(struct fpu *fpu, bool wide, const uint8_t buf[160])
 {
 	memcpy(fpu->area, buf, XSAVE_MXCSR);
@@ -199,7 +208,10 @@ void fpu_load_x87(struct fpu *fpu, bool wide, const uint8_t buf[160])
 	store_le(fpu->area + XSAVE_FOP, 2, load_le(buf + XSAVE_FOP, 2) & FOP_MASK);
 	fpu->fcs = 0;
 	fpu->fds = 0;
-	if (!wide) {
+	if (wide) {
+		cut_pointer(fpu, XSAVE_FIP);
+		cut_pointer(fpu, XSAVE_FDP);
+	} else {
 		store_le(fpu->area + XSAVE_FIP + 4, 4, 0);
 		store_le(fpu->area + XSAVE_FDP + 4, 4, 0);
 		if (fpu->host.selectors) {

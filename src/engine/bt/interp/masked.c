@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Moves to and from memory by a mask: an element counts whose mask has its highest bit
- * set; no other is touched, nor faults.
+ * set; no other is touched, nor, in AVX's forms, faults.
  *
  * Source: Intel SDM vol. 2 MASKMOVQ, MASKMOVDQU, VMASKMOV, VPMASKMOV.
  */
@@ -43,6 +43,15 @@ static void store_elements(struct cpu *cpu, const struct elements *e, const uint
 			mmu_write_bytes(cpu, e->linear[i], value + i * e->size, e->size);
 }
 
+/* The older two fault as a store of the whole operand, which the manual leaves to the processor. */
+static void probe_all(struct cpu *cpu, const struct insn *insn, unsigned len)
+{
+	uint64_t linear = operand_linear(cpu, insn, len, SEG_WRITE);
+
+	vector_align(cpu, linear, 8);
+	mmu_probe(cpu, linear, len, true);
+}
+
 static void maskmovdqu(struct cpu *cpu, const struct insn *insn)
 {
 	uint8_t value[VECTOR_MAX], mask[VECTOR_MAX];
@@ -51,7 +60,7 @@ static void maskmovdqu(struct cpu *cpu, const struct insn *insn)
 	vector_require(cpu, insn->unit);
 	vector_get(cpu, insn->operand[0].reg, value);
 	vector_get(cpu, insn->operand[1].reg, mask);
-	vector_align(cpu, operand_linear(cpu, insn, 16, SEG_WRITE), 8);
+	probe_all(cpu, insn, 16);
 	select_elements(cpu, insn, mask, SEG_WRITE, &e);
 	store_elements(cpu, &e, value);
 }
@@ -87,10 +96,10 @@ static void maskmovq(struct cpu *cpu, const struct insn *insn)
 
 	vector_require(cpu, insn->unit);
 	vector_wait(cpu);
-	vector_align(cpu, operand_linear(cpu, insn, 8, SEG_WRITE), 8);
+	enter_mmx(cpu); /* even if the store faults: so do AMD's processors, and others may */
+	probe_all(cpu, insn, 8);
 	select_elements(cpu, insn, mmx(cpu, insn->operand[1].reg), SEG_WRITE, &e);
 	store_elements(cpu, &e, mmx(cpu, insn->operand[0].reg));
-	enter_mmx(cpu);
 }
 
 static void move_masked(struct cpu *cpu, const struct insn *insn, unsigned size)

@@ -24,16 +24,6 @@
 #define ROUNDS 300
 #define FLAGS  0x8d5u
 
-struct sample {
-	const char *text;
-	const uint8_t *begin, *end;
-};
-
-#define S(insn)                  \
-	{                        \
-		insn, NULL, NULL \
-	}
-
 #define SAMPLES(X)                                   \
 	X("addps %xmm9, %xmm3")                      \
 	X("addps 32(%r13), %xmm12")                  \
@@ -213,75 +203,7 @@ extern const uint8_t *const sample_addresses[][2] __attribute__((visibility("hid
 static const char *const texts[] = {SAMPLES(TEXT)};
 
 static struct fpu fpu;
-static uint8_t data[8192] __attribute__((aligned(64)));
-static uint64_t seed = 1;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1dULL;
-}
-
-/* Numbers that arithmetic treats specially, of all floating-point formats. */
-static uint64_t value(void)
-{
-	static const uint64_t special[] = {
-		0,
-		1,
-		0x8000000000000000,
-		0x7ff0000000000000,
-		0xfff8000000000000,
-		0x7ff4000000000000,
-		0x3ff0000000000000,
-		0xbff0000000000000,
-		0x0010000000000000,
-		0x000fffffffffffff,
-		0x7fefffffffffffff,
-		0x3f800000bf800000,
-		0x7f8000007fc00000,
-		0x7fa00000ff800000,
-		0x0000000180000000,
-		0x007fffff00800000,
-		0x7f7fffff4b000000,
-		0x3c00bc007c00fc00,
-		0x7e007d0000010400,
-		0x4330000000000001,
-		0xc1e0000000000000,
-		0xffffffffffffffff,
-	};
-	uint64_t r = rnd();
-
-	return r & 3 ? r >> 2 ^ rnd() << 32 : special[(r >> 8) % ARRAY_LEN(special)];
-}
-
-static void fill(uint8_t *at, size_t len)
-{
-	for (; len; at += 8, len -= 8)
-		store_le(at, 8, value());
-}
-
-static void fill_x87(uint8_t *area, bool mmx)
-{
-	static const uint16_t exponents[] = {0, 0x7fff, 0xffff, 0x3fff, 0xbfff, 0x4000, 1, 0x403e};
-
-	store_le(area, 2, 0x37f & ~(rnd() & 0xc00) & ~(rnd() & 0x300));
-	store_le(area + 2, 2, rnd() & 0x7f00);
-	area[4] = rnd() & 1 ? 0xff : rnd();
-	for (unsigned i = 0; i < 8; i++) {
-		uint64_t mantissa = value(), exponent = rnd() & 1 ? 0x3ff0 + rnd() % 64 : rnd();
-
-		if (rnd() & 7)
-			mantissa |= BIT(63);
-		if (!(rnd() & 3))
-			exponent = exponents[rnd() % ARRAY_LEN(exponents)];
-		if (mmx)
-			exponent = 0xffff;
-		store_le(area + 32 + 16 * i, 8, mantissa);
-		store_le(area + 40 + 16 * i, 2, exponent);
-	}
-}
+static uint8_t *const data = (uint8_t *)NATIVE_DATA;
 
 /* Offsets within a sample's bytes, as the decoder would give them. */
 static void parse(struct fpu_insn *insn, const uint8_t *b, size_t len)
@@ -309,23 +231,6 @@ static void parse(struct fpu_insn *insn, const uint8_t *b, size_t len)
 		insn->tail += (rm & 7) == 4;
 		insn->tail += rm >> 6 == 1 ? 1 : rm >> 6 == 2 ? 4 : 0;
 	}
-}
-
-static void random_state(struct native *n, const struct fpu_insn *insn, uint32_t mxcsr)
-{
-	memset(n, 0, sizeof(*n));
-	fill(n->xsave + XSAVE_XMM, 256);
-	fill(n->xsave + FPU_YMM_HI, 256);
-	fill_x87(n->xsave, insn->x87 && rnd() & 1);
-	store_le(n->xsave + XSAVE_MXCSR, 4, mxcsr);
-	for (unsigned i = 0; i < 16; i++)
-		n->gpr[i] = value();
-	n->gpr[GPR_RAX] = rnd() % 24 - 2;
-	n->gpr[GPR_RDX] = rnd() % 24 - 2;
-	n->gpr[13] = (uintptr_t)data;
-	n->gpr[14] = 0;
-	n->rflags = 0x202 | (rnd() & FLAGS);
-	fill(data, sizeof(data));
 }
 
 /* Where the memory operand of a sample lies in data. */
@@ -373,7 +278,9 @@ static void run_sample(const char *text, const struct fpu_insn *insn, uint32_t m
 	enum fpu_result result;
 	struct native n;
 
-	random_state(&n, insn, mxcsr);
+	native_randomise(&n, insn->x87 && native_random() & 1, mxcsr);
+	n.gpr[13] = NATIVE_DATA;
+	n.gpr[14] = 0;
 	memcpy(fpu.area, n.xsave, sizeof(fpu.area));
 	for (unsigned i = 0; i < 4; i++)
 		fpu.gpr[i] = n.gpr[i];
@@ -383,7 +290,7 @@ static void run_sample(const char *text, const struct fpu_insn *insn, uint32_t m
 	memcpy(fpu.operand, data + offset, sizeof(fpu.operand));
 	result = fpu_run(&fpu, insn);
 	native_run(&n, insn->bytes, insn->len);
-	assert_int_equal(result, n.trapped ? FPU_SIMD_EXCEPTION : FPU_DONE);
+	assert_int_equal(result, n.vector >= 0 ? FPU_SIMD_EXCEPTION : FPU_DONE);
 	compare(text, &n, offset, insn);
 }
 
@@ -412,12 +319,12 @@ static void run_all(uint32_t (*mxcsr)(void))
 
 static uint32_t masked(void)
 {
-	return 0x1f80 | (rnd() & 0xe07f);
+	return 0x1f80 | (native_random() & 0xe07f);
 }
 
 static uint32_t unmasked(void)
 {
-	return rnd() & 0xffff & ~(rnd() & 0x1f80);
+	return native_random() & 0xffff & ~(native_random() & 0x1f80);
 }
 
 static void test_masked(void **state)
