@@ -48,8 +48,8 @@ static int parse_file(const struct setting *s, void *field, const char *value, s
 
 static int parse_engine(const struct setting *s, void *field, const char *value, struct err *e)
 {
-	if (strcmp(value, "auto") && strcmp(value, "kvm"))
-		return err_set(e, EINVAL, "engine '%s' is unknown: give auto or kvm", value);
+	if (strcmp(value, "auto") && strcmp(value, "kvm") && strcmp(value, "bt"))
+		return err_set(e, EINVAL, "engine '%s' is unknown: give auto, kvm or bt", value);
 	return parse_text(s, field, value, e);
 }
 

@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "engine/bt/bt.h"
 #include "engine/kvm/kvm.h"
 
-static const struct engine_ops *const engines[] = {&kvm_engine};
+static const struct engine_ops *const engines[] = {&kvm_engine, &bt_engine};
 
 const struct engine_ops *engines_get(unsigned n)
 {
