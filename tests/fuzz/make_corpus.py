@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the first inputs of the boot loaders' fuzz programs, in tests/fuzz/corpus/.
+"""Makes the first inputs of the fuzz programs, in tests/fuzz/corpus/.
 
 Needs lz4 and zstd.  The files are small: an ELF of a few pages that compress to nothing.
 """
@@ -111,6 +111,23 @@ def payloads():
     yield "lzo", b"\x89LZO" + bytes(32)
 
 
+# Instructions of different shapes, in hexadecimal.
+INSTRUCTIONS = {
+    "sib": "4803848d10000000", "imm": "4881c001020304", "moffs": "48a10102030405060708",
+    "rip": "660f6f0510000000", "lock": "f0480fb10c24", "rep": "f3a4", "far": "ea0403020134125678",
+    "vex2": "c5fc280411", "vex3": "c4e3750f400807", "gather": "c4e26992048b", "evex": "62f17c4858c1",
+    "x87": "9bd97c24fe", "cr": "f00f20c0", "segments": "64658ed8", "branch": "66e90102030405",
+    "long": "666666666666666666666666666690", "3dnow": "0f0fc19e", "xop": "8fe878c2c100",
+}
+
+
+def instructions():
+    """(name, input) of each: 64-bit code on Intel, 32-bit code on AMD."""
+    for name, code in INSTRUCTIONS.items():
+        for mode in (3, 6):
+            yield f"{name}-{mode}", bytes([mode]) + bytes.fromhex(code)
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -128,6 +145,7 @@ def main():
                      ("fixed", bzimage(lz4, relocatable=0)),
                      ("2.04", bzimage(lz4, version=0x0204))])
     save("decompress", payloads())
+    save("decode", instructions())
 
 
 if __name__ == "__main__":

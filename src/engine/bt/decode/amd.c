@@ -16,23 +16,25 @@
 struct rest {
 	const uint8_t *bytes;
 	size_t len;
+	enum decode_mode mode;
 };
 
+/* Outside 64-bit mode C4 with a ModRM of memory is LES. */
 static bool vex3_0f3a(const struct rest *r)
 {
-	return r->len > 3 && r->bytes[0] == 0xc4 && (r->bytes[1] & 0x1f) == VEX3_MAP_0F3A;
+	return r->len > 3 && (r->mode == DECODE_64 || r->bytes[1] >= 0xc0) && r->bytes[0] == 0xc4 &&
+	       (r->bytes[1] & 0x1f) == VEX3_MAP_0F3A;
 }
 
 bool amd_invalid(enum decode_mode mode, const uint8_t *bytes, size_t len, const struct prefixes *p)
 {
-	struct rest r = {bytes + p->count, len - p->count};
+	struct rest r = {bytes + p->count, len - p->count, mode};
 
 	/* PREFETCH and PREFETCHW of a register: Intel has a NOP there. */
 	if (r.len > 2 && r.bytes[0] == 0x0f && r.bytes[1] == 0x0d && r.bytes[2] >= 0xc0)
 		return true;
-	/* VPEXTRQ and VPINSRQ exist in 64-bit mode only; Intel ignores VEX.W elsewhere. LES and
-	 * LDS are told from VEX by their ModRM. */
-	return mode != DECODE_64 && vex3_0f3a(&r) && r.bytes[1] >= 0xc0 && r.bytes[2] & VEX3_W &&
+	/* VPEXTRQ and VPINSRQ exist in 64-bit mode only; Intel ignores VEX.W elsewhere. */
+	return mode != DECODE_64 && vex3_0f3a(&r) && r.bytes[2] & VEX3_W &&
 	       (r.bytes[3] == 0x16 || r.bytes[3] == 0x22);
 }
 
@@ -58,10 +60,10 @@ static bool vperm_without_w(const struct rest *r, const struct prefixes *p, uint
 	return true;
 }
 
-enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
-			 uint8_t meant[INSN_BYTES_MAX])
+enum amd_meant amd_meant(enum decode_mode mode, const uint8_t *bytes, size_t len,
+			 struct prefixes *p, uint8_t meant[INSN_BYTES_MAX])
 {
-	struct rest r = {bytes + p->count, len - p->count};
+	struct rest r = {bytes + p->count, len - p->count, mode};
 
 	memcpy(meant, bytes, len);
 	if (lock_mov_cr(&r, p, meant)) {

@@ -259,7 +259,7 @@ static enum decode_status decode_amd(const struct decoder *d, enum decode_mode m
 
 	if (amd_invalid(mode, bytes, len, p))
 		return DECODE_INVALID;
-	meant = amd_meant(bytes, len, p, other);
+	meant = amd_meant(mode, bytes, len, p, other);
 	status = decode_plain(d, mode, other, len, p, insn);
 	if (status == DECODE_OK && !amd_complete(insn, meant))
 		return DECODE_INVALID;

@@ -51,8 +51,8 @@ bool amd_invalid(enum decode_mode mode, const uint8_t *bytes, size_t len, const 
 /* Bytes that stand for others there: these are put into meant, and p is adapted. */
 enum amd_meant { AMD_AS_IT_IS, AMD_VPERM, AMD_MOV_CR8 };
 
-enum amd_meant amd_meant(const uint8_t *bytes, size_t len, struct prefixes *p,
-			 uint8_t meant[INSN_BYTES_MAX]);
+enum amd_meant amd_meant(enum decode_mode mode, const uint8_t *bytes, size_t len,
+			 struct prefixes *p, uint8_t meant[INSN_BYTES_MAX]);
 
 /* Sizes and alignment that are others there, in an instruction that is filled. */
 void amd_adjust(struct insn *insn, enum decode_mode mode, const struct prefixes *p);
