@@ -114,7 +114,8 @@ def payloads():
 # Instructions of different shapes, in hexadecimal.
 INSTRUCTIONS = {
     "sib": "4803848d10000000", "imm": "4881c001020304", "moffs": "48a10102030405060708",
-    "rip": "660f6f0510000000", "lock": "f0480fb10c24", "rep": "f3a4", "far": "ea0403020134125678",
+    "rip": "660f6f0510000000", "lock": "f0480fb10c24", "rep": "f3a4",
+    "far": "ea0403020134125678",
     "vex2": "c5fc280411", "vex3": "c4e3750f400807", "gather": "c4e26992048b", "evex": "62f17c4858c1",
     "x87": "9bd97c24fe", "cr": "f00f20c0", "segments": "64658ed8", "branch": "66e90102030405",
     "long": "666666666666666666666666666690", "3dnow": "0f0fc19e", "xop": "8fe878c2c100",
