@@ -181,6 +181,17 @@ static void compute(struct cpu *cpu, const struct insn *insn)
 	vector_execute(cpu, insn);
 }
 
+/* VZEROALL, VZEROUPPER: of the registers that the mode reaches. */
+static void zero(struct cpu *cpu, const struct insn *insn)
+{
+	unsigned size = vector_registers(cpu) * 16;
+
+	vector_require(cpu, UNIT_AVX);
+	memset(cpu->fpu.area + FPU_YMM_HI, 0, size);
+	if (insn->op == OP_VZEROALL)
+		memset(cpu->fpu.area + XSAVE_XMM, 0, size);
+}
+
 /* MMX instructions, and those between MMX and XMM registers. */
 static void compute_mmx(struct cpu *cpu, const struct insn *insn)
 {
@@ -211,8 +222,9 @@ static void compute_x87(struct cpu *cpu, const struct insn *insn)
 
 static interp_fn native(const struct insn *insn)
 {
-	if (insn->op != OP_NATIVE && insn->op != OP_EMMS && insn->op != OP_VZEROALL &&
-	    insn->op != OP_VZEROUPPER)
+	if (insn->op == OP_VZEROALL || insn->op == OP_VZEROUPPER)
+		return zero;
+	if (insn->op != OP_NATIVE && insn->op != OP_EMMS)
 		return NULL;
 	if (insn->unit == UNIT_X87)
 		return compute_x87;

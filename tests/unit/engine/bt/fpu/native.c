@@ -15,6 +15,12 @@
 #define CODE_SIZE 4096
 #define FLAGS     0x8d5u
 
+#define STACK_SIZE 65536
+#define LOW_STACK  (NATIVE_DATA + 0x100000UL)
+#define CS_32      0x23 /* Linux's user segments */
+#define CS_64      0x33
+#define DS_32      0x2b
+
 static bool mapped;
 static size_t code_len;
 static struct native *running;
@@ -56,6 +62,33 @@ __asm__(".text\n"
 	"pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\tpop %rbp\n\tpop %rbx\n\t"
 	"ret\n");
 
+/* The 32-bit code's way back, below 4 GiB: jumps here through a pointer in the code page. */
+void native_back(void);
+
+/* Called like an instruction of the above: RSP moves to where 32-bit code has a stack. */
+struct far_pointer {
+	uint32_t offset;
+	uint16_t selector;
+} __attribute__((packed));
+
+static struct native_32 { /* aligned: the code may check that */
+	uint64_t rsp;
+	struct far_pointer entry;
+} native_32 __attribute__((used));
+
+void native_into_32(void);
+
+__asm__(".text\n"
+	".type native_into_32, @function\n"
+	"native_into_32:\n\t"
+	"mov %rsp, native_32(%rip)\n\t"
+	"mov $0x20110000, %esp\n\t"
+	"ljmp *8+native_32(%rip)\n"
+	".type native_back, @function\n"
+	"native_back:\n\t"
+	"mov native_32(%rip), %rsp\n\t"
+	"ret\n");
+
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *u = context;
@@ -90,6 +123,7 @@ static void map_all(void)
 	map(NATIVE_CODE, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
 	map(NATIVE_DATA, NATIVE_DATA_SIZE, PROT_READ | PROT_WRITE);
 	map(NATIVE_DATA + NATIVE_DATA_SIZE, CODE_SIZE, PROT_NONE);
+	map(LOW_STACK, STACK_SIZE, PROT_READ | PROT_WRITE);
 }
 
 void native_catch(void)
@@ -101,22 +135,48 @@ void native_catch(void)
 		assert(!sigaction(signals[i], &action, NULL));
 }
 
-void native_run(struct native *n, const uint8_t *code, size_t len)
+static void run(struct native *n, const uint8_t *code, size_t len, const void *entry)
 {
-	uint8_t *at = (uint8_t *)NATIVE_CODE;
-
 	static_assert(offsetof(struct native, gpr) == 832, "as the code above has it");
 	static_assert(offsetof(struct native, rflags) == 960, "as the code above has it");
-	map_all();
-	memcpy(at, code, len);
-	at[len] = 0xc3; /* ret */
+	memcpy((uint8_t *)NATIVE_CODE, code, len);
 	code_len = len;
 	running = n;
 	n->vector = -1;
 	n->rip = NATIVE_CODE + len;
 	memset(n->xsave + XSAVE_LEGACY_SIZE, 0, XSAVE_HEADER_SIZE);
 	n->xsave[XSAVE_XSTATE_BV] = XSTATE_X87 | XSTATE_SSE | XSTATE_AVX;
-	native_call(n, at);
+	native_call(n, entry);
+}
+
+void native_run(struct native *n, const uint8_t *code, size_t len)
+{
+	map_all();
+	((uint8_t *)NATIVE_CODE)[len] = 0xc3; /* ret */
+	run(n, code, len, (const void *)NATIVE_CODE);
+}
+
+/* Behind the 32-bit code: a far jump to 64-bit code in the same page, and from there anywhere. */
+static void put_way_back(uint8_t *at)
+{
+	static const uint8_t jump[] = {0xff, 0x25, 2, 0, 0, 0, 0, 0}; /* jmp *2(%rip) */
+	uint8_t *wide = (uint8_t *)NATIVE_CODE + CODE_SIZE / 2;
+
+	at[0] = 0xea;
+	store_le(at + 1, 4, (uintptr_t)wide);
+	store_le(at + 5, 2, CS_64);
+	memcpy(wide, jump, sizeof(jump));
+	store_le(wide + sizeof(jump), 8, (uintptr_t)native_back);
+}
+
+void native_run_32(struct native *n, const uint8_t *code, size_t len)
+{
+	map_all();
+	put_way_back((uint8_t *)NATIVE_CODE + len);
+	native_32.entry = (struct far_pointer){NATIVE_CODE, CS_32};
+	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(DS_32));
+	run(n, code, len, (const void *)native_into_32);
+	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(0));
 }
 
 bool native_possible(void)

@@ -27,6 +27,9 @@ struct native {
 /* Executes code with the state in n, which then has the state after it. */
 void native_run(struct native *n, const uint8_t *code, size_t len);
 
+/* The same for 32-bit code: in compatibility mode. Upper halves of registers mean nothing then. */
+void native_run_32(struct native *n, const uint8_t *code, size_t len);
+
 /* Installs the handlers of signals that native_run needs to survive exceptions. */
 void native_catch(void);
 

@@ -258,6 +258,57 @@
 	X(QINDEXES "vpgatherqd %xmm1, -12000(%r12,%ymm3,4), %xmm2") \
 	X(".byte 0xc4, 0xc2, 0xf1, 0x91, 0x4c, 0x1d, 0") \
 	X(INDEXES "vpgatherdd %ymm1, (,%ymm3,2), %ymm2")
+
+/* 32-bit code: EBX points at data. */
+#define IN_32_BITS(X) \
+	X("addps 32(%ebx), %xmm2") \
+	X("addps 4(%ebx), %xmm2") \
+	X("movd %ecx, %xmm3") \
+	X("movd %xmm3, %edx") \
+	X("cvtsi2sd %ecx, %xmm3") \
+	X("cvttsd2si 8(%ebx), %eax") \
+	X("pinsrw $3, %ecx, %xmm3") \
+	X("pextrd $3, %xmm3, %ecx") \
+	X("pcmpestri $12, (%ebx), %xmm3") \
+	X("vaddps 4(%ebx), %ymm3, %ymm4") \
+	X(".byte 0xc4, 0xe1, 0xf9, 0x6e, 0xc1") /* VMOVD %ecx, with VEX.W */ \
+	X(".byte 0xc4, 0xe1, 0xf9, 0x7e, 0xc1") \
+	X(".byte 0xc4, 0xe1, 0xf9, 0x6e, 0x03") \
+	X(".byte 0xc4, 0xe1, 0xf9, 0x7e, 0x03") \
+	X(".byte 0xc4, 0xe1, 0xe3, 0x2a, 0xc1") /* VCVTSI2SD */ \
+	X(".byte 0xc4, 0xe1, 0xe3, 0x2a, 0x03") \
+	X(".byte 0xc4, 0xe1, 0xfb, 0x2d, 0xc1") \
+	X(".byte 0xc4, 0xe3, 0xf9, 0x16, 0xc1, 0x03") /* VPEXTRD */ \
+	X(".byte 0xc4, 0xe3, 0xe1, 0x22, 0xc1, 0x03") \
+	X(".byte 0xc4, 0xe3, 0xe1, 0x22, 0x03, 0x03") \
+	X(".byte 0xc4, 0xc1, 0x60, 0x58, 0xe2") /* VADDPS, VEX.B */ \
+	X(".byte 0xc4, 0xe1, 0x20, 0x58, 0xe2") /* ... the highest bit of VEX.vvvv */ \
+	X(".byte 0xc4, 0xe3, 0x71, 0x4a, 0xd3, 0xc0") /* VBLENDVPS, of its register */ \
+	X("vfmadd213pd (%ebx), %ymm1, %ymm2") \
+	X("vpextrw $2, %xmm2, %ecx") \
+	X("vzeroall") \
+	X("paddb 9(%ebx), %mm2") \
+	X("fldl 8(%ebx); fnstenv 64(%ebx)") \
+	X("data16 fnstenv (%ebx)") \
+	X("data16 fnsave (%ebx)") \
+	X("fld1; fldl 8(%ebx); fnsave 64(%ebx); frstor 64(%ebx)") \
+	X("frstor (%ebx); fnstenv 256(%ebx)") \
+	X("data16 fldenv (%ebx); fnstenv 256(%ebx)") \
+	X("fldl 8(%ebx); fnstsw %ax; fcomi %st(1)") \
+	X("movw $0x340, (%ebx); fldcw (%ebx); faddl 8(%ebx); fxsave 64(%ebx); fwait") \
+	X("fxsave (%ebx)") \
+	X("movl $0x1f80, 24(%ebx); fxrstor (%ebx); fnsave 1024(%ebx)") \
+	X("mov $7, %eax; xor %edx, %edx; xsave (%ebx)") \
+	X("mov $7, %eax; xor %edx, %edx; xsavec (%ebx)") \
+	X("mov $7, %eax; xor %edx, %edx; xsave (%ebx); movl $0, 512(%ebx); xrstor (%ebx)") \
+	X("mov $7, %eax; xor %edx, %edx; xsave (%ebx); movw $0, 192(%ebx); movl $7, 512(%ebx); " \
+	  "xrstor (%ebx)") \
+	X("lea 5(%ebx), %edi; maskmovdqu %xmm1, %xmm2") \
+	X("vmaskmovps 3(%ebx), %ymm1, %ymm2") \
+	X("vpsrld $20, %ymm3, %ymm3; vpgatherdd %ymm1, (%ebx,%ymm3,2), %ymm2") \
+	X("vpsrlq $52, %ymm3, %ymm3; vpgatherqq %ymm1, (%ebx,%ymm3,2), %ymm2") \
+	X(".byte 0x66, 0x66, 0x0f, 0x6f, 0x03") \
+	X("es movups (%ebx), %xmm3")
 /* clang-format on */
 
 #endif
