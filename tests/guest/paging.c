@@ -145,6 +145,8 @@ static void accessed_dirty(void)
 	map(WINDOW, plain & ~W);
 	guest_try(store, WINDOW);
 	check("no D by a store that faults", *pte & D, 0);
+	map(WINDOW, plain);
+	guest_try(load, WINDOW);
 	check("A in the directory", tables[1][WINDOW >> 21 & 511] & A, A);
 	check("no D in the directory", tables[1][WINDOW >> 21 & 511] & D, 0);
 	check("A in the PML4", pml4[WINDOW >> 39 & 511] & A, A);

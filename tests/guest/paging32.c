@@ -3,14 +3,14 @@
  * and 4.4. */
 #include "guest.h"
 
-#define P  1u
-#define W  2u
-#define U  4u
-#define A  0x20u
-#define D  0x40u
-#define PS 0x80u
+#define P                  1u
+#define W                  2u
+#define U                  4u
+#define A                  0x20u
+#define D                  0x40u
+#define PS                 0x80u
 #define ERR(p, w, u, r, i) ((p) | (w) << 1 | (u) << 2 | (r) << 3 | (i) << 4)
-#define WINDOW 0x40000000u
+#define WINDOW             0x40000000u
 
 static u32 directory[1024] __attribute__((aligned(4096)));
 static u32 table[1024] __attribute__((aligned(4096)));

@@ -4,8 +4,24 @@
 #include "guest.h"
 
 /* What the 16-bit code at 0x8000 leaves at 0x9000, a word each. */
-enum { R_CS, R_DIV_IP, R_DIV_CS, R_INT_AX, R_INT_FLAGS, R_LIMIT, R_SS_LIMIT, R_UNREAL, R_UNREAL_HIGH,
-       R_FAR, R_MOVS, R_SP, R_GP_IP, R_UD, R_DONE, R_COUNT };
+enum {
+	R_CS,
+	R_DIV_IP,
+	R_DIV_CS,
+	R_INT_AX,
+	R_INT_FLAGS,
+	R_LIMIT,
+	R_SS_LIMIT,
+	R_UNREAL,
+	R_UNREAL_HIGH,
+	R_FAR,
+	R_MOVS,
+	R_SP,
+	R_GP_IP,
+	R_UD,
+	R_DONE,
+	R_COUNT
+};
 
 static volatile u16 *const result = (volatile u16 *)0x9000;
 
@@ -77,7 +93,7 @@ __asm__(".text\n"
 	"	mov %ax, 0x900e\n"
 	"	addr32 mov %es:2(%edi), %ax\n"
 	"	mov %ax, 0x9010\n"
-	"	lcall $0x810, $(3f - real_begin - 0x100)\n"
+	"	lcall $0x7f0, $(3f - real_begin + 0x100)\n"
 	"	mov %ax, 0x9012\n"
 	/* SI wraps at 64 KiB, as an offset. */
 	"	cld\n"

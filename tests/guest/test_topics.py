@@ -15,7 +15,7 @@ from lab import product
 # flags, DR7.GD, INT1, reserved bits in control registers and non-canonical MSRs it does not check
 # under SVM, P in the error code of a reserved bit, error codes of IDT entries in 64-bit mode.
 TCG = {
-    "debug": ["  RF is pushed set", "general detect", "  DR6.BD", "  GD is cleared", "INT1"],
+    "debug": ["general detect", "  DR6.BD", "  GD is cleared", "INT1"],
     "gates": ["  RF is pushed set", "int n in ring 3 through a DPL 0 gate",
               "a gate of the wrong type", "a gate not present",
               "an exception's gate not present", "#UD, then #NP: one after the other"],
@@ -24,6 +24,7 @@ TCG = {
                "store beyond the canonical half", "CR0 above bit 31", "CR4 reserved"],
     "paging32": ["a pointer changed in memory only", "a reserved bit in a pointer",
                  "a reserved bit in an entry"],
+    "real32": ["a word at FFFF: #GP", "  in SS: #SS"],
     "segments32": ["beyond the limit", "across the limit", "wrapped", "beyond it",
                    "expand-down, at the limit", "expand-down, below",
                    "expand-down 16 bits, at 64 KiB", "read-only, write", "readable code, write",
