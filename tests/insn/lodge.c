@@ -161,9 +161,10 @@ static void build_tables(void)
 
 static void host_cpuid(struct cpuid_table *t)
 {
-	static const uint32_t leaves[][2] = {
-		{0, 0},   {1, 0},   {7, 0},          {7, 1},          {0xd, 0},
-		{0xd, 1}, {0xd, 2}, {0x80000000, 0}, {0x80000001, 0}, {0x80000008, 0}};
+	static const uint32_t leaves[][2] = {{0, 0},          {1, 0},          {7, 0},
+					     {7, 1},          {0xd, 0},        {0xd, 1},
+					     {0xd, 2},        {0x80000000, 0}, {0x80000021, 0},
+					     {0x80000001, 0}, {0x80000008, 0}};
 
 	for (unsigned i = 0; i < ARRAY_LEN(leaves); i++) {
 		struct cpuid_entry e = {.leaf = leaves[i][0], .subleaf = leaves[i][1]};

@@ -76,14 +76,20 @@ static void loop(struct cpu *cpu, const struct insn *insn)
 	loop_if(cpu, insn, true);
 }
 
-static void loope(struct cpu *cpu, const struct insn *insn)
+/* On AMD's processors F3 and F2 decide over the opcode's condition (seen on Zen 4; no manual tells
+ * of it). */
+static bool loop_wants_zero(const struct cpu *cpu, const struct insn *insn)
 {
-	loop_if(cpu, insn, cpu->rflags & RFLAGS_ZF);
+	if (cpu->amd && insn->prefixes & INSN_REP)
+		return true;
+	if (cpu->amd && insn->prefixes & INSN_REPNE)
+		return false;
+	return insn->op == OP_LOOPE;
 }
 
-static void loopne(struct cpu *cpu, const struct insn *insn)
+static void loop_on_zero(struct cpu *cpu, const struct insn *insn)
 {
-	loop_if(cpu, insn, !(cpu->rflags & RFLAGS_ZF));
+	loop_if(cpu, insn, !!(cpu->rflags & RFLAGS_ZF) == loop_wants_zero(cpu, insn));
 }
 
 static void jcxz(struct cpu *cpu, const struct insn *insn)
@@ -106,9 +112,9 @@ static void bound(struct cpu *cpu, const struct insn *insn)
 }
 
 static const interp_fn handlers[OP_COUNT] = {
-	[OP_CALL] = call,   [OP_RET] = ret,       [OP_LOOP] = loop,
-	[OP_LOOPE] = loope, [OP_LOOPNE] = loopne, [OP_JCXZ] = jcxz,
-	[OP_JECXZ] = jcxz,  [OP_JRCXZ] = jcxz,    [OP_BOUND] = bound,
+	[OP_CALL] = call,           [OP_RET] = ret,   [OP_LOOP] = loop,  [OP_LOOPE] = loop_on_zero,
+	[OP_LOOPNE] = loop_on_zero, [OP_JCXZ] = jcxz, [OP_JECXZ] = jcxz, [OP_JRCXZ] = jcxz,
+	[OP_BOUND] = bound,
 };
 
 interp_fn interp_branch(const struct insn *insn)

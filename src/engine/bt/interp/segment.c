@@ -107,6 +107,21 @@ static void mov_seg(struct cpu *cpu, const struct insn *insn)
 		hold_interrupts(cpu);
 }
 
+/* Intel's newer processors write 16 bits where the operand has 32 (SDM vol. 2, PUSH); AMD's write
+ * zeroes above. */
+static void push_seg(struct cpu *cpu, const struct insn *insn)
+{
+	uint16_t selector = cpu->seg[insn->operand[0].reg].selector;
+	uint64_t offset = (cpu->gpr[GPR_RSP] - 4) & cpu->sp_mask;
+
+	if (cpu->amd || insn->op_size != 4) {
+		stack_push(cpu, insn->op_size, selector);
+		return;
+	}
+	mmu_write(cpu, seg_linear(cpu, SEG_SS, offset, 2, SEG_WRITE), 2, selector);
+	stack_move(cpu, -4);
+}
+
 static void pop_seg(struct cpu *cpu, const struct insn *insn)
 {
 	struct load load;
@@ -159,13 +174,13 @@ static void lss(struct cpu *cpu, const struct insn *insn)
 interp_fn interp_segment(const struct insn *insn)
 {
 	static const interp_fn handlers[OP_COUNT] = {
-		[OP_MOV_SEG] = mov_seg,  [OP_POP_SEG] = pop_seg,  [OP_LDS] = lds,
-		[OP_LES] = les,          [OP_LFS] = lfs,          [OP_LGS] = lgs,
-		[OP_LSS] = lss,          [OP_LAR] = interp_lar,   [OP_LSL] = interp_lsl,
-		[OP_VERR] = interp_verr, [OP_VERW] = interp_verw, [OP_ARPL] = interp_arpl,
-		[OP_LGDT] = interp_lgdt, [OP_LIDT] = interp_lidt, [OP_SGDT] = interp_sgdt,
-		[OP_SIDT] = interp_sidt, [OP_LLDT] = interp_lldt, [OP_LTR] = interp_ltr,
-		[OP_SLDT] = interp_sldt, [OP_STR] = interp_str,
+		[OP_MOV_SEG] = mov_seg,  [OP_PUSH_SEG] = push_seg, [OP_POP_SEG] = pop_seg,
+		[OP_LDS] = lds,          [OP_LES] = les,           [OP_LFS] = lfs,
+		[OP_LGS] = lgs,          [OP_LSS] = lss,           [OP_LAR] = interp_lar,
+		[OP_LSL] = interp_lsl,   [OP_VERR] = interp_verr,  [OP_VERW] = interp_verw,
+		[OP_ARPL] = interp_arpl, [OP_LGDT] = interp_lgdt,  [OP_LIDT] = interp_lidt,
+		[OP_SGDT] = interp_sgdt, [OP_SIDT] = interp_sidt,  [OP_LLDT] = interp_lldt,
+		[OP_LTR] = interp_ltr,   [OP_SLDT] = interp_sldt,  [OP_STR] = interp_str,
 	};
 
 	return handlers[insn->op];

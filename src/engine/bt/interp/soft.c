@@ -69,6 +69,21 @@ static void redirect(struct cpu *cpu, uint8_t vector)
 					    (virtual_if ? RFLAGS_VIF : RFLAGS_IF)));
 }
 
+/* The handler begins without a single-step trap, even if the instruction had TF set: RFLAGS.TF is
+ * clear when the trap would be due (SDM vol. 3A, 6.8.3 and 17.3.1.4). The loop is left, since it goes
+ * by TF as it was. */
+static void deliver(struct cpu *cpu, enum deliver_kind kind, uint8_t vector)
+{
+	bool step = cpu->rflags & RFLAGS_TF;
+
+	interp_deliver(cpu, kind, vector, false, 0);
+	if (!step)
+		return;
+	cpu->rip = cpu->next_rip;
+	cpu->instructions++;
+	cpu_restart(cpu);
+}
+
 void interp_int(struct cpu *cpu, const struct insn *insn)
 {
 	uint8_t vector = insn->imm;
@@ -81,24 +96,24 @@ void interp_int(struct cpu *cpu, const struct insn *insn)
 		if (iopl_of(cpu) < 3)
 			cpu_raise_error(cpu, VECTOR_GP, 0);
 	}
-	interp_deliver(cpu, DELIVER_SOFT, vector, false, 0);
+	deliver(cpu, DELIVER_SOFT, vector);
 }
 
 void interp_int1(struct cpu *cpu, const struct insn *insn)
 {
 	(void)insn;
-	interp_deliver(cpu, DELIVER_SOFT_DEBUG, VECTOR_DB, false, 0);
+	deliver(cpu, DELIVER_SOFT_DEBUG, VECTOR_DB);
 }
 
 void interp_int3(struct cpu *cpu, const struct insn *insn)
 {
 	(void)insn;
-	interp_deliver(cpu, DELIVER_SOFT, VECTOR_BP, false, 0);
+	deliver(cpu, DELIVER_SOFT, VECTOR_BP);
 }
 
 void interp_into(struct cpu *cpu, const struct insn *insn)
 {
 	(void)insn;
 	if (cpu->rflags & RFLAGS_OF)
-		interp_deliver(cpu, DELIVER_SOFT, VECTOR_OF, false, 0);
+		deliver(cpu, DELIVER_SOFT, VECTOR_OF);
 }

@@ -105,11 +105,15 @@ static void compare(struct cpu *cpu, unsigned size, uint64_t a, uint64_t b)
 	cpu->rflags = alu_flags_out(cpu->rflags, f);
 }
 
+/* Where both operands fault, AMD's processors report the one at ES:DI. */
 static void cmps(struct cpu *cpu, const struct insn *insn, unsigned size)
 {
-	uint64_t a = mmu_read(cpu, source(cpu, insn, size), size);
-	uint64_t b = mmu_read(cpu, destination(cpu, insn, size, SEG_READ), size);
+	uint64_t a, b;
 
+	if (cpu->amd)
+		mmu_read(cpu, destination(cpu, insn, size, SEG_READ), size);
+	a = mmu_read(cpu, source(cpu, insn, size), size);
+	b = mmu_read(cpu, destination(cpu, insn, size, SEG_READ), size);
 	compare(cpu, size, a, b);
 	index_move(cpu, insn, GPR_RSI, size);
 	index_move(cpu, insn, GPR_RDI, size);

@@ -168,6 +168,9 @@ void system_sysexit(struct cpu *cpu, const struct insn *insn)
 	uint64_t rip = cpu->gpr[GPR_RDX], rsp = cpu->gpr[GPR_RCX];
 	bool wide = cpu->mode == CPU_LONG && insn->op_size == 8;
 
+	/* AMD's processors look at the level before they look at the mode. */
+	if (cpu->amd)
+		system_require_cpl0(cpu);
 	require_sysenter(cpu);
 	system_require_cpl0(cpu);
 	require_sysenter_cs(cpu);
