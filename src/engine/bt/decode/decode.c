@@ -7,7 +7,8 @@
  * Zydis knows opcodes, operands and lengths. The prefixes are looked at here too, as
  * which of several counts, and which are part of the opcode, decides about segments,
  * REP, and what processors do differently from Zydis:
- * real_mode_invalid, amd.c.
+ * real_mode_invalid, xchg_not_pause,
+ * amd.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -225,6 +226,21 @@ static bool real_mode_invalid(const uint8_t *bytes, size_t len, const struct pre
 	       bytes[p->count + 1] >= 0xc0;
 }
 
+/* F3 90 is PAUSE, but with REX.B it is XCHG R8, RAX, as without F3; Zydis has PAUSE. F3 is replaced
+ * by a prefix that does nothing. */
+static const uint8_t *xchg_not_pause(const uint8_t *bytes, size_t len, struct prefixes *p,
+				     uint8_t other[INSN_BYTES_MAX])
+{
+	if (!(p->rex & 1) || p->repeat != INSN_REP || bytes[p->count] != 0x90)
+		return bytes;
+	memcpy(other, bytes, len);
+	for (unsigned i = 0; i < p->count; i++)
+		if (other[i] == 0xf3)
+			other[i] = 0x3e;
+	p->repeat = 0;
+	return other;
+}
+
 static enum decode_status status_of(ZyanStatus status, size_t len)
 {
 	if (status == ZYDIS_STATUS_NO_MORE_DATA)
@@ -269,6 +285,8 @@ static enum decode_status decode_amd(const struct decoder *d, enum decode_mode m
 enum decode_status decode(const struct decoder *d, enum decode_mode mode, const uint8_t *bytes,
 			  size_t len, struct insn *insn)
 {
+	uint8_t other[INSN_BYTES_MAX];
+	const uint8_t *meant;
 	struct prefixes p;
 	struct insn result;
 	enum decode_status status;
@@ -280,10 +298,11 @@ enum decode_status decode(const struct decoder *d, enum decode_mode mode, const 
 		return len < INSN_BYTES_MAX ? DECODE_MORE : DECODE_TOO_LONG;
 	if (mode == DECODE_REAL && real_mode_invalid(bytes, len, &p))
 		return DECODE_INVALID;
+	meant = xchg_not_pause(bytes, len, &p, other);
 	if (d->amd)
-		status = decode_amd(d, mode, bytes, len, &p, &result);
+		status = decode_amd(d, mode, meant, len, &p, &result);
 	else
-		status = decode_plain(d, mode, bytes, len, &p, &result);
+		status = decode_plain(d, mode, meant, len, &p, &result);
 	if (status != DECODE_OK)
 		return status;
 	memcpy(result.bytes, bytes, result.len);

@@ -49,7 +49,8 @@ struct insn_operand {
 /* Memory operand: seg:[base + (index << shift) + disp], computed modulo addr_size. */
 struct insn_mem {
 	uint8_t seg;   /* SEG_*, overrides and default applied (in 64-bit mode overrides of ES, CS,
-			  SS and DS are ignored, as there) */
+			  SS and DS are ignored, as there); of string instructions, without
+			  has_mem, the source's */
 	uint8_t base;  /* GPR_*, MEM_REG_NONE or MEM_REG_RIP (of the next instruction) */
 	uint8_t index; /* GPR_* or MEM_REG_NONE; a vector register's number where vsib */
 	uint8_t shift; /* 0 to 3 */

@@ -123,6 +123,8 @@ static const struct row rows[] = {
 	{M64, "90",                      "NOP 4/8", 0},
 	{M64, "41 90",                   "XCHG 4/8 r8:4 r0:4", 0},
 	{M64, "f3 90",                   "PAUSE 4/8", 0},
+	{M64, "f3 41 90",                "XCHG 4/8 r8:4 r0:4", 0}, /* as a Zen 4 executes it */
+	{M64, "f3 42 90",                "PAUSE 4/8", 0},
 	{M64, "f3 0f 1e fa",             "NOP 4/8", 0}, /* ENDBR64 */
 	{M64, "f3 48 0f 1e c8",          "NOP 8/8", 0}, /* RDSSPQ */
 	{M64, "0f 18 08",                "NOP 4/8", 0}, /* PREFETCHT0 */
