@@ -340,11 +340,39 @@ static void test_unmasked(void **state)
 	run_all(unmasked);
 }
 
+/* More instructions than the cache has room for, twice: PSHUFD with all registers and orders. */
+static void test_many_stubs(void **state)
+{
+	(void)state;
+	assert_int_equal(fpu_init(&fpu, NULL), 0);
+	for (unsigned i = 0; i < 2 * 64 * 256; i++) {
+		unsigned dst = i >> 8 & 7, src = i >> 11 & 7, order = i & 255;
+		const uint8_t bytes[] = {0x66, 0x0f, 0x70, 0xc0 | dst << 3 | src, order};
+		const uint32_t *registers = (const uint32_t *)(fpu.area + XSAVE_XMM);
+		uint32_t expected[4];
+
+		native_fill(fpu.area + XSAVE_XMM, 128);
+		for (unsigned n = 0; n < 4; n++)
+			expected[n] = registers[4 * src + (order >> 2 * n & 3)];
+		fpu_run(&fpu, &(struct fpu_insn){
+				      .bytes = bytes,
+				      .len = 5,
+				      .opcode = 2,
+				      .modrm = 3,
+				      .tail = 4,
+				      .long_mode = true,
+			      });
+		assert_memory_equal(registers + 4 * dst, expected, 16);
+	}
+	fpu_release(&fpu);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_masked),
 		cmocka_unit_test(test_unmasked),
+		cmocka_unit_test(test_many_stubs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
