@@ -32,7 +32,7 @@ static uint64_t lapic_read(struct cpu *cpu, unsigned offset, unsigned size)
 	unsigned within = offset % LAPIC_STRIDE;
 	uint64_t value;
 
-	if (!env->lapic || within >= LAPIC_REGISTER || (within && within + size > LAPIC_REGISTER))
+	if (!env->lapic || (within && within + size > LAPIC_REGISTER))
 		return 0;
 	value = env->lapic->read(env->opaque, cpu->id, offset - within);
 	return value >> (within * 8) & MASK(size * 8);

@@ -79,17 +79,36 @@ void mmu_release(struct cpu *cpu)
 	cpu->tlb = NULL;
 }
 
-static void set_flush(struct tlb_set *set, bool global)
+static uint64_t large_bit(uint64_t linear)
+{
+	return BIT(linear >> 21 & 63);
+}
+
+static void note_large(struct tlb *tlb, const struct tlb_entry *e)
+{
+	uint64_t *large = &tlb->large[e->page >> 63];
+
+	if (e->shift == 21)
+		*large |= large_bit(e->page);
+	else if (e->shift == 22)
+		*large |= large_bit(e->page) | large_bit(e->page ^ BIT(21));
+	else if (e->shift > 22)
+		*large = UINT64_MAX;
+}
+
+static void set_flush(struct tlb *tlb, struct tlb_set *set, bool global)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < set->count; i++) {
 		struct tlb_entry *e = &set->entry[set->list[i]];
 
-		if (e->page && e->global && !global)
+		if (e->page && e->global && !global) {
 			set->list[kept++] = set->list[i];
-		else
+			note_large(tlb, e);
+		} else {
 			memset(e, 0, sizeof(*e));
+		}
 	}
 	set->count = kept;
 }
@@ -99,13 +118,13 @@ void mmu_flush(struct cpu *cpu, bool global)
 	struct tlb *tlb = cpu->tlb;
 	const struct cpuid_entry *extended;
 
+	memset(tlb->large, 0, sizeof(tlb->large));
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
-		set_flush(&tlb->set[i], global);
+		set_flush(tlb, &tlb->set[i], global);
 	cpu->stats.tlb_flushes++;
 	cpu_forget_code(cpu);
 	if (!global)
 		return;
-	tlb->large = 0;
 	extended = cpuid_find(&cpu->cpuid, 0x80000001, 0);
 	tlb->gigabyte = extended && (extended->edx & BIT(26));
 	choose_sets(cpu);
@@ -132,15 +151,12 @@ static void set_drop(struct tlb_set *set, uint64_t linear, bool large)
 	}
 }
 
-static uint64_t large_bit(uint64_t linear)
-{
-	return BIT(linear >> 21 & 63);
-}
-
 void mmu_invlpg(struct cpu *cpu, uint64_t linear)
 {
+	bool large = cpu->tlb->large[linear >> 63] & large_bit(linear);
+
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
-		set_drop(&cpu->tlb->set[i], linear, cpu->tlb->large & large_bit(linear));
+		set_drop(&cpu->tlb->set[i], linear, large);
 	cpu_forget_code(cpu);
 }
 
@@ -188,10 +204,6 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 	cpu->stats.tlb_fills++;
 	if (!e->listed)
 		set->list[set->count++] = (uint16_t)(e - set->entry);
-	if (t->shift > GUEST_PAGE_SHIFT)
-		cpu->tlb->large |= t->shift > 22 ? UINT64_MAX : large_bit(linear);
-	if (t->shift == 22)
-		cpu->tlb->large |= large_bit(linear ^ BIT(21));
 	if (!device_is_lapic(cpu, t->gpa))
 		host = pages_host(&cpu->vm->pages, t->gpa, &record);
 	*e = (struct tlb_entry){
@@ -204,6 +216,7 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 		.global = t->global,
 		.listed = true,
 	};
+	note_large(cpu->tlb, e);
 	if (!record)
 		return;
 	if (t->rights & TLB_READ)

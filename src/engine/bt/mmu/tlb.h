@@ -66,10 +66,12 @@ struct tlb {
 	struct tlb_set *data[4][2];
 	struct tlb_set *set; /* TLB_CONTEXTS of them */
 	struct tlb_set *none;
-	uint64_t large; /* bit n: there may be entries of large pages, n = linear >> 21 mod 64 */
-	bool watch;     /* DR7 has data breakpoints */
-	bool gigabyte;  /* CPUID has pages of 1 GiB */
-	void *memory;   /* what set and none were allocated in */
+	/* Bit n of large[linear >> 63]: there may be entries of large pages with these upper bits
+	 * and (linear >> 21) % 64 = n. Spares INVLPG of small pages a search. */
+	uint64_t large[2];
+	bool watch;    /* DR7 has data breakpoints */
+	bool gigabyte; /* CPUID has pages of 1 GiB */
+	void *memory;  /* what set and none were allocated in */
 };
 
 /* How the vCPU accesses data explicitly at the given CPL. */

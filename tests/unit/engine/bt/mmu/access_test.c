@@ -154,6 +154,9 @@ static void addresses_wrap(void **state)
 	assert_false(MG_RAISES(g->cpu, mmu_write(g->cpu, 0xfffffffe, 4, 0x11223344)));
 	assert_int_equal(mg_ram64(g, GPA1 + 0xff8) >> 48, 0x3344);
 	assert_int_equal(mg_ram64(g, GPA2) & 0xffff, 0x1122);
+	mg_set(g, 0, 1, 0);
+	mmu_invlpg(g->cpu, 0);
+	mg_assert_fault(g->cpu, mmu_write(g->cpu, 0xfffffffe, 4, 0), 0, PFERR_W);
 	mg_mode(g, MG_4LEVEL);
 	mg_set(g, 0xfffffffffffff000, 1, GPA1 | RWU);
 	mg_set(g, 0, 1, GPA2 | RWU);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages that hold code, and the dirty log: no write goes unnoticed, however it is made. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "mmu_guest.h"
@@ -100,6 +102,8 @@ static void writes_to_code_raise_the_generation(void **state)
 				write_by(g, way, OFFSET, 4);
 			assert_int_equal(generation(g, GPA), before); /* no code yet */
 			assert_int_equal(mmu_protect_code(g->cpu, GPA + OFFSET, 5), before);
+			assert_int_equal(atomic_load(&pages_find(&g->vm.pages, GPA)->flags),
+					 PAGE_CODE);
 			assert_false(writable(g->cpu, CODE));
 			write_by(g, way, OFFSET - 4, 4); /* another piece of 64 bytes */
 			write_by(g, way, OFFSET + 64, 4);
@@ -264,8 +268,8 @@ static void page_tables_are_logged(void **state)
 	mg_free(g);
 }
 
-#define DECODED    3000    /* times, in a race */
-#define ROUNDS_MAX 3000000 /* should one side starve */
+#define DECODED 300000 /* times, in a race, if that takes no longer than ... */
+#define SECONDS 1
 
 /*
  * One vCPU "decodes" a number and executes it as long as its generation is current, the other
@@ -273,44 +277,65 @@ static void page_tables_are_logged(void **state)
  * written before.
  */
 struct race {
-	struct cpu *writer;
+	struct mg *g;
+	struct cpu *writer; /* NULL: a device writes */
 	pthread_barrier_t start;
-	_Atomic uint64_t published;
+	_Atomic uint64_t published; /* what was written, and everybody may rely on */
+	_Atomic uint64_t decoded;   /* times */
 	_Atomic bool stop;
 	bool failed;
 };
 
+static bool change(struct race *r, uint64_t value)
+{
+	bool good;
+
+	if (!r->writer) {
+		__atomic_store_n((uint64_t *)(void *)mg_ram(r->g, GPA + OFFSET), value,
+				 __ATOMIC_RELAXED);
+		pages_written(&r->g->vm.pages, GPA + OFFSET, 8);
+		return true;
+	}
+	mg_between(r->writer);
+	if (value % 3 == 0)
+		good = mg_add(r->writer, CODE + OFFSET, 8, value & 1, 1);
+	else
+		good = mg_write(r->writer, CODE + OFFSET, 8, value);
+	return good && mg_write(r->writer, CODE, 8, value); /* another piece */
+}
+
 static void *change_code(void *arg)
 {
 	struct race *r = arg;
+	uint64_t decoded = 0;
 
 	pthread_barrier_wait(&r->start);
-	for (uint64_t value = 1; value < ROUNDS_MAX && !atomic_load(&r->stop); value++) {
-		mg_between(r->writer);
-		if (value % 3 == 0)
-			r->failed |= !mg_add(r->writer, CODE + OFFSET, 8, value & 1, 1);
-		else
-			r->failed |= !mg_write(r->writer, CODE + OFFSET, 8, value);
+	for (uint64_t value = 1; !atomic_load(&r->stop); value++) {
+		r->failed |= !change(r, value);
 		atomic_store(&r->published, value);
-		r->failed |= !mg_write(r->writer, CODE, 8, value); /* another piece */
+		if (value % 64)
+			continue;
+		if (atomic_load(&r->decoded) == decoded)
+			sched_yield(); /* the other does not run */
+		decoded = atomic_load(&r->decoded);
 	}
-	exclusive_leave(r->writer);
-	atomic_store(&r->stop, true);
+	if (r->writer)
+		exclusive_leave(r->writer);
 	return NULL;
 }
 
-static void executed_code_is_never_older_than_published(void **state)
+static void race(struct mg *g, struct cpu *writer)
 {
-	struct mg *g = two_pages();
-	struct race r = {.writer = mg_add_cpu(g)};
+	struct race r = {.g = g, .writer = writer};
 	const uint64_t *code = (const void *)mg_ram(g, GPA + OFFSET);
-	uint64_t cached = 0, decoded = 0, late = 0;
+	uint64_t cached = 0, late = 0;
+	time_t end = time(NULL) + SECONDS;
 	uint32_t current = generation(g, GPA) - 1;
 	pthread_t thread;
 
-	(void)state;
 	pthread_barrier_init(&r.start, NULL, 2);
-	exclusive_enter(r.writer);
+	if (writer)
+		exclusive_enter(writer);
 	assert_int_equal(pthread_create(&thread, NULL, change_code, &r), 0);
 	pthread_barrier_wait(&r.start);
 	while (!atomic_load(&r.stop)) {
@@ -320,10 +345,12 @@ static void executed_code_is_never_older_than_published(void **state)
 		if (generation(g, GPA) != current) {
 			current = mmu_protect_code(g->cpu, GPA + OFFSET, 8);
 			cached = __atomic_load_n(code, __ATOMIC_RELAXED);
-			if (++decoded == DECODED)
+			if (atomic_fetch_add(&r.decoded, 1) == DECODED)
 				atomic_store(&r.stop, true);
 		}
 		late += generation(g, GPA) == current && cached < published;
+		if (time(NULL) > end)
+			atomic_store(&r.stop, true);
 	}
 	exclusive_leave(g->cpu);
 	pthread_join(thread, NULL);
@@ -331,8 +358,25 @@ static void executed_code_is_never_older_than_published(void **state)
 	pthread_barrier_destroy(&r.start);
 	assert_false(r.failed);
 	assert_int_equal(late, 0);
-	assert_true(decoded > 10);
+	assert_true(atomic_load(&r.decoded) > 10);
 	assert_int_equal(__atomic_load_n(code, __ATOMIC_RELAXED), atomic_load(&r.published));
+}
+
+static void executed_code_is_never_older_than_a_vcpu_wrote(void **state)
+{
+	struct mg *g = two_pages();
+
+	(void)state;
+	race(g, mg_add_cpu(g));
+	mg_free(g);
+}
+
+static void executed_code_is_never_older_than_a_device_wrote(void **state)
+{
+	struct mg *g = two_pages();
+
+	(void)state;
+	race(g, NULL);
 	mg_free(g);
 }
 
@@ -348,7 +392,8 @@ int main(void)
 		cmocka_unit_test(writes_are_logged),
 		cmocka_unit_test(start_forgets_what_was_before),
 		cmocka_unit_test(page_tables_are_logged),
-		cmocka_unit_test(executed_code_is_never_older_than_published),
+		cmocka_unit_test(executed_code_is_never_older_than_a_vcpu_wrote),
+		cmocka_unit_test(executed_code_is_never_older_than_a_device_wrote),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,45 @@ static void invlpg(void **state)
 	mg_free(g);
 }
 
+static void invlpg_again_and_again(void **state)
+{
+	struct mg *g = known();
+
+	(void)state;
+	for (unsigned i = 0; i < 70000; i++) {
+		mmu_invlpg(g->cpu, PLAIN);
+		assert_int_equal(byte(g, PLAIN), 2);
+	}
+	map(g, BEFORE);
+	mmu_flush(g->cpu, true);
+	assert_bytes(g, 1, 1, 1);
+	map(g, AFTER);
+	for (unsigned i = 0; i < 1500; i++) {
+		mmu_invlpg(g->cpu, PLAIN);
+		assert_int_equal(byte(g, PLAIN), 2);
+	}
+	mmu_flush(g->cpu, true);
+	assert_bytes(g, 2, 2, 2);
+	mg_free(g);
+}
+
+/* A large page is found by INVLPG also after a flush that kept it. */
+static void invlpg_of_a_global_large_page(void **state)
+{
+	struct mg *g = known();
+
+	(void)state;
+	mg_set(g, LARGE, 2, 0x00600000 | RWU | PTE_PS | PTE_G);
+	mmu_flush(g->cpu, true);
+	assert_bytes(g, 2, 2, 1);
+	mg_set(g, LARGE, 2, 0x00a00000 | RWU | PTE_PS | PTE_G);
+	mmu_flush(g->cpu, false);
+	assert_bytes(g, 2, 2, 1);
+	mmu_invlpg(g->cpu, LARGE + 0x100000);
+	assert_bytes(g, 2, 2, 2);
+	mg_free(g);
+}
+
 /* Pages of 4 MiB and 1 GiB, dropped from their far ends. */
 static void invlpg_of_other_sizes(void **state)
 {
@@ -257,6 +296,14 @@ static void a_fault_forgets_the_page(void **state)
 	mg_set(g, PLAIN, 1, BEFORE | PTE_P);
 	assert_int_equal(byte(g, PLAIN), 0);
 	mg_assert_fault(g->cpu, mmu_write(g->cpu, PLAIN, 1, 7), PLAIN, PFERR_P | PFERR_W);
+	/* With what is read as well: a fault to one kind of access is one to all. */
+	*mg_ram(g, BEFORE) = 1;
+	*mg_ram(g, AFTER) = 2;
+	assert_int_equal(byte(g, PLAIN), 1);
+	mg_set(g, PLAIN, 1, AFTER | PTE_P);
+	assert_int_equal(byte(g, PLAIN), 1);
+	mg_assert_fault(g->cpu, mmu_write(g->cpu, PLAIN, 1, 7), PLAIN, PFERR_P | PFERR_W);
+	assert_int_equal(byte(g, PLAIN), 2);
 	mg_set(g, PLAIN, 1, AFTER | PTE_P | PTE_RW);
 	assert_false(MG_RAISES(g->cpu, mmu_write(g->cpu, PLAIN, 1, 7)));
 	assert_int_equal(byte(g, PLAIN), 7);
@@ -300,6 +347,8 @@ int main(void)
 		cmocka_unit_test(paging_off_and_on),
 		cmocka_unit_test(smap_switched_on),
 		cmocka_unit_test(invlpg),
+		cmocka_unit_test(invlpg_again_and_again),
+		cmocka_unit_test(invlpg_of_a_global_large_page),
 		cmocka_unit_test(invlpg_of_other_sizes),
 		cmocka_unit_test(invlpg_drops_all_ways_of_access),
 		cmocka_unit_test(invpcid),
