@@ -65,6 +65,86 @@ static void power_on_is_as_the_manual_says(void **state)
 	assert_false(s.events.exception_pending || s.events.interrupt_injected || s.events.smm);
 }
 
+/* SDM vol. 3A table 9-1, column "INIT": what it resets, and what it leaves alone. */
+static void init_is_as_the_manual_says(void **state)
+{
+	static struct vcpu_state before;
+	uint64_t value;
+
+	(void)state;
+	vcpu_state_reset(&s, 2);
+	memset(s.gpr, 0x5a, sizeof(s.gpr));
+	memset(s.seg, 0x5a, sizeof(s.seg));
+	memset(s.dr, 0x5a, sizeof(s.dr));
+	memset(s.xsave, 0x5a, sizeof(s.xsave));
+	memset(&s.events, 1, sizeof(s.events));
+	s.rip = 0x1234;
+	s.rflags = 0x202;
+	s.gdt = (struct descriptor_table){0x1000, 0x7f};
+	s.idt = s.gdt;
+	s.cr0 = 0x80000011 | BIT(29);
+	s.cr2 = s.cr3 = 0x1000;
+	s.cr4 = 0x20;
+	s.cr8 = 3;
+	s.efer = 0x500;
+	s.xcr0 = 7;
+	s.tsc = 12345;
+	s.apic_base = 0xfee00c00;
+	s.activity = VCPU_HALTED;
+	vcpu_state_set_msr(&s, MSR_IA32_LSTAR, 0x1111);
+	vcpu_state_set_msr(&s, MSR_IA32_PAT, 0x2222);
+	vcpu_state_set_msr(&s, MSR_IA32_TSC_DEADLINE, 0x3333);
+	vcpu_state_set_msr(&s, MSR_KVM_SYSTEM_TIME, 0x4001);
+	before = s;
+	vcpu_state_init(&s);
+	assert_int_equal(s.rip, 0xfff0);
+	assert_int_equal(s.rflags, 2);
+	assert_int_equal(s.cr0, BIT(29) | 0x10); /* CD and NW stay */
+	assert_int_equal(s.cr2 | s.cr3 | s.cr4 | s.cr8 | s.efer, 0);
+	assert_int_equal(s.seg[SEG_CS].base, 0xffff0000);
+	assert_int_equal(s.seg[SEG_DS].attr, 0x93);
+	assert_int_equal(s.gdt.base | s.idt.base, 0);
+	assert_int_equal(s.gdt.limit, 0xffff);
+	assert_int_equal(s.gpr[GPR_RAX] | s.gpr[GPR_R8] | s.gpr[15], 0);
+	assert_int_equal(s.dr[0] | s.dr[3], 0);
+	assert_int_equal(s.dr6, 0xffff0ff0);
+	assert_int_equal(s.dr7, 0x400);
+	assert_false(s.events.nmi_masked || s.events.exception_pending || s.events.shadow_sti);
+	assert_int_equal(s.activity, VCPU_WAIT_SIPI);
+	/* TSC, XCR0, x87 to AVX, MSRs */
+	assert_int_equal(s.tsc, 12345);
+	assert_int_equal(s.xcr0, 7);
+	assert_memory_equal(s.xsave, before.xsave, sizeof(s.xsave));
+	assert_int_equal(s.apic_base, 0xfee00c00);
+	assert_true(vcpu_state_get_msr(&s, MSR_IA32_LSTAR, &value));
+	assert_int_equal(value, 0x1111);
+	assert_true(vcpu_state_get_msr(&s, MSR_IA32_PAT, &value));
+	assert_int_equal(value, 0x2222);
+	/* with the local APIC's timer, and with the guest that registered the clock */
+	assert_true(vcpu_state_get_msr(&s, MSR_IA32_TSC_DEADLINE, &value));
+	assert_int_equal(value, 0);
+	assert_true(vcpu_state_get_msr(&s, MSR_KVM_SYSTEM_TIME, &value));
+	assert_int_equal(value, 0);
+	/* the bootstrap processor goes on */
+	s.apic_base = 0xfee00900;
+	vcpu_state_init(&s);
+	assert_int_equal(s.activity, VCPU_RUNNING);
+}
+
+/* SDM vol. 3A 8.4.3: the vector is the page number. */
+static void a_sipi_starts_in_real_mode(void **state)
+{
+	(void)state;
+	vcpu_state_reset(&s, 1);
+	vcpu_state_init(&s);
+	vcpu_state_start_up(&s, 0x9a);
+	assert_int_equal(s.seg[SEG_CS].selector, 0x9a00);
+	assert_int_equal(s.seg[SEG_CS].base, 0x9a000);
+	assert_int_equal(s.seg[SEG_CS].limit, 0xffff);
+	assert_int_equal(s.rip, 0);
+	assert_int_equal(s.activity, VCPU_RUNNING);
+}
+
 static void application_processors_wait_and_know_their_id(void **state)
 {
 	(void)state;
@@ -286,6 +366,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(power_on_is_as_the_manual_says),
+		cmocka_unit_test(init_is_as_the_manual_says),
+		cmocka_unit_test(a_sipi_starts_in_real_mode),
 		cmocka_unit_test(application_processors_wait_and_know_their_id),
 		cmocka_unit_test(the_local_apic_starts_disabled_and_masked),
 		cmocka_unit_test(the_msr_list_is_whole_ordered_and_without_doubles),
