@@ -26,7 +26,7 @@ static const struct flag {
 	{"--cmdline", "STRING", FLAG_CONFIG, "kernel command line (default: console=ttyS0)"},
 	{"--cpus", "N", FLAG_CONFIG, "virtual CPUs, 1 to 64 (default: 1)"},
 	{"--memory", "SIZE", FLAG_CONFIG, "RAM, with K, M or G (default: 256M)"},
-	{"--engine", "auto|kvm", FLAG_CONFIG, "what executes guest code (default: auto)"},
+	{"--engine", "auto|kvm|bt", FLAG_CONFIG, "what executes guest code (default: auto)"},
 	{"--cpu-model", "MODEL", FLAG_CONFIG, "host, x86-64-v2, x86-64-v3 (default: host)"},
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},

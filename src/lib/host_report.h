@@ -13,8 +13,9 @@
 #include "core/engine.h"
 #include "host/cpuinfo.h"
 #include "host/kvm_device.h"
+#include "machine/engines.h"
 
-#define HOST_ENGINES_MAX  4
+#define HOST_ENGINES_MAX  ENGINES_MAX
 #define HOST_FEATURES_MAX 48
 #define HOST_ADVICE_MAX   4
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "machine/engines.h"
 
 __attribute__((format(printf, 2, 3))) static void advise(struct host_verdict *v, const char *fmt,
 							 ...)
@@ -148,20 +149,31 @@ static void advise_kvm(struct host_verdict *v, const struct host_facts *f,
 		       f->cpu.kind == HOST_VIRT_AMDV ? "npt" : "ept");
 }
 
-/* The first efficient one, or for want of that the first that is usable at all. */
+/* As lodge run does. */
 static int choose(const struct host_facts *f)
 {
-	int usable = -1;
+	struct engine_offer offers[HOST_ENGINES_MAX];
 
-	for (unsigned i = 0; i < f->engine_count; i++) {
-		const struct engine_offer *offer = &f->engines[i].offer;
+	for (unsigned i = 0; i < f->engine_count; i++)
+		offers[i] = f->engines[i].offer;
+	return engines_pick(offers, f->engine_count);
+}
 
-		if (offer->usable && offer->efficient)
-			return (int)i;
-		if (offer->usable && usable < 0)
-			usable = (int)i;
-	}
-	return usable;
+/* An engine that is not efficient was taken: because of what the first one is. */
+static void explain_fallback(struct host_verdict *v, const struct host_engine *first,
+			     const struct host_engine *taken)
+{
+	const char *why = first->offer.why;
+
+	if (taken == first)
+		snprintf(v->why, sizeof(v->why),
+			 "%s is not efficient here, but nothing better is usable%s%s", first->name,
+			 why[0] ? ": " : "", why);
+	else
+		snprintf(v->why, sizeof(v->why),
+			 "%s executes guest code in software, on any host; %s is not %s here%s%s",
+			 taken->name, first->name, first->offer.usable ? "efficient" : "usable",
+			 why[0] ? ": " : "", why);
 }
 
 void host_verdict(struct host_verdict *v, const struct host_facts *f)
@@ -180,9 +192,7 @@ void host_verdict(struct host_verdict *v, const struct host_facts *f)
 	else if (engine->offer.efficient)
 		snprintf(v->why, sizeof(v->why), "%s is efficient here", engine->name);
 	else
-		snprintf(v->why, sizeof(v->why),
-			 "%s is not efficient here, but nothing better is usable%s%s", engine->name,
-			 engine->offer.why[0] ? ": " : "", engine->offer.why);
+		explain_fallback(v, &f->engines[0], engine);
 	for (unsigned i = 0; i < f->engine_count; i++)
 		if (!strcmp(f->engines[i].name, "kvm"))
 			advise_kvm(v, f, &f->engines[i].offer);

@@ -139,6 +139,7 @@ int lodge_vm_start(lodge_vm *vm)
 		rc = engines_choose(c->engine ? c->engine : "auto", &config.engine, &vm->error);
 	if (rc)
 		return rc;
+	config.boot.unpack = engines_slow(config.engine);
 	machine = machine_new(&config, &vm->error);
 	if (!machine)
 		return vm->error.code;

@@ -10,32 +10,55 @@
 
 static const struct engine_ops *const engines[] = {&kvm_engine, &bt_engine};
 
+_Static_assert(ARRAY_LEN(engines) <= ENGINES_MAX, "ENGINES_MAX");
+
 const struct engine_ops *engines_get(unsigned n)
 {
 	return n < ARRAY_LEN(engines) ? engines[n] : NULL;
 }
 
-/* The first usable one. Efficiency is not measured here: with a single engine there is nothing to
- * choose, and starting a VM is not the moment to spend milliseconds on a measurement. */
-static int choose_usable(const struct engine_ops **engine, struct err *e)
+bool engines_slow(const struct engine_ops *engine)
 {
-	struct engine_offer offer;
+	return engine == &bt_engine;
+}
 
-	for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
-		engines[i]->probe(&offer, false);
-		if (offer.usable) {
-			*engine = engines[i];
-			return 0;
-		}
-		err_set(e, ENODEV, "no engine can run here: %s: %s", engines[i]->name, offer.why);
+int engines_pick(const struct engine_offer *offers, unsigned count)
+{
+	int usable = -1;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (offers[i].usable && offers[i].efficient)
+			return (int)i;
+		if (offers[i].usable)
+			usable = (int)i;
 	}
-	return -ENODEV;
+	return usable;
+}
+
+/* What comes after an efficient engine is not asked. */
+static int choose_auto(const struct engine_ops **engine, struct err *e)
+{
+	struct engine_offer offers[ARRAY_LEN(engines)];
+	unsigned n = 0;
+	int pick;
+
+	do {
+		engines[n]->probe(&offers[n], true);
+		n++;
+	} while (n < ARRAY_LEN(engines) && !(offers[n - 1].usable && offers[n - 1].efficient));
+	pick = engines_pick(offers, n);
+	if (pick < 0)
+		return err_set(e, ENODEV, "no engine can run here: %s: %s; %s: %s",
+			       engines[0]->name, offers[0].why, engines[n - 1]->name,
+			       offers[n - 1].why);
+	*engine = engines[pick];
+	return 0;
 }
 
 int engines_choose(const char *name, const struct engine_ops **engine, struct err *e)
 {
 	if (!strcmp(name, "auto"))
-		return choose_usable(engine, e);
+		return choose_auto(engine, e);
 	for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
 		if (!strcmp(engines[i]->name, name)) {
 			*engine = engines[i];

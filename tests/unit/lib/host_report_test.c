@@ -104,14 +104,15 @@ static void efficient_goes_before_usable(void **state)
 	f.engines[1] = (struct host_engine){.name = "other", .offer = {.usable = true}};
 	f.engine_count = 2;
 	host_verdict(&v, &f);
-	assert_int_equal(v.engine, 0);
-	contains(v.why, "not efficient here, but nothing better is usable: an interpreter");
+	assert_int_equal(v.engine, 1);
 	f.engines[1].offer.efficient = true;
 	host_verdict(&v, &f);
 	assert_int_equal(v.engine, 1);
+	contains(v.why, "other is efficient");
 	f.engines[1].offer.usable = false;
 	host_verdict(&v, &f);
 	assert_int_equal(v.engine, 0);
+	contains(v.why, "not efficient here, but nothing better is usable: an interpreter");
 	f.engines[0].offer.usable = false;
 	host_verdict(&v, &f);
 	assert_int_equal(v.engine, -1);
@@ -195,6 +196,43 @@ static void slow_kvm_is_explained(void **state)
 	f.cpu.has_virt = false;
 	f.cpu.is_virtual = true;
 	contains(advice(&v, &f, 1), "given no hardware virtualization");
+}
+
+/* The software engine takes over where KVM is missing or slow; the advice is about KVM still. */
+static void the_software_engine_takes_over(void **state)
+{
+	struct host_facts f = good();
+	struct host_verdict v;
+
+	(void)state;
+	f.engines[1] = (struct host_engine){.name = "bt", .offer = {.usable = true}};
+	f.engine_count = 2;
+	contains(advice(&v, &f, 0), "");
+	assert_int_equal(v.engine, 0);
+	assert_string_equal(v.why, "kvm is efficient here");
+
+	f.engines[0].offer.efficient = false;
+	strcpy(f.engines[0].offer.why, "an interpreter");
+	f.kvm.nested_paging = HOST_NO;
+	contains(advice(&v, &f, 1), "load it again with npt=1");
+	assert_int_equal(v.engine, 1);
+	assert_string_equal(v.why, "bt executes guest code in software, on any host; kvm is not "
+				   "efficient here: an interpreter");
+
+	unusable(&f, "no device");
+	host_verdict(&v, &f);
+	assert_int_equal(v.engine, 1);
+	assert_string_equal(v.why, "bt executes guest code in software, on any host; kvm is not "
+				   "usable here: no device");
+
+	/* without it, a slow one is better than none */
+	f = good();
+	f.engines[0].offer.efficient = false;
+	f.engines[1] = (struct host_engine){.name = "bt"};
+	f.engine_count = 2;
+	host_verdict(&v, &f);
+	assert_int_equal(v.engine, 0);
+	contains(v.why, "kvm is not efficient here, but nothing better is usable");
 }
 
 static char *words(const struct host_facts *f, struct buf *out)
@@ -360,6 +398,7 @@ int main(void)
 		cmocka_unit_test(no_permission_names_the_way_in),
 		cmocka_unit_test(no_device_names_module_firmware_or_the_outer_host),
 		cmocka_unit_test(slow_kvm_is_explained),
+		cmocka_unit_test(the_software_engine_takes_over),
 		cmocka_unit_test(words_tell_every_fact),
 		cmocka_unit_test(json_has_every_field_for_every_host),
 		cmocka_unit_test(json_says_what_the_words_say),
