@@ -38,6 +38,26 @@ static bool redirected(struct cpu *cpu, uint8_t vector)
 	return !(mmu_system_read(cpu, cpu->tr.base + offset, 1) >> vector % 8 & 1);
 }
 
+/* The handler begins without a single-step trap, even if the instruction had TF set: RFLAGS.TF is
+ * clear when the trap would be due (SDM vol. 3A, 6.8.3 and 17.3.1.4). The loop is left, since it goes
+ * by TF as it was. */
+static void arrive(struct cpu *cpu, bool stepped)
+{
+	if (!stepped)
+		return;
+	cpu->rip = cpu->next_rip;
+	cpu->instructions++;
+	cpu_restart(cpu);
+}
+
+static void deliver(struct cpu *cpu, enum deliver_kind kind, uint8_t vector)
+{
+	bool stepped = cpu->rflags & RFLAGS_TF;
+
+	interp_deliver(cpu, kind, vector, false, 0);
+	arrive(cpu, stepped);
+}
+
 /* To the handler in the task's own IVT at linear address 0, staying in virtual-8086 mode. Below
  * IOPL 3 the program sees VIF as its IF. */
 static void redirect(struct cpu *cpu, uint8_t vector)
@@ -45,6 +65,7 @@ static void redirect(struct cpu *cpu, uint8_t vector)
 	uint16_t ip = mmu_system_read(cpu, vector * 4, 2);
 	uint16_t selector = mmu_system_read(cpu, vector * 4 + 2, 2);
 	bool virtual_if = iopl_of(cpu) < 3;
+	bool stepped = cpu->rflags & RFLAGS_TF;
 	uint64_t pushed = cpu->rflags;
 	struct frame f;
 
@@ -67,21 +88,7 @@ static void redirect(struct cpu *cpu, uint8_t vector)
 	cpu->next_rip = ip;
 	cpu_set_rflags(cpu, cpu->rflags & ~(RFLAGS_TF | RFLAGS_RF |
 					    (virtual_if ? RFLAGS_VIF : RFLAGS_IF)));
-}
-
-/* The handler begins without a single-step trap, even if the instruction had TF set: RFLAGS.TF is
- * clear when the trap would be due (SDM vol. 3A, 6.8.3 and 17.3.1.4). The loop is left, since it goes
- * by TF as it was. */
-static void deliver(struct cpu *cpu, enum deliver_kind kind, uint8_t vector)
-{
-	bool step = cpu->rflags & RFLAGS_TF;
-
-	interp_deliver(cpu, kind, vector, false, 0);
-	if (!step)
-		return;
-	cpu->rip = cpu->next_rip;
-	cpu->instructions++;
-	cpu_restart(cpu);
+	arrive(cpu, stepped);
 }
 
 void interp_int(struct cpu *cpu, const struct insn *insn)

@@ -210,8 +210,8 @@ int fr_exec(struct far_rig *r, const void *bytes, size_t len)
 	mmu_flush(cpu, true);
 	cpu->exception = (struct cpu_exception){0};
 	cpu->next_rip = cpu->rip + len;
-	if (_setjmp(cpu->unwind))
-		return cpu->exception.vector;
+	if (_setjmp(cpu->unwind)) /* or it went well, and has the loop begin anew: cpu_restart */
+		return cpu->exception.pending ? cpu->exception.vector : FR_FINE;
 	interp_handler(cpu, &insn)(cpu, &insn);
 	cpu->rip = cpu->next_rip;
 	return FR_FINE;
@@ -224,8 +224,8 @@ int fr_deliver(struct far_rig *r, enum deliver_kind kind, uint8_t vector, bool h
 
 	mmu_flush(cpu, true);
 	cpu->exception = (struct cpu_exception){0};
-	if (_setjmp(cpu->unwind))
-		return cpu->exception.vector;
+	if (_setjmp(cpu->unwind)) /* or it went well, and has the loop begin anew: cpu_restart */
+		return cpu->exception.pending ? cpu->exception.vector : FR_FINE;
 	interp_deliver(cpu, kind, vector, has_error, error);
 	return FR_FINE;
 }
