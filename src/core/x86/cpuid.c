@@ -297,6 +297,9 @@ static void put_extended(struct cpuid_build *b, uint32_t sig)
 	bool amd = b->vendor & VENDORS_AMD;
 	unsigned cpus = b->topology->cpus;
 
+	/* Linear addresses of more than 48 bits are those of 5-level paging. */
+	if (!(b->words[W_7_ECX] & BIT(16)) && bits >> 8 > 48)
+		bits = 48 << 8 | (bits & 0xff);
 	cpuid_put4(b->out, 0x80000001,
 		   (uint32_t[4]){amd ? sig : 0, 0, b->words[W_81_ECX], b->words[W_81_EDX]});
 	cpuid_put4(b->out, 0x80000007, (uint32_t[4]){0, 0, 0, b->words[W_87_EDX]});

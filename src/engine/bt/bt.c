@@ -23,8 +23,11 @@ static void probe(struct engine_offer *offer, bool measure)
 
 static int cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, struct err *e)
 {
-	(void)vm;
-	return features_supported(table, e);
+	int rc = features_supported(table, e);
+
+	if (!rc)
+		features_put_tsc(table, vm->vm.tsc_khz);
+	return rc;
 }
 
 const struct engine_ops bt_engine = {

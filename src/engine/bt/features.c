@@ -31,8 +31,11 @@
 #define EXTENDED_2 0x80000021u
 #define BRAND      0x80000002u /* to 4 */
 #define XSAVE      0xdu
+#define TSC_RATIO  0x15u
 #define PARAVIRT   0x40000000u
 
+#define LAPIC_HZ         1000000000u
+#define HZ_PER_KHZ       1000u
 #define LINEAR_BITS_LA57 57u
 #define PHYS_BITS_MIN    36u
 #define PHYS_BITS_MAX    52u
@@ -74,7 +77,8 @@ static const struct word words[] = {
 	{EXTENDED, 0, CPUID_EDX, B(11) | B(20) | B(26) | B(27) | B(29), B(22), 0},
 	{POWER, 0, CPUID_EDX, 0, B(8), 0},       /* the TSC's rate is constant */
 	{SIZES, 0, CPUID_EBX, B(9), B(2), B(0)}, /* WBNOINVD; XSAVEERPTR; CLZERO */
-	{EXTENDED_2, 0, CPUID_EAX, 0, 0, B(2)},  /* LFENCE_SERIALIZING */
+	/* NULL_SEL_CLR_BASE; LFENCE_SERIALIZING, NO_SMM_CTL_MSR */
+	{EXTENDED_2, 0, CPUID_EAX, 0, B(6), B(2) | B(9)},
 };
 
 /* KVM's features: the clock at both places of its MSRs, no delay after port accesses, and that
@@ -206,6 +210,17 @@ static void put_paravirt(struct cpuid_table *t)
 	if (power->edx & BIT(8)) /* the host's processors agree about the TSC */
 		e.eax |= KVM_CLOCK_STABLE;
 	put(t, &e);
+}
+
+/* What Linux asks on Intel's processors instead of measuring: the crystal is what the machine's
+ * local APIC timers count (core/x86/cpuid.h), and its ratio to the TSC gives whole kHz. */
+void features_put_tsc(struct cpuid_table *t, uint32_t khz)
+{
+	if (!features_amd())
+		put(t, &(struct cpuid_entry){.leaf = TSC_RATIO,
+					     .eax = LAPIC_HZ / HZ_PER_KHZ,
+					     .ebx = khz,
+					     .ecx = LAPIC_HZ});
 }
 
 bool features_amd(void)

@@ -4,6 +4,7 @@
 #define LODGE_ENGINE_BT_FEATURES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "core/x86/cpuid.h"
@@ -13,6 +14,10 @@ struct cpu;
 /* Fills t for cpuid_compose. 0, or -ENOTSUP with e set where this host's processor cannot be the
  * guest's. Any thread. */
 int features_supported(struct cpuid_table *t, struct err *e);
+
+/* Adds leaf 0x15, the TSC's rate, where the guest's vendor has it. For machines whose local APICs
+ * count 1 GHz, as devices/irqchip/lapic.h does. */
+void features_put_tsc(struct cpuid_table *t, uint32_t khz);
 
 /* Whether the host's vendor, and so the guest's, is AMD or Hygon. */
 bool features_amd(void);

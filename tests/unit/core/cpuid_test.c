@@ -510,6 +510,20 @@ static void frequencies_are_handed_on_only_if_known(void **state)
 	assert_int_equal(leaf(&t, 0, 0).eax, 0x15);
 }
 
+/* SDM vol. 3A 4.1.4: CPUID.80000008:EAX[15:8] is 57 on a processor with LA57, else 48. */
+static void linear_addresses_are_as_wide_as_paging(void **state)
+{
+	struct cpuid_table host, t;
+
+	(void)state;
+	host_all(&host, "GenuineIntel");
+	compose(&t, "host", &host, 0, 1);
+	assert_int_equal(leaf(&t, 0x80000008, 0).eax, 0x3934);
+	compose(&t, "x86-64-v3", &host, 0, 1);
+	assert_int_equal(leaf(&t, 7, 0).ecx & BIT(16), 0);
+	assert_int_equal(leaf(&t, 0x80000008, 0).eax, 0x3034);
+}
+
 static void a_model_that_the_host_lacks_is_refused_with_a_way_out(void **state)
 {
 	static struct cpuid_table host, t;
@@ -681,6 +695,7 @@ int main(void)
 		cmocka_unit_test(two_hosts_give_a_named_model_the_same_caches),
 		cmocka_unit_test(the_paravirtual_leaves_can_be_left_out),
 		cmocka_unit_test(frequencies_are_handed_on_only_if_known),
+		cmocka_unit_test(linear_addresses_are_as_wide_as_paging),
 		cmocka_unit_test(a_model_that_the_host_lacks_is_refused_with_a_way_out),
 		cmocka_unit_test(an_unknown_model_is_refused_with_the_known),
 		cmocka_unit_test(xsave_areas_that_do_not_fit_are_left_out),
