@@ -39,8 +39,8 @@ static bool redirected(struct cpu *cpu, uint8_t vector)
 }
 
 /* The handler begins without a single-step trap, even if the instruction had TF set: RFLAGS.TF is
- * clear when the trap would be due (SDM vol. 3A, 6.8.3 and 17.3.1.4). The loop is left, since it goes
- * by TF as it was. */
+ * clear when the trap would be due (SDM vol. 3A, 6.8.3 and 17.3.1.4). The loop is left, since it
+ * goes by TF as it was. */
 static void arrive(struct cpu *cpu, bool stepped)
 {
 	if (!stepped)
