@@ -18,8 +18,8 @@ const struct engine_ops *engines_get(unsigned n);
  * there for hosts on which those before it are not efficient. -1: none is usable. */
 int engines_pick(const struct engine_offer *offers, unsigned count);
 
-/* The engine of that name; or for "auto" that of engines_pick, for which engines are measured, up to
- * some tens of milliseconds. 0, or -errno with e saying what is missing. */
+/* The engine of that name; or for "auto" that of engines_pick, for which engines are measured, up
+ * to some tens of milliseconds. 0, or -errno with e saying what is missing. */
 int engines_choose(const char *name, const struct engine_ops **engine, struct err *e);
 
 /* Whether guest code runs many times slower than the host's by design: what the host can do in the

@@ -433,7 +433,7 @@ static void no_wake_up_is_lost(void **state)
 	runs_until(&p, 2, MACHINE_POWEROFF);
 }
 
-/* With the engine slow to leave run(), what comes meanwhile comes between its look and the sleep. */
+/* The engine is slow to leave run(): what comes meanwhile comes between its look and the sleep. */
 static enum engine_exit run_slowly(struct engine_vcpu *v, struct engine_detail *detail)
 {
 	enum engine_exit exit = fake_bare_engine.run(v, detail);

@@ -17,14 +17,14 @@ static struct cpu *const cpu = &r.cpu[0];
 static int setup(void **state)
 {
 	(void)state;
-	rig_init(&r);
+	system_rig_init(&r);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	rig_release(&r);
+	system_rig_release(&r);
 	return 0;
 }
 

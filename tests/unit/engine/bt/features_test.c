@@ -17,7 +17,7 @@ static struct cpu *const cpu = &r.cpu[0];
 static int setup(void **state)
 {
 	(void)state;
-	rig_init(&r);
+	system_rig_init(&r);
 	rig_long_mode(cpu);
 	return 0;
 }
@@ -25,7 +25,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	rig_release(&r);
+	system_rig_release(&r);
 	return 0;
 }
 

@@ -21,7 +21,7 @@ static uint8_t *ram;
 static int setup(void **state)
 {
 	(void)state;
-	rig_init(&r);
+	system_rig_init(&r);
 	rig_long_mode(&r.cpu[0]);
 	rig_long_mode(&r.cpu[1]);
 	ram = mem_ptr_rw(&r.mem, 0, RIG_RAM);
@@ -31,7 +31,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	rig_release(&r);
+	system_rig_release(&r);
 	return 0;
 }
 

@@ -51,7 +51,7 @@ static int setup_amd(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	rig_release(&r);
+	system_rig_release(&r);
 	return 0;
 }
 

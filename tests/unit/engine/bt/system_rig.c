@@ -134,12 +134,12 @@ void rig_init_vendor(struct rig *r, bool amd)
 		init_cpu(r, i);
 }
 
-void rig_init(struct rig *r)
+void system_rig_init(struct rig *r)
 {
 	rig_init_vendor(r, features_amd());
 }
 
-void rig_release(struct rig *r)
+void system_rig_release(struct rig *r)
 {
 	for (unsigned i = 0; i < RIG_VCPUS; i++) {
 		mmu_release(&r->cpu[i]);

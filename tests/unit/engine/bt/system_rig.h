@@ -39,9 +39,9 @@ struct rig {
 
 /* vCPUs of CPU model "host" as the engine creates them, at power-on; vendor as the host's, or as
  * rig_vendor said before. */
-void rig_init(struct rig *r);
+void system_rig_init(struct rig *r);
 void rig_init_vendor(struct rig *r, bool amd);
-void rig_release(struct rig *r);
+void system_rig_release(struct rig *r);
 
 /* 64-bit mode, ring 0, flat, with paging on, tables at 1 MiB that map RAM to itself. */
 void rig_long_mode(struct cpu *cpu);

@@ -305,7 +305,7 @@ static void test_environments(void **state)
 static int set_up(void **state)
 {
 	(void)state;
-	rig_init(&rig);
+	system_rig_init(&rig);
 	decoder = decoder_new(rig.vm.amd, NULL);
 	return decoder ? 0 : -1;
 }
@@ -314,7 +314,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	decoder_free(decoder);
-	rig_release(&rig);
+	system_rig_release(&rig);
 	return 0;
 }
 
