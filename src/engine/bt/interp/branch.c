@@ -43,7 +43,11 @@ static void call(struct cpu *cpu, const struct insn *insn)
 
 	if (insn->operand[0].kind == OPERAND_REL)
 		target += cpu->next_rip;
-	target = branch_target(cpu, target, insn->op_size);
+	target = size_cut(target, insn->op_size);
+	if (!branch_valid(cpu, target)) {
+		stack_touch(cpu, insn->op_size, insn->op_size); /* its faults come first */
+		cpu_raise_error(cpu, VECTOR_GP, 0);
+	}
 	stack_push(cpu, insn->op_size, cpu->next_rip);
 	cpu->next_rip = target;
 }

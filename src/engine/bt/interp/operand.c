@@ -22,15 +22,13 @@ static bool type_allows(const struct segment *s, enum seg_use use)
 	return use == SEG_READ || (use == SEG_WRITE && (s->attr & SEG_TYPE_WRITABLE));
 }
 
-/* SDM vol. 3A, 5.3. A segment of 4 GiB has no end: an access beyond wraps (there the manual leaves
- * both open). */
+/* SDM vol. 3A, 5.3. The end of a segment of 4 GiB is an end, too: whether accesses wrap there the
+ * manual leaves open, and on an AMD EPYC they do not. */
 bool seg_limit_allows(const struct segment *s, uint64_t offset, unsigned len)
 {
 	bool down = (s->attr & (SEG_TYPE_CODE | SEG_TYPE_EXPAND_DOWN)) == SEG_TYPE_EXPAND_DOWN;
 
-	if (down && offset <= s->limit)
-		return false;
-	return offset + len - 1 <= seg_last(s) || (!down && s->limit == UINT32_MAX);
+	return offset + len - 1 <= seg_last(s) && (!down || offset > s->limit);
 }
 
 uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
@@ -41,6 +39,9 @@ uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsi
 	if (cpu->mode == CPU_LONG) {
 		uint64_t linear = seg >= SEG_FS ? offset + s->base : offset;
 
+		/* AMD's processors want the offset to be canonical by itself, too. */
+		if (cpu->amd && !linear_canonical(cpu, offset))
+			refuse(cpu, seg);
 		if (!linear_canonical(cpu, linear) || !linear_canonical(cpu, linear + len - 1))
 			refuse(cpu, seg);
 		return linear;

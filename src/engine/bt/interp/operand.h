@@ -53,6 +53,12 @@ static inline bool linear_canonical(const struct cpu *cpu, uint64_t linear)
 	return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
 }
 
+/* 0 in the lower, -1 in the upper half of the 48-bit linear addresses; else not canonical there. */
+static inline uint64_t linear_half(uint64_t linear)
+{
+	return (uint64_t)((int64_t)linear >> 47);
+}
+
 /* The effective address (the offset in its segment) of insn's memory operand, modulo its address
  * size. RIP-relative: of cpu->next_rip. With vsib: without the index. */
 static inline uint64_t operand_ea(const struct cpu *cpu, const struct insn *insn)
@@ -100,11 +106,12 @@ static inline uint64_t seg_last(const struct segment *s)
 static inline uint64_t seg_linear(struct cpu *cpu, unsigned seg, uint64_t offset, unsigned len,
 				  enum seg_use use)
 {
-	if (cpu->mode == CPU_LONG) {
+	if (__builtin_expect(cpu->mode == CPU_LONG, 1)) {
 		uint64_t linear = seg >= SEG_FS ? offset + cpu->seg[seg].base : offset;
 
-		/* Nearly always in the lower half of 48 bits, which is canonical in all modes. */
-		if (((linear | (linear + len)) >> 47) == 0)
+		/* All in one half of 48 bits is canonical in all modes. */
+		if (linear_half(linear) == linear_half(linear + len) &&
+		    linear_half(linear) + 1 <= 1 && linear_half(offset) + 1 <= 1)
 			return linear;
 	}
 	return seg_linear_checked(cpu, seg, offset, len, use);
@@ -216,6 +223,16 @@ static inline void stack_poke(struct cpu *cpu, unsigned offset, unsigned size, u
 	mmu_write(cpu, seg_linear(cpu, SEG_SS, sp, size, SEG_WRITE), size, value);
 }
 
+/* Raises what a push to offset bytes under the top would, and does nothing else. */
+static inline void stack_touch(struct cpu *cpu, unsigned offset, unsigned size)
+{
+	uint64_t sp = (cpu->gpr[GPR_RSP] - offset) & cpu->sp_mask;
+	struct mmu_rmw rmw;
+
+	mmu_rmw_begin(cpu, &rmw, seg_linear(cpu, SEG_SS, sp, size, SEG_WRITE), size, false);
+	mmu_rmw_end(cpu, &rmw);
+}
+
 /* The stack: size is 2, 4 or 8; SS's checks. RSP changes by the stack's width after the access went
  * well. */
 static inline void stack_push(struct cpu *cpu, unsigned size, uint64_t value)
@@ -232,13 +249,20 @@ static inline uint64_t stack_pop(struct cpu *cpu, unsigned size)
 	return value;
 }
 
-/* A near branch's target, cut to the operand size; #GP(0) where it lies beyond CS's limit or is not
- * canonical. Changes nothing. */
+/* Whether a near branch may go to target: inside CS's limit, or canonical. */
+static inline bool branch_valid(const struct cpu *cpu, uint64_t target)
+{
+	if (cpu->mode == CPU_LONG)
+		return linear_canonical(cpu, target);
+	return target <= cpu->seg[SEG_CS].limit;
+}
+
+/* A near branch's target, cut to the operand size; #GP(0) where it is not valid. Changes nothing.
+ */
 static inline uint64_t branch_target(struct cpu *cpu, uint64_t target, unsigned op_size)
 {
 	target = size_cut(target, op_size);
-	if (cpu->mode == CPU_LONG ? !linear_canonical(cpu, target)
-				  : target > cpu->seg[SEG_CS].limit)
+	if (!branch_valid(cpu, target))
 		cpu_raise_error(cpu, VECTOR_GP, 0);
 	return target;
 }

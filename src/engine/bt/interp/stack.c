@@ -54,17 +54,19 @@ static void pusha(struct cpu *cpu, const struct insn *insn)
 	stack_move(cpu, -(int64_t)size * 8);
 }
 
+/* From the top, and so backwards. If one faults the registers before it have been loaded, as by an
+ * AMD EPYC; RSP moves at the end, so that the instruction can be executed again. */
 static void popa(struct cpu *cpu, const struct insn *insn)
 {
 	unsigned size = insn->op_size;
-	uint64_t value[8];
 
-	for (unsigned r = 0; r < 8; r++)
-		value[r] = stack_peek(cpu, size * (7 - r), size);
+	for (unsigned n = 0; n < 8; n++) {
+		uint64_t value = stack_peek(cpu, size * n, size);
+
+		if (7 - n != GPR_RSP)
+			reg_write(cpu, 7 - n, size, false, value);
+	}
 	stack_move(cpu, size * 8);
-	for (unsigned r = 0; r < 8; r++)
-		if (r != GPR_RSP)
-			reg_write(cpu, r, size, false, value[r]);
 }
 
 static unsigned iopl(const struct cpu *cpu)
@@ -151,7 +153,6 @@ static void enter(struct cpu *cpu, const struct insn *insn)
 	unsigned level = insn->imm2 % 32;
 	unsigned depth = size;
 	uint64_t frame = cpu->gpr[GPR_RSP] - size;
-	uint64_t top;
 
 	if (cpu->sp_mask == UINT16_MAX) /* RSP's upper part does not borrow */
 		frame = (cpu->gpr[GPR_RSP] & ~(uint64_t)UINT16_MAX) | (uint16_t)frame;
@@ -159,9 +160,8 @@ static void enter(struct cpu *cpu, const struct insn *insn)
 	if (level)
 		depth = push_display(cpu, size, level, frame);
 	depth += (uint16_t)insn->imm;
-	/* The new top must be writable, though nothing is written there. */
-	top = (cpu->gpr[GPR_RSP] - depth) & cpu->sp_mask;
-	mmu_probe(cpu, seg_linear(cpu, SEG_SS, top, size, SEG_WRITE), size, true);
+	/* The new top must be writable, and aligned, though nothing is written there. */
+	stack_touch(cpu, depth, size);
 	stack_move(cpu, -(int64_t)depth);
 	reg_write(cpu, GPR_RBP, size, false, frame);
 }

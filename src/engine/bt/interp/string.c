@@ -105,15 +105,16 @@ static void compare(struct cpu *cpu, unsigned size, uint64_t a, uint64_t b)
 	cpu->rflags = alu_flags_out(cpu->rflags, f);
 }
 
-/* Where both operands fault, AMD's processors report the one at ES:DI. */
+/* Where both operands fault, AMD's processors report the one at ES:DI, but for REPE CMPSB the
+ * source's; the manuals say nothing. */
 static void cmps(struct cpu *cpu, const struct insn *insn, unsigned size)
 {
-	uint64_t a, b;
+	bool source_first = !cpu->amd || (size == 1 && (insn->prefixes & INSN_REP));
+	uint64_t a = source_first ? mmu_read(cpu, source(cpu, insn, size), size) : 0;
+	uint64_t b = mmu_read(cpu, destination(cpu, insn, size, SEG_READ), size);
 
-	if (cpu->amd)
-		mmu_read(cpu, destination(cpu, insn, size, SEG_READ), size);
-	a = mmu_read(cpu, source(cpu, insn, size), size);
-	b = mmu_read(cpu, destination(cpu, insn, size, SEG_READ), size);
+	if (!source_first)
+		a = mmu_read(cpu, source(cpu, insn, size), size);
 	compare(cpu, size, a, b);
 	index_move(cpu, insn, GPR_RSI, size);
 	index_move(cpu, insn, GPR_RDI, size);
@@ -144,17 +145,18 @@ static uint64_t room(const struct cpu *cpu, const struct insn *insn, unsigned se
 static uint64_t movs_run(struct cpu *cpu, const struct insn *insn, unsigned size, uint64_t count)
 {
 	uint64_t from = source(cpu, insn, size);
-	uint64_t to = destination(cpu, insn, size, SEG_WRITE);
 	uint64_t len = MIN(count, PAGE / size) * size;
 	uint8_t *src, *dst;
 
 	if (cpu->rflags & RFLAGS_DF)
 		return 0;
 	len = room(cpu, insn, insn->mem.seg, GPR_RSI, len);
-	len = room(cpu, insn, SEG_ES, GPR_RDI, len);
 	len = mmu_span(cpu, from, len, false, &src);
-	if (len >= size)
-		len = mmu_span(cpu, to, len, true, &dst);
+	if (len < size)
+		return 0;
+	/* Only now: the source's faults come before the destination's. */
+	len = mmu_span(cpu, destination(cpu, insn, size, SEG_WRITE),
+		       room(cpu, insn, SEG_ES, GPR_RDI, len), true, &dst);
 	len -= len % size;
 	if (!len)
 		return 0;
