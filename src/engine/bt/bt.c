@@ -25,7 +25,7 @@ static int cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, stru
 {
 	int rc = features_supported(table, e);
 
-	if (!rc)
+	if (!rc && !vm->vm.amd)
 		features_put_tsc(table, vm->vm.tsc_khz);
 	return rc;
 }

@@ -212,15 +212,31 @@ static void put_paravirt(struct cpuid_table *t)
 	put(t, &e);
 }
 
-/* What Linux asks on Intel's processors instead of measuring: the crystal is what the machine's
- * local APIC timers count (core/x86/cpuid.h), and its ratio to the TSC gives whole kHz. */
+/*
+ * What Linux asks on Intel's processors instead of measuring: the crystal is what the machine's
+ * local APIC timers count (core/x86/cpuid.h). Linux multiplies the crystal's kHz by the numerator
+ * in 32 bits, so that the ratio is the nearest with small numbers, to about a millionth.
+ */
 void features_put_tsc(struct cpuid_table *t, uint32_t khz)
 {
-	if (!features_amd())
-		put(t, &(struct cpuid_entry){.leaf = TSC_RATIO,
-					     .eax = LAPIC_HZ / HZ_PER_KHZ,
-					     .ebx = khz,
-					     .ecx = LAPIC_HZ});
+	const uint64_t crystal = LAPIC_HZ / HZ_PER_KHZ;
+	struct cpuid_entry e = {.leaf = TSC_RATIO, .ecx = LAPIC_HZ};
+	uint64_t best = UINT64_MAX;
+
+	for (uint64_t den = 1; khz * den / crystal < UINT32_MAX / crystal; den++) {
+		uint64_t num = (khz * den + crystal / 2) / crystal;
+		uint64_t product = num * crystal, wanted = khz * den;
+		uint64_t apart = product > wanted ? product - wanted : wanted - product;
+
+		/* apart / den is the error in kHz, kept in millionths. */
+		if (num && apart * 1000000 / den < best) {
+			best = apart * 1000000 / den;
+			e.eax = (uint32_t)den;
+			e.ebx = (uint32_t)num;
+		}
+	}
+	if (e.eax)
+		put(t, &e);
 }
 
 bool features_amd(void)

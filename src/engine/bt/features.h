@@ -15,7 +15,7 @@ struct cpu;
  * guest's. Any thread. */
 int features_supported(struct cpuid_table *t, struct err *e);
 
-/* Adds leaf 0x15, the TSC's rate, where the guest's vendor has it. For machines whose local APICs
+/* Adds leaf 0x15, the TSC's rate, which Intel's processors have. For machines whose local APICs
  * count 1 GHz, as devices/irqchip/lapic.h does. */
 void features_put_tsc(struct cpuid_table *t, uint32_t khz);
 

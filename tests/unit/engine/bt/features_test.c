@@ -122,6 +122,28 @@ static void the_vcpu_has_what_cpuid_shows(void **state)
 	assert_true(cpu->phys_bits >= 36 && cpu->phys_bits <= 52);
 }
 
+/* SDM vol. 2A CPUID leaf 15H: TSC = ECX * EBX / EAX; Linux computes that in kHz and 32 bits. */
+static void rate_of_the_tsc(void **state)
+{
+	static const uint32_t rates[] = {100000, 999999, 1999999, 2596142, 3700001, 5200003};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(rates); i++) {
+		const struct cpuid_entry *e;
+		struct cpuid_table t = {.count = 0};
+		uint64_t product, khz;
+
+		features_put_tsc(&t, rates[i]);
+		e = cpuid_find(&t, 0x15, 0);
+		assert_non_null(e);
+		product = (uint64_t)(e->ecx / 1000) * e->ebx;
+		assert_true(e->eax && e->ebx && product <= UINT32_MAX);
+		khz = product / e->eax;
+		assert_in_range(khz, rates[i] - rates[i] / 500000 - 1,
+				rates[i] + rates[i] / 500000 + 1);
+	}
+}
+
 /* --- CPUID ----------------------------------------------------------------------------------- */
 
 static void cpuid(uint32_t leaf, uint32_t subleaf)
@@ -209,6 +231,7 @@ int main(void)
 		TEST(offers_what_it_can),
 		TEST(models_can_be_composed),
 		TEST(the_vcpu_has_what_cpuid_shows),
+		TEST(rate_of_the_tsc),
 		TEST(bits_that_follow_registers),
 		TEST(sizes_of_the_xsave_area),
 		TEST(leaves_that_are_not_there),
