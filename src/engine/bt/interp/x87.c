@@ -17,27 +17,41 @@ static enum fpu_format format_of(const struct cpu *cpu, const struct insn *insn)
 	return insn->op_size == 2 ? FPU_PROTECTED_16 : FPU_PROTECTED_32;
 }
 
-static void store(struct cpu *cpu, const struct insn *insn, bool with_registers)
+/*
+ * The image's address. It is accessed by fields, and which one faults shows: AMD's
+ * processors try the environment's first and last field before the others.
+ */
+static uint64_t image_address(struct cpu *cpu, const struct insn *insn, bool with_registers,
+			      enum seg_use use)
 {
 	enum fpu_format format = format_of(cpu, insn);
-	unsigned size = fpu_image_size(format, with_registers);
-	uint64_t linear = operand_linear(cpu, insn, size, SEG_WRITE);
+	unsigned field = insn->op_size == 2 ? 2 : 4, size = fpu_image_size(format, with_registers);
+	uint64_t ea = operand_ea(cpu, insn), linear = operand_linear(cpu, insn, field, use);
+	uint64_t last = size_cut(ea + fpu_image_size(format, false) - field, insn->addr_size);
+
+	vector_align(cpu, linear, field);
+	mmu_probe(cpu, linear, field, use == SEG_WRITE);
+	mmu_probe(cpu, seg_linear(cpu, insn->mem.seg, last, field, use), field, use == SEG_WRITE);
+	return operand_linear(cpu, insn, size, use);
+}
+
+static void store(struct cpu *cpu, const struct insn *insn, bool with_registers)
+{
+	uint64_t linear = image_address(cpu, insn, with_registers, SEG_WRITE);
+	enum fpu_format format = format_of(cpu, insn);
 	uint8_t image[FPU_SAVE_MAX];
 
-	vector_align(cpu, linear, insn->op_size == 2 ? 2 : 4);
 	fpu_store_image(&cpu->fpu, format, with_registers, image);
-	mmu_write_bytes(cpu, linear, image, size);
+	mmu_write_bytes(cpu, linear, image, fpu_image_size(format, with_registers));
 }
 
 static void load(struct cpu *cpu, const struct insn *insn, bool with_registers)
 {
+	uint64_t linear = image_address(cpu, insn, with_registers, SEG_READ);
 	enum fpu_format format = format_of(cpu, insn);
-	unsigned size = fpu_image_size(format, with_registers);
-	uint64_t linear = operand_linear(cpu, insn, size, SEG_READ);
 	uint8_t image[FPU_SAVE_MAX];
 
-	vector_align(cpu, linear, insn->op_size == 2 ? 2 : 4);
-	mmu_read_bytes(cpu, linear, image, size);
+	mmu_read_bytes(cpu, linear, image, fpu_image_size(format, with_registers));
 	fpu_load_image(&cpu->fpu, format, with_registers, image);
 }
 
