@@ -24,15 +24,17 @@ static bool with_xmm(const struct cpu *cpu)
 
 static uint64_t image_address(struct cpu *cpu, const struct insn *insn, enum seg_use use)
 {
-	uint64_t linear;
+	uint64_t linear = vector_unchecked(cpu, insn);
 
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, VECTOR_NM);
-	linear = operand_linear(cpu, insn, IMAGE_SIZE, use);
-	if (linear & 15) {
-		vector_align(cpu, linear, 4);
+	if (linear & 15 && !(linear & 3 && vector_aligning(cpu)))
 		cpu_raise_error(cpu, VECTOR_GP, 0);
-	}
+	linear = operand_linear(cpu, insn, IMAGE_SIZE, use);
+	vector_align(cpu, linear, 4);
+	/* AMD's processors try the last byte before the others: which one faults shows. */
+	mmu_probe(cpu, linear + IMAGE_SIZE - 1, 1, use == SEG_WRITE);
+	mmu_probe(cpu, linear, IMAGE_SIZE, use == SEG_WRITE);
 	return linear;
 }
 
@@ -42,7 +44,6 @@ static void fxsave(struct cpu *cpu, const struct insn *insn)
 	unsigned xmm = with_xmm(cpu) ? vector_registers(cpu) * 16 : 0;
 	uint8_t image[XSAVE_XMM + 16 * 16];
 
-	mmu_probe(cpu, linear, IMAGE_SIZE, true);
 	fpu_store_x87(&cpu->fpu, insn->op_size == 8, image);
 	memcpy(image + XSAVE_XMM, cpu->fpu.area + XSAVE_XMM, xmm);
 	mmu_write_bytes(cpu, linear, image, XSAVE_XMM + xmm);

@@ -26,11 +26,28 @@ static inline void vector_wait(struct cpu *cpu)
 		cpu_raise(cpu, VECTOR_MF);
 }
 
+/* Whether alignment is checked: #AC. */
+static inline bool vector_aligning(const struct cpu *cpu)
+{
+	return cpu->rflags & RFLAGS_AC && cpu->cr0 & CR0_AM && cpu->cpl == 3;
+}
+
 /* Raises #AC where alignment is checked and linear is not a multiple of align. */
 static inline void vector_align(struct cpu *cpu, uint64_t linear, unsigned align)
 {
-	if (linear & (align - 1) && cpu->rflags & RFLAGS_AC && cpu->cr0 & CR0_AM && cpu->cpl == 3)
+	if (linear & (align - 1) && vector_aligning(cpu))
 		cpu_raise_error(cpu, VECTOR_AC, 0);
+}
+
+/* The linear address of insn's memory operand, with nothing checked yet: that saved state is not
+ * aligned counts before all else that may be wrong with its address. */
+static inline uint64_t vector_unchecked(const struct cpu *cpu, const struct insn *insn)
+{
+	uint64_t linear = operand_ea(cpu, insn);
+
+	if (cpu->mode != CPU_LONG)
+		return (uint32_t)(linear + cpu->seg[insn->mem.seg].base);
+	return insn->mem.seg >= SEG_FS ? linear + cpu->seg[insn->mem.seg].base : linear;
 }
 
 /* A YMM register, its upper half apart in the area. Writing 16 bytes clears the upper half, as

@@ -18,20 +18,20 @@ static enum fpu_format format_of(const struct cpu *cpu, const struct insn *insn)
 }
 
 /*
- * The image's address. It is accessed by fields, and which one faults shows: AMD's
- * processors try the environment's first and last field before the others.
+ * The image's address. It is accessed by parts, and which one faults shows: AMD's
+ * processors try the first field and the last byte before the others.
  */
 static uint64_t image_address(struct cpu *cpu, const struct insn *insn, bool with_registers,
 			      enum seg_use use)
 {
-	enum fpu_format format = format_of(cpu, insn);
-	unsigned field = insn->op_size == 2 ? 2 : 4, size = fpu_image_size(format, with_registers);
-	uint64_t ea = operand_ea(cpu, insn), linear = operand_linear(cpu, insn, field, use);
-	uint64_t last = size_cut(ea + fpu_image_size(format, false) - field, insn->addr_size);
+	unsigned size = fpu_image_size(format_of(cpu, insn), with_registers);
+	unsigned field = insn->op_size == 2 ? 2 : 4;
+	uint64_t linear = operand_linear(cpu, insn, field, use);
+	uint64_t last = size_cut(operand_ea(cpu, insn) + size - 1, insn->addr_size);
 
 	vector_align(cpu, linear, field);
 	mmu_probe(cpu, linear, field, use == SEG_WRITE);
-	mmu_probe(cpu, seg_linear(cpu, insn->mem.seg, last, field, use), field, use == SEG_WRITE);
+	mmu_probe(cpu, seg_linear(cpu, insn->mem.seg, last, 1, use), 1, use == SEG_WRITE);
 	return operand_linear(cpu, insn, size, use);
 }
 

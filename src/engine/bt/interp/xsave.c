@@ -45,12 +45,17 @@ static uint64_t area_address(struct cpu *cpu, const struct insn *insn, uint64_t 
 			     enum seg_use use)
 {
 	unsigned size = components & XSTATE_AVX ? FPU_AREA_SIZE : XSAVE_MIN_SIZE;
-	uint64_t linear = operand_linear(cpu, insn, size, use);
+	uint64_t linear = vector_unchecked(cpu, insn);
 
 	if (linear & 63)
 		cpu_raise_error(cpu, VECTOR_GP, 0);
-	if (use == SEG_WRITE)
+	linear = operand_linear(cpu, insn, size, use);
+	if (use == SEG_WRITE) {
+		/* AMD's processors try the first byte, the last, then the others. */
+		mmu_probe(cpu, linear, 1, true);
+		mmu_probe(cpu, linear + size - 1, 1, true);
 		mmu_probe(cpu, linear, size, true);
+	}
 	return linear;
 }
 
