@@ -84,11 +84,11 @@ static bool gpr_is_reg(const struct fpu_insn *insn)
 	       one_of(insn->bytes[insn->opcode], opcodes, ARRAY_LEN(opcodes));
 }
 
-/* MOVD, CVTSI2SS, CVTSS2SI, PEXTRD and PINSRD are their 64-bit forms with VEX.W. */
+/* MOVD, CVTSI2SS, CVTSS2SI, PEXTRD, PINSRD and PCMPESTRx are their 64-bit forms with VEX.W. */
 static bool w_is_size(const struct fpu_insn *insn)
 {
 	static const uint8_t in_0f[] = {0x2a, 0x2c, 0x2d, 0x6e, 0x7e};
-	static const uint8_t in_0f3a[] = {0x16, 0x22};
+	static const uint8_t in_0f3a[] = {0x16, 0x22, 0x60, 0x61};
 	uint8_t opcode = insn->bytes[insn->opcode];
 
 	switch (map_of(insn)) {
