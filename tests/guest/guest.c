@@ -109,6 +109,11 @@ void guest_gate(unsigned vector, void *target, unsigned type, unsigned dpl, unsi
 	};
 }
 
+void guest_gate_selector(unsigned vector, u16 selector)
+{
+	idt[vector].selector = selector;
+}
+
 void guest_gate_present(unsigned vector, bool present)
 {
 	idt[vector].attr = (u8)((idt[vector].attr & 0x7f) | present << 7);

@@ -70,6 +70,8 @@ extern bool (*guest_hook)(struct frame *frame);
 
 /* Writes an IDT entry (type as in the manual: 0xe interrupt, 0xf trap gate). */
 void guest_gate(unsigned vector, void *target, unsigned type, unsigned dpl, unsigned ist);
+/* Its selector, which for a task gate is a TSS's. */
+void guest_gate_selector(unsigned vector, u16 selector);
 void guest_gate_present(unsigned vector, bool present);
 /* The default handler of a vector, to put it back. */
 void guest_gate_default(unsigned vector);
