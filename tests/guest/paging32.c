@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 32-bit paging with 4 MiB pages, and PAE paging with its loaded directory pointers. SDM vol. 3A 4.3
- * and 4.4. */
+/* 32-bit paging with 4 MiB pages, and PAE paging with its loaded directory pointers. SDM vol. 3A,
+ * 4.3 and 4.4. */
 #include "guest.h"
 
 #define P                  1u
