@@ -40,8 +40,8 @@ TCG = {
 
 def command(topic, engine):
     cpus = "4" if topic == "smp" else "1"
-    return ["lodge", "run", "--engine", engine, "--cpus", cpus, "--memory", "64M", "--timeout", "100", "--kernel",
-            build.kernel(topic)]
+    return ["lodge", "run", "--engine", engine, "--cpus", cpus, "--memory", "64M",
+            "--timeout", "100", "--kernel", build.kernel(topic)]
 
 
 def judge(text, may_fail=()):
