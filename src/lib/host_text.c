@@ -107,6 +107,8 @@ static void engine(struct buf *out, const struct host_engine *e)
 		if (e->offer.ratio > 0)
 			buf_printf(out, ": guest code takes %.*f times as long as the host's own",
 				   e->offer.ratio < 100 ? 2 : 0, e->offer.ratio);
+		else if (!e->offer.efficient && e->offer.why[0])
+			buf_printf(out, ": %s", e->offer.why);
 		if (e->offer.api_version > 0)
 			buf_printf(out, "; API version %d", e->offer.api_version);
 		buf_printf(out, "\n");

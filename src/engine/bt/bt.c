@@ -16,8 +16,9 @@ static void probe(struct engine_offer *offer, bool measure)
 
 	(void)measure;
 	*offer = (struct engine_offer){.usable = decoder != NULL};
-	if (!decoder)
-		snprintf(offer->why, sizeof(offer->why), "%s", e.text);
+	snprintf(offer->why, sizeof(offer->why), "%s",
+		 decoder ? "guest code is interpreted, some tens of times slower than the CPU"
+			 : e.text);
 	decoder_free(decoder);
 }
 
