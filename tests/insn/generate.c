@@ -386,6 +386,19 @@ static void aim_branch(struct work *w)
 		put_at(c->code + e->rel_at, rel, e->rel_size);
 }
 
+/* A short branch into its own bytes, or into the jump after it, which may be anything. */
+static bool lands_inside(const struct work *w)
+{
+	const struct encoding *e = &w->e;
+	const struct test_case *c = w->c;
+	int8_t rel;
+
+	if (e->rel_size != 1 || c->insns != 1)
+		return false;
+	rel = (int8_t)c->code[e->rel_at];
+	return rel < 5 && rel > -(int)c->len && rel != 0;
+}
+
 static void random_tail(struct work *w, unsigned len)
 {
 	for (unsigned i = 0; i < len && w->c->len < 20; i++)
@@ -553,5 +566,7 @@ bool generate(struct test_case *c, uint64_t seed, uint64_t number, const char *o
 			return false;
 	}
 	make_state(&w);
+	if (lands_inside(&w))
+		return false;
 	return !excluded(&w.h, c->mode, c->code, c->len);
 }

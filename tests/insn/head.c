@@ -127,6 +127,8 @@ void head_name(const struct head *h, unsigned mode, char name[NAME_MAX])
 #define MEM   (1 << 9)  /* ... is not */
 #define EXACT (1 << 10) /* the whole ModRM byte */
 
+#define SVM "SVM: not in the CPU models; the host's processor has it, whatever its CPUID says"
+
 /* Instructions that are not compared: map, opcodes from first to last, ModRM (ANY, or .reg with REG
  * or MEM, or EXACT), why. */
 static const struct {
@@ -159,6 +161,14 @@ static const struct {
 	{1, 0x00, 0x00, REG | 1, "STR: Linux emulates it where UMIP forbids it"},
 	{1, 0xc7, 0xc7, REG | 6, "RDRAND: random"},
 	{1, 0xc7, 0xc7, REG | 7, "RDSEED, RDPID: random; the host's CPU number"},
+	{1, 0x01, 0x01, EXACT | 0xd8, SVM},
+	{1, 0x01, 0x01, EXACT | 0xda, SVM},
+	{1, 0x01, 0x01, EXACT | 0xdb, SVM},
+	{1, 0x01, 0x01, EXACT | 0xdc, SVM},
+	{1, 0x01, 0x01, EXACT | 0xdd, SVM},
+	{1, 0x01, 0x01, EXACT | 0xde, SVM},
+	{1, 0x01, 0x01, EXACT | 0xdf, SVM},
+	{0, 0xf1, 0xf1, ANY, "INT1: hypervisors that watch #DB report the wrong RIP"},
 	{0, 0xc7, 0xc7, EXACT | 0xf8, "XBEGIN: TSX is not in the CPU models"},
 	{0, 0xc6, 0xc6, EXACT | 0xf8, "XABORT: TSX is not in the CPU models"},
 	{5, 0x41, 0x4b, ANY, "AVX-512 mask registers: not in the CPU models"},

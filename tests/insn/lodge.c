@@ -179,8 +179,8 @@ static void control_registers(struct cpu *cpu)
 {
 	cpu->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
 	cpu->cr3 = TABLES_GPA;
-	cpu->cr4 = CR4_PSE | CR4_DE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT |
-		   CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP;
+	cpu->cr4 = CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |
+		   CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP;
 	cpu->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	cpu->xcr0 = 7;
 	cpu->dr6 = DR6_RESET;
@@ -339,7 +339,7 @@ static void unwind(struct cpu *cpu, struct outcome *out)
 void lodge_run(const struct test_case *c, struct outcome *out)
 {
 	struct cpu *cpu = &world->cpu;
-	uint64_t end = c->terminated ? c->addr + c->len : 0;
+	uint64_t end = c->terminated ? c->addr + c->len : UINT64_MAX;
 	enum interp_exit exit = INTERP_BUDGET;
 
 	load(cpu, &c->in);

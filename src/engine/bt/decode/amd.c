@@ -28,10 +28,14 @@ static bool vex3_0f3a(const struct rest *r)
 
 bool amd_invalid(enum decode_mode mode, const uint8_t *bytes, size_t len, const struct prefixes *p)
 {
+	static const uint8_t no_modrm[] = {0xa6, 0xa7, 0xb9, 0xff};
 	struct rest r = {bytes + p->count, len - p->count, mode};
 
 	/* PREFETCH and PREFETCHW of a register: Intel has a NOP there. */
 	if (r.len > 2 && r.bytes[0] == 0x0f && r.bytes[1] == 0x0d && r.bytes[2] >= 0xc0)
+		return true;
+	/* UD0, UD1 and the VIA's have no ModRM there: amd_length. */
+	if (r.len > 1 && r.bytes[0] == 0x0f && memchr(no_modrm, r.bytes[1], sizeof(no_modrm)))
 		return true;
 	/* VPEXTRQ and VPINSRQ exist in 64-bit mode only; Intel ignores VEX.W elsewhere. */
 	return mode != DECODE_64 && vex3_0f3a(&r) && r.bytes[2] & VEX3_W &&
@@ -60,12 +64,25 @@ static bool vperm_without_w(const struct rest *r, const struct prefixes *p, uint
 	return true;
 }
 
+/* LOCK is ignored before VERW of memory, and #UD before its kin (seen on Zen 4). */
+static void lock_verw(const struct rest *r, struct prefixes *p, uint8_t *bytes)
+{
+	if (!p->lock || r->len < 3 || r->bytes[0] != 0x0f || r->bytes[1] != 0 ||
+	    (r->bytes[2] & 0x38) != 0x28 || r->bytes[2] >= 0xc0)
+		return;
+	for (unsigned i = 0; i < p->count; i++)
+		if (bytes[i] == 0xf0)
+			bytes[i] = 0x3e;
+	p->lock = false;
+}
+
 enum amd_meant amd_meant(enum decode_mode mode, const uint8_t *bytes, size_t len,
 			 struct prefixes *p, uint8_t meant[INSN_BYTES_MAX])
 {
 	struct rest r = {bytes + p->count, len - p->count, mode};
 
 	memcpy(meant, bytes, len);
+	lock_verw(&r, p, meant);
 	if (lock_mov_cr(&r, p, meant)) {
 		p->lock = false;
 		return AMD_MOV_CR8;

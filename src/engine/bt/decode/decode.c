@@ -282,6 +282,17 @@ static enum decode_status decode_amd(const struct decoder *d, enum decode_mode m
 	return status;
 }
 
+/* Bytes that are undefined are fetched nevertheless, and may be too many. */
+static enum decode_status amd_undefined(enum decode_mode mode, const uint8_t *bytes, size_t len,
+					const struct prefixes *p)
+{
+	unsigned length = amd_length(mode, bytes, len, p);
+
+	if (length > INSN_BYTES_MAX)
+		return DECODE_TOO_LONG;
+	return length > len ? DECODE_MORE : DECODE_INVALID;
+}
+
 enum decode_status decode(const struct decoder *d, enum decode_mode mode, const uint8_t *bytes,
 			  size_t len, struct insn *insn)
 {
@@ -303,6 +314,8 @@ enum decode_status decode(const struct decoder *d, enum decode_mode mode, const 
 		status = decode_amd(d, mode, meant, len, &p, &result);
 	else
 		status = decode_plain(d, mode, meant, len, &p, &result);
+	if (status == DECODE_INVALID && d->amd)
+		return amd_undefined(mode, bytes, len, &p);
 	if (status != DECODE_OK)
 		return status;
 	memcpy(result.bytes, bytes, result.len);

@@ -60,4 +60,9 @@ void amd_adjust(struct insn *insn, enum decode_mode mode, const struct prefixes 
 /* Completes what was decoded from them; false: it is invalid. */
 bool amd_complete(struct insn *insn, enum amd_meant meant);
 
+/* The length of bytes that are undefined, as far as AMD's processors know it, or 0. More than len:
+ * bytes that are not there belong to it, so that the length itself may be more. */
+unsigned amd_length(enum decode_mode mode, const uint8_t *bytes, size_t len,
+		    const struct prefixes *p);
+
 #endif

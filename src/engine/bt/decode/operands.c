@@ -148,6 +148,19 @@ static void fill_hidden(struct insn *insn, const struct prefixes *p)
 	insn->has_mem = true;
 }
 
+/* A SIB byte without a base: Zydis 4.0 takes R13D for it where there are a 67 prefix and REX.B, and
+ * forgets the displacement. */
+static void drop_base(struct insn *insn, const ZydisDecodedInstruction *zi,
+		      const struct prefixes *p)
+{
+	if (!insn->has_mem || !(zi->attributes & ZYDIS_ATTRIB_HAS_SIB) || zi->raw.modrm.mod ||
+	    (zi->raw.sib.base & 7) != 5)
+		return;
+	insn->mem.base = MEM_REG_NONE;
+	insn->mem.disp = zi->raw.disp.value;
+	insn->mem.seg = segment_of(&insn->mem, p);
+}
+
 bool operands_fill(struct insn *insn, const struct zydis *z, const struct prefixes *p)
 {
 	unsigned count = z->insn.operand_count_visible;
@@ -163,6 +176,7 @@ bool operands_fill(struct insn *insn, const struct zydis *z, const struct prefix
 	for (unsigned i = 0; i < count; i++)
 		if (!fill_operand(insn, i, &z->operands[i], p))
 			return false;
+	drop_base(insn, &z->insn, p);
 	fill_hidden(insn, p);
 	return true;
 }

@@ -179,14 +179,23 @@ static void ret_far(struct cpu *cpu, const struct insn *insn)
 {
 	unsigned size = insn->op_size;
 	unsigned release = insn->operand[0].kind == OPERAND_IMM ? (uint16_t)insn->imm : 0;
+	uint16_t selector;
 	struct target t;
 
 	if (unprotected(cpu)) {
 		ret_real(cpu, size, release);
 		return;
 	}
+	if (cpu->amd)
+		stack_peek(cpu, size, size); /* CS is the first to fault */
 	t.rip = stack_peek(cpu, 0, size);
-	return_get_code(cpu, stack_peek(cpu, size, size), &t);
+	selector = stack_peek(cpu, size, size);
+	if (cpu->amd && (selector & SELECTOR_RPL) != cpu->cpl) {
+		/* The outer stack is read before the selector is looked at. */
+		stack_peek(cpu, 3 * size + release, size);
+		stack_peek(cpu, 2 * size + release, size);
+	}
+	return_get_code(cpu, selector, &t);
 	if (t.cpl > cpu->cpl) {
 		ret_outer(cpu, &t, size, release);
 		return;

@@ -33,6 +33,10 @@ static unsigned iopl_of(const struct cpu *cpu)
 static void peek_image(struct cpu *cpu, unsigned size, struct image *i)
 {
 	i->size = size;
+	if (cpu->amd) { /* the last is the first to fault */
+		stack_peek(cpu, 2 * size, size);
+		stack_peek(cpu, size, size);
+	}
 	i->rip = stack_peek(cpu, 0, size);
 	i->cs = stack_peek(cpu, size, size);
 	i->rflags = stack_peek(cpu, 2 * size, size);
@@ -135,6 +139,11 @@ static void to_level(struct cpu *cpu, const struct image *i)
 	bool stack;
 
 	t.rip = i->rip;
+	if (cpu->amd && (cpu->mode == CPU_LONG || (i->cs & SELECTOR_RPL) != from)) {
+		/* The outer stack is read before the selector is looked at, SS first. */
+		stack_peek(cpu, 4 * i->size, i->size);
+		stack_peek(cpu, 3 * i->size, i->size);
+	}
 	return_get_code(cpu, i->cs, &t);
 	stack = t.cpl > from || cpu->mode == CPU_LONG;
 	if (stack) {

@@ -137,9 +137,13 @@ static void pop_seg(struct cpu *cpu, const struct insn *insn)
 static void load_pointer(struct cpu *cpu, const struct insn *insn, unsigned seg)
 {
 	unsigned size = insn->op_size;
-	uint64_t linear = operand_linear(cpu, insn, size + 2, SEG_READ);
-	uint64_t offset = mmu_read(cpu, linear, size);
+	uint64_t linear, offset;
 	struct load load;
+
+	if (cpu->amd) /* the offset's faults come before those of the whole */
+		mmu_read(cpu, operand_linear(cpu, insn, size, SEG_READ), size);
+	linear = operand_linear(cpu, insn, size + 2, SEG_READ);
+	offset = mmu_read(cpu, linear, size);
 
 	prepare(cpu, &load, seg, mmu_read(cpu, linear + size, 2));
 	commit(cpu, &load);

@@ -117,13 +117,11 @@ void interp_arpl(struct cpu *cpu, const struct insn *insn)
 		selector = adjust(old, other);
 		reg_write(cpu, o->reg, 2, false, selector);
 	} else {
-		struct mmu_rmw rmw;
-
-		mmu_rmw_begin(cpu, &rmw, operand_linear(cpu, insn, 2, SEG_WRITE), 2, false);
-		old = load_le(rmw.ptr, 2);
+		/* Written only where it changes: so a fault is mostly that of a read. */
+		old = mmu_read(cpu, operand_linear(cpu, insn, 2, SEG_READ), 2);
 		selector = adjust(old, other);
-		store_le(rmw.ptr, 2, selector);
-		mmu_rmw_end(cpu, &rmw);
+		if (selector != old)
+			mmu_write(cpu, operand_linear(cpu, insn, 2, SEG_WRITE), 2, selector);
 	}
 	answer(cpu, selector != old);
 }

@@ -94,10 +94,8 @@ static bool explicitly_aligned(const struct insn *insn)
 	}
 }
 
-static void check_alignment(struct cpu *cpu, const struct insn *insn, uint64_t linear,
-			    unsigned size)
+static void check_required_alignment(struct cpu *cpu, const struct insn *insn, uint64_t linear)
 {
-	unsigned align = size == 10 ? 8 : MIN(size, ALIGN_MOST);
 	uint32_t mxcsr;
 
 	if (insn->aligned && linear & (insn->aligned - 1)) {
@@ -105,16 +103,33 @@ static void check_alignment(struct cpu *cpu, const struct insn *insn, uint64_t l
 		if (insn->unit != UNIT_SSE || !(mxcsr & MXCSR_MM) || explicitly_aligned(insn))
 			cpu_raise_error(cpu, VECTOR_GP, 0);
 	}
-	vector_align(cpu, linear, align);
+}
+
+/* What the operand's segment adds. */
+static uint64_t seg_base(const struct cpu *cpu, const struct insn *insn)
+{
+	bool based = cpu->mode != CPU_LONG || insn->mem.seg >= SEG_FS;
+
+	return based ? cpu->seg[insn->mem.seg].base : 0;
 }
 
 /* The memory operand into fpu.operand, or its probe; its linear address. */
 static uint64_t prepare_memory(struct cpu *cpu, const struct insn *insn,
 			       const struct insn_operand *mem)
 {
-	uint64_t linear = operand_linear(cpu, insn, mem->size, mem->write ? SEG_WRITE : SEG_READ);
+	uint64_t linear;
 
-	check_alignment(cpu, insn, linear, mem->size);
+	/* A misaligned address is #GP(0) also where it is not canonical, or beyond the limit, and
+	 * the segment is SS. */
+	check_required_alignment(cpu, insn, seg_base(cpu, insn) + operand_ea(cpu, insn));
+	if (mem->size == 10 && mem->write) { /* the significand is stored before the exponent */
+		linear = operand_linear(cpu, insn, 8, SEG_WRITE);
+		vector_align(cpu, linear, 8);
+		mmu_probe(cpu, linear, 8, true);
+	}
+	linear = operand_linear(cpu, insn, mem->size, mem->write ? SEG_WRITE : SEG_READ);
+	check_required_alignment(cpu, insn, linear);
+	vector_align(cpu, linear, mem->size == 10 ? 8 : MIN(mem->size, ALIGN_MOST));
 	if (mem->write)
 		mmu_probe(cpu, linear, mem->size, true);
 	else
