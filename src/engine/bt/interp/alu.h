@@ -83,13 +83,6 @@ static inline bool alu_condition(uint64_t rflags, unsigned cond)
 	return holds != (cond & 1);
 }
 
-/* Begins the change of insn's memory operand in place. Until mmu_rmw_end nothing may be raised. */
-static inline void alu_rmw_begin(struct cpu *cpu, const struct insn *insn, struct mmu_rmw *rmw,
-				 unsigned size, bool locked)
-{
-	mmu_rmw_begin(cpu, rmw, operand_linear(cpu, insn, size, SEG_WRITE), size, locked);
-}
-
 /* The parts of the groups (interp/handlers.h) that have a file of their own. */
 interp_fn interp_shift(const struct insn *insn);  /* of interp_arithmetic */
 interp_fn interp_muldiv(const struct insn *insn); /* of interp_arithmetic */

@@ -69,7 +69,7 @@ struct forms {
 		uint32_t f = alu_flags_in(cpu->rflags);                                 \
 		struct mmu_rmw rmw;                                                     \
 											\
-		alu_rmw_begin(cpu, insn, &rmw, sizeof(type), lock);                     \
+		operand_rmw_begin(cpu, insn, &rmw, sizeof(type), lock);                     \
 		if (lock)                                                               \
 			asm volatile(load "lock " #name #s " %[src], %[dst]"            \
 				     ALU_FLAGS_OUT                                      \
@@ -131,7 +131,7 @@ COMPARISON(test)
 		uint32_t f = alu_flags_in(cpu->rflags);                                 \
 		struct mmu_rmw rmw;                                                     \
 											\
-		alu_rmw_begin(cpu, insn, &rmw, sizeof(type), lock);                     \
+		operand_rmw_begin(cpu, insn, &rmw, sizeof(type), lock);                     \
 		if (lock)                                                               \
 			asm volatile(ALU_FLAGS_IN "lock " #name #s " %[dst]"            \
 				     ALU_FLAGS_OUT                                      \

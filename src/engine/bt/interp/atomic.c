@@ -112,7 +112,7 @@ static void cmpxchg(struct cpu *cpu, const struct insn *insn)
 	if (o->kind == OPERAND_MEM) {
 		bool lock = insn->prefixes & INSN_LOCK;
 
-		alu_rmw_begin(cpu, insn, &rmw, o->size, lock);
+		operand_rmw_begin(cpu, insn, &rmw, o->size, lock);
 		f = cmpxchg_mem[size](rmw.ptr, src, &acc, lock);
 		mmu_rmw_end(cpu, &rmw);
 		cpu->gpr[GPR_RAX] = acc;
@@ -140,7 +140,7 @@ static void xadd(struct cpu *cpu, const struct insn *insn)
 	if (o->kind == OPERAND_MEM) {
 		bool lock = insn->prefixes & INSN_LOCK;
 
-		alu_rmw_begin(cpu, insn, &rmw, o->size, lock);
+		operand_rmw_begin(cpu, insn, &rmw, o->size, lock);
 		f = xadd_mem[size](rmw.ptr, &src, lock);
 		mmu_rmw_end(cpu, &rmw);
 		whole_write(cpu, other, src);
@@ -163,7 +163,7 @@ static void cmpxchg8b(struct cpu *cpu, const struct insn *insn)
 	struct mmu_rmw rmw;
 	bool same;
 
-	alu_rmw_begin(cpu, insn, &rmw, 8, lock);
+	operand_rmw_begin(cpu, insn, &rmw, 8, lock);
 	if (lock)
 		asm volatile("lock cmpxchg8b %[mem]"
 			     : "+a"(eax), "+d"(edx), [mem] "+m"(*(alu_q *)rmw.ptr), "=@ccz"(same)

@@ -101,7 +101,7 @@ static void xchg(struct cpu *cpu, const struct insn *insn)
 		operand_write(cpu, insn, 1, first);
 		return;
 	}
-	alu_rmw_begin(cpu, insn, &rmw, size, true);
+	operand_rmw_begin(cpu, insn, &rmw, size, true);
 	switch (size) {
 	case 1:
 		asm volatile("xchgb %b0, %1" : "+r"(value), "+m"(*(alu_b *)rmw.ptr)::"memory");

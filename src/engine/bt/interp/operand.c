@@ -54,3 +54,33 @@ uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsi
 		refuse(cpu, seg);
 	return (uint32_t)(s->base + offset);
 }
+
+uint64_t operand_read(struct cpu *cpu, const struct insn *insn, unsigned n)
+{
+	const struct insn_operand *o = &insn->operand[n];
+
+	switch (o->kind) {
+	case OPERAND_GPR:
+		return reg_read(cpu, o->reg, o->size, o->high);
+	case OPERAND_MEM:
+		return mmu_read(cpu, operand_linear(cpu, insn, o->size, SEG_READ), o->size);
+	default:
+		return n > 0 && insn->operand[n - 1].kind == OPERAND_IMM ? insn->imm2 : insn->imm;
+	}
+}
+
+void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n, uint64_t value)
+{
+	const struct insn_operand *o = &insn->operand[n];
+
+	if (o->kind == OPERAND_GPR)
+		reg_write(cpu, o->reg, o->size, o->high, value);
+	else
+		mmu_write(cpu, operand_linear(cpu, insn, o->size, SEG_WRITE), o->size, value);
+}
+
+void operand_rmw_begin(struct cpu *cpu, const struct insn *insn, struct mmu_rmw *rmw, unsigned size,
+		       bool locked)
+{
+	mmu_rmw_begin(cpu, rmw, operand_linear(cpu, insn, size, SEG_WRITE), size, locked);
+}

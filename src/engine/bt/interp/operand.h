@@ -158,31 +158,14 @@ static inline void reg_write(struct cpu *cpu, unsigned reg, unsigned size, bool 
 
 /* Operand n of insn, a register or memory of at most 8 bytes, zero-extended; an immediate as
  * struct insn has it. */
-static inline uint64_t operand_read(struct cpu *cpu, const struct insn *insn, unsigned n)
-{
-	const struct insn_operand *o = &insn->operand[n];
-
-	switch (o->kind) {
-	case OPERAND_GPR:
-		return reg_read(cpu, o->reg, o->size, o->high);
-	case OPERAND_MEM:
-		return mmu_read(cpu, operand_linear(cpu, insn, o->size, SEG_READ), o->size);
-	default:
-		return n > 0 && insn->operand[n - 1].kind == OPERAND_IMM ? insn->imm2 : insn->imm;
-	}
-}
+uint64_t operand_read(struct cpu *cpu, const struct insn *insn, unsigned n);
 
 /* Writes a register or memory operand of at most 8 bytes. */
-static inline void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n,
-				 uint64_t value)
-{
-	const struct insn_operand *o = &insn->operand[n];
+void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n, uint64_t value);
 
-	if (o->kind == OPERAND_GPR)
-		reg_write(cpu, o->reg, o->size, o->high, value);
-	else
-		mmu_write(cpu, operand_linear(cpu, insn, o->size, SEG_WRITE), o->size, value);
-}
+/* Begins the change of insn's memory operand in place. Until mmu_rmw_end nothing may be raised. */
+void operand_rmw_begin(struct cpu *cpu, const struct insn *insn, struct mmu_rmw *rmw, unsigned size,
+		       bool locked);
 
 /* The stack pointer, and moving it by the stack's width: SP leaves the rest of RSP alone, ESP
  * clears the upper half. */

@@ -34,7 +34,7 @@ struct forms {
 		uint32_t f = alu_flags_in(cpu->rflags);                                 \
 		struct mmu_rmw rmw;                                                     \
 											\
-		alu_rmw_begin(cpu, insn, &rmw, sizeof(type), false);                    \
+		operand_rmw_begin(cpu, insn, &rmw, sizeof(type), false);                    \
 		asm volatile(ALU_FLAGS_IN #name #s " %%cl, %[dst]" ALU_FLAGS_OUT        \
 			     : "+&a"(f), [dst] "+m"(*(alu_##s *)rmw.ptr)                 \
 			     : "c"(count)                                               \
@@ -80,7 +80,7 @@ SHIFT(sar)
 		uint32_t f = alu_flags_in(cpu->rflags);                                 \
 		struct mmu_rmw rmw;                                                     \
 											\
-		alu_rmw_begin(cpu, insn, &rmw, sizeof(type), false);                    \
+		operand_rmw_begin(cpu, insn, &rmw, sizeof(type), false);                    \
 		asm volatile(ALU_FLAGS_IN #name #s " %%cl, %[src], %[dst]"              \
 			     ALU_FLAGS_OUT                                              \
 			     : "+&a"(f), [dst] "+m"(*(alu_##s *)rmw.ptr)                 \
