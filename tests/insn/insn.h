@@ -137,8 +137,9 @@ void head_name(const struct head *h, unsigned mode, char name[NAME_MAX]);
 const char *excluded(const struct head *h, unsigned mode, const uint8_t *code, unsigned len);
 
 /* compare.c: the first difference's name, or NULL; out: all of them, in lines, where not NULL. */
-const char *compare(const struct outcome *native, const struct outcome *lodge,
-		    const struct memory *nm, const struct memory *lm, FILE *out);
+const char *compare(const struct test_case *c, const struct outcome *native,
+		    const struct outcome *lodge, const struct memory *nm, const struct memory *lm,
+		    FILE *out);
 void print_case(const struct test_case *c, FILE *out);
 
 #endif

@@ -104,13 +104,13 @@ static void run_case(struct rig *g, const struct test_case *c)
 	g->r->reached += native.end == END_REACHED;
 	g->r->faulted += native.end < END_REACHED;
 	g->r->endless += native.end == END_TIMEOUT;
-	field = compare(&native, &other, &g->native, second, NULL);
+	field = compare(c, &native, &other, &g->native, second, NULL);
 	if (field)
 		add_failure(g->r, c, field);
 	if (g->o->single) {
 		print_case(c, stdout);
 		printf("  end: native %u, lodge %u\n", native.end, other.end);
-		compare(&native, &other, &g->native, second, stdout);
+		compare(c, &native, &other, &g->native, second, stdout);
 	}
 	put_back(g, g->native.data);
 	if (!g->o->self)

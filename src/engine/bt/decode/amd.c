@@ -140,14 +140,18 @@ void amd_adjust(struct insn *insn, enum decode_mode mode, const struct prefixes 
 		if (p->op_size && !wide)
 			insn->op_size = 2;
 		break;
-	/* There are no far pointers with 64-bit offsets: REX.W makes it 32 bits. */
+	/* There are no far pointers with 64-bit offsets: REX.W makes it 32 bits, though CALL pushes
+	 * 64. */
 	case OP_LSS:
 	case OP_LFS:
 	case OP_LGS:
 	case OP_JMP_FAR:
-	case OP_CALL_FAR:
 		if (wide)
 			set_size(insn, 4, 6, 4);
+		break;
+	case OP_CALL_FAR:
+		if (wide)
+			set_size(insn, 8, 6, 4);
 		break;
 	default:
 		break;

@@ -132,7 +132,7 @@ static bool find_form(struct form *f, enum decode_mode mode, const uint8_t *at, 
 	}
 	if (len < f->opcode)
 		return true;
-	f->registers = at[0] == 0x0f && map == 1 && at[1] >= 0x20 && at[1] <= 0x23;
+	f->registers = map == 1 && at[f->opcode - 1] >= 0x20 && at[f->opcode - 1] <= 0x23;
 	f->modrm = map > 1 || escape_has_modrm(at[f->opcode - 1]);
 	f->kind = map == 1 ? escape_immediate(at[f->opcode - 1]) : map == 3 ? 'b' : '.';
 	return map >= 1 && map <= 3;

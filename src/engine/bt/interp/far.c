@@ -30,17 +30,18 @@ static unsigned pointer_size(const struct cpu *cpu, const struct insn *insn)
 
 static void read_pointer(struct cpu *cpu, const struct insn *insn, struct far_pointer *p)
 {
+	unsigned size = pointer_size(cpu, insn);
 	uint64_t linear;
 
-	p->size = pointer_size(cpu, insn);
+	p->size = insn->op_size;
 	if (insn->operand[0].kind == OPERAND_FAR) {
 		p->offset = size_cut(insn->imm, p->size);
 		p->selector = insn->imm2;
 		return;
 	}
-	linear = operand_linear(cpu, insn, p->size + 2, SEG_READ);
-	p->offset = mmu_read(cpu, linear, p->size);
-	p->selector = mmu_read(cpu, linear + p->size, 2);
+	linear = operand_linear(cpu, insn, size + 2, SEG_READ);
+	p->offset = mmu_read(cpu, linear, size);
+	p->selector = mmu_read(cpu, linear + size, 2);
 }
 
 static bool unprotected(const struct cpu *cpu)

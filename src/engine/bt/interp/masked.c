@@ -30,14 +30,12 @@ static void select_elements(struct cpu *cpu, const struct insn *insn, const uint
 		e->linear[i] = seg_linear(cpu, insn->mem.seg,
 					  size_cut(ea + i * e->size, insn->addr_size), e->size,
 					  use);
+		mmu_probe(cpu, e->linear[i], e->size, use == SEG_WRITE);
 	}
 }
 
 static void store_elements(struct cpu *cpu, const struct elements *e, const uint8_t *value)
 {
-	for (unsigned i = 0; i < e->count; i++)
-		if (e->selected & 1u << i)
-			mmu_probe(cpu, e->linear[i], e->size, true);
 	for (unsigned i = 0; i < e->count; i++)
 		if (e->selected & 1u << i)
 			mmu_write_bytes(cpu, e->linear[i], value + i * e->size, e->size);

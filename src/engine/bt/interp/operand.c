@@ -40,7 +40,8 @@ uint64_t seg_linear_checked(struct cpu *cpu, unsigned seg, uint64_t offset, unsi
 		uint64_t linear = seg >= SEG_FS ? offset + s->base : offset;
 
 		/* AMD's processors want the offset to be canonical by itself, too. */
-		if (cpu->amd && !linear_canonical(cpu, offset))
+		if (cpu->amd &&
+		    (!linear_canonical(cpu, offset) || !linear_canonical(cpu, offset + len - 1)))
 			refuse(cpu, seg);
 		if (!linear_canonical(cpu, linear) || !linear_canonical(cpu, linear + len - 1))
 			refuse(cpu, seg);

@@ -111,7 +111,8 @@ static inline uint64_t seg_linear(struct cpu *cpu, unsigned seg, uint64_t offset
 
 		/* All in one half of 48 bits is canonical in all modes. */
 		if (linear_half(linear) == linear_half(linear + len) &&
-		    linear_half(linear) + 1 <= 1 && linear_half(offset) + 1 <= 1)
+		    linear_half(linear) + 1 <= 1 && linear_half(offset) + 1 <= 1 &&
+		    linear_half(offset + len - 1) + 1 <= 1)
 			return linear;
 	}
 	return seg_linear_checked(cpu, seg, offset, len, use);

@@ -122,10 +122,10 @@ static uint64_t prepare_memory(struct cpu *cpu, const struct insn *insn,
 	/* A misaligned address is #GP(0) also where it is not canonical, or beyond the limit, and
 	 * the segment is SS. */
 	check_required_alignment(cpu, insn, seg_base(cpu, insn) + operand_ea(cpu, insn));
-	if (mem->size == 10 && mem->write) { /* the significand is stored before the exponent */
-		linear = operand_linear(cpu, insn, 8, SEG_WRITE);
+	if (mem->size == 10) { /* the significand comes before the exponent */
+		linear = operand_linear(cpu, insn, 8, mem->write ? SEG_WRITE : SEG_READ);
 		vector_align(cpu, linear, 8);
-		mmu_probe(cpu, linear, 8, true);
+		mmu_probe(cpu, linear, 8, mem->write);
 	}
 	linear = operand_linear(cpu, insn, mem->size, mem->write ? SEG_WRITE : SEG_READ);
 	check_required_alignment(cpu, insn, linear);
