@@ -10,6 +10,8 @@
  *   How long an undefined instruction with a VEX or XOP prefix is: so whether #UD comes first, or
  *     #GP(0) for more than 15 bytes, or #PF for bytes on a page that is not there (no manual says
  *     so; those without such a prefix are compared)
+ *   The upper halves of general registers after a far transfer from 64-bit to 32-bit code (SDM
+ *     vol. 1, 3.4.1.1)
  *   Null selectors in ES, DS, FS and GS: 1 to 3 become 0 whenever the host's kernel returns
  *   The header of the XSAVE area: which components are in their initial configuration may be
  *     more or less known to a processor (SDM vol. 1, 13.6, XINUSE)
@@ -139,7 +141,7 @@ static void compare_exception(struct diff *d, const struct outcome *native,
 	compare_number(d, "cs", native->s.sel[SEG_CS_], lodge->s.sel[SEG_CS_]);
 }
 
-/* The instruction did not execute: #UD, or #GP(0) as over 15 bytes long, or #PF in fetching its end. */
+/* The instruction did not execute: #UD, or #GP(0) for over 15 bytes, or #PF in fetching its end. */
 static bool not_executed(const struct outcome *o)
 {
 	return o->end == 6 || (o->end == 13 && o->error == 0) || (o->end == 14 && o->error & 0x10);
@@ -154,6 +156,21 @@ static bool undefined_length(const struct test_case *c, const struct outcome *na
 	return c->insns < 2 && not_executed(native) && not_executed(lodge) &&
 	       (native->end == 6 || lodge->end == 6) &&
 	       head_parse(&h, c->mode, c->code, c->len + 4) && h.map >= 4;
+}
+
+/* Registers' upper halves mean nothing once 64-bit code has gone to a 32-bit segment. */
+static uint64_t gpr_mask(const struct test_case *c, const struct outcome *native)
+{
+	bool left = c->mode == MODE_64 && native->end < END_REACHED &&
+		    native->s.sel[SEG_CS_] == SEL_CODE32;
+
+	return left ? UINT32_MAX : UINT64_MAX;
+}
+
+/* On the host a jump follows the case, which clears RF. */
+static uint64_t rflags_mask(const struct outcome *lodge)
+{
+	return lodge->end == END_REACHED ? ~(1ULL << 16) : UINT64_MAX;
 }
 
 const char *compare(const struct test_case *c, const struct outcome *native,
@@ -177,8 +194,9 @@ const char *compare(const struct test_case *c, const struct outcome *native,
 		compare_exception(&d, native, lodge);
 	}
 	for (unsigned i = 0; i < 16; i++)
-		compare_number(&d, gpr_names[i], native->s.gpr[i], lodge->s.gpr[i]);
-	compare_number(&d, "rflags", native->s.rflags, lodge->s.rflags);
+		compare_number(&d, gpr_names[i], native->s.gpr[i] & gpr_mask(c, native),
+			       lodge->s.gpr[i] & gpr_mask(c, native));
+	compare_number(&d, "rflags", native->s.rflags, lodge->s.rflags & rflags_mask(lodge));
 	for (unsigned i = 0; i < SEGS; i++)
 		if (i != SEG_CS_ && (native->s.sel[i] || lodge->s.sel[i] > 3))
 			compare_number(&d, seg_names[i], native->s.sel[i], lodge->s.sel[i]);

@@ -256,6 +256,8 @@ static void put_opcode(struct encoding *e, struct test_case *c, const struct for
 	e->imm_at = f->map ? c->len : e->imm_at;
 	if (f->map == 3 || (f->map == 1 && escape_has_imm8(f->opcode)))
 		put_imm(c, 1, r);
+	if (f->map == 1 && f->opcode == 0x78)
+		put_imm(c, 2, r); /* EXTRQ, INSERTQ */
 }
 
 static void put_vex(struct encoding *e, struct test_case *c, const struct form *f, unsigned rex,

@@ -339,7 +339,7 @@ static void unwind(struct cpu *cpu, struct outcome *out)
 void lodge_run(const struct test_case *c, struct outcome *out)
 {
 	struct cpu *cpu = &world->cpu;
-	uint64_t end = c->terminated ? c->addr + c->len : UINT64_MAX;
+	uint64_t end = c->terminated ? c->addr + c->len : EXIT_ADDR;
 	enum interp_exit exit = INTERP_BUDGET;
 
 	load(cpu, &c->in);

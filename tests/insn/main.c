@@ -49,6 +49,7 @@ static void merge(struct report *all, const struct report *r)
 	all->faulted += r->faulted;
 	all->endless += r->endless;
 	all->failed += r->failed;
+	all->transient += r->transient;
 	for (unsigned i = 0; i < r->groups; i++) {
 		const struct failure *f = &r->group[i];
 		unsigned k = 0;
@@ -215,11 +216,11 @@ int main(int argc, char **argv)
 		       (unsigned long long)all->group[i].first);
 	printf("insn: %llu cases of seed %llu (%llu ended, %llu raised an exception, %llu were "
 	       "endless, %llu left out) in %.1f s, %.0f a second and process: %llu differ, in %u "
-	       "kinds; %u died\n",
+	       "kinds; %llu differed once; %u died\n",
 	       (unsigned long long)all->run, (unsigned long long)o.seed,
 	       (unsigned long long)all->reached, (unsigned long long)all->faulted,
 	       (unsigned long long)all->endless, (unsigned long long)all->left_out, took,
 	       (double)all->run / took / o.jobs, (unsigned long long)all->failed, all->groups,
-	       crashes);
+	       (unsigned long long)all->transient, crashes);
 	return all->failed || crashes;
 }

@@ -18,7 +18,7 @@ struct report {
 	_Atomic uint64_t current; /* the number of the case under way, + 1 */
 	uint64_t run, left_out;   /* cases compared; excluded, or not asked for */
 	uint64_t reached, faulted, endless;
-	uint64_t failed;
+	uint64_t failed, transient; /* differ; did so the first time only */
 	unsigned groups;
 	struct failure group[GROUPS_MAX];
 };

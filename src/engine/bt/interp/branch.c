@@ -107,9 +107,12 @@ static void bound(struct cpu *cpu, const struct insn *insn)
 {
 	unsigned size = insn->op_size;
 	uint64_t index = size_sign_extend(operand_read(cpu, insn, 0), size);
-	uint64_t linear = operand_linear(cpu, insn, 2 * size, SEG_READ);
+	uint64_t linear = operand_linear(cpu, insn, size, SEG_READ);
 	uint64_t lower = size_sign_extend(mmu_read(cpu, linear, size), size);
-	uint64_t upper = size_sign_extend(mmu_read(cpu, linear + size, size), size);
+	uint64_t upper;
+
+	linear = operand_linear(cpu, insn, 2 * size, SEG_READ);
+	upper = size_sign_extend(mmu_read(cpu, linear + size, size), size);
 
 	if ((int64_t)index < (int64_t)lower || (int64_t)index > (int64_t)upper)
 		cpu_raise(cpu, VECTOR_BR);

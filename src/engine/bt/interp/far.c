@@ -39,6 +39,8 @@ static void read_pointer(struct cpu *cpu, const struct insn *insn, struct far_po
 		p->selector = insn->imm2;
 		return;
 	}
+	if (cpu->amd) /* the offset's faults come before those of the whole */
+		mmu_read(cpu, operand_linear(cpu, insn, size, SEG_READ), size);
 	linear = operand_linear(cpu, insn, size + 2, SEG_READ);
 	p->offset = mmu_read(cpu, linear, size);
 	p->selector = mmu_read(cpu, linear + size, 2);

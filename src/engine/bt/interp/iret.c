@@ -146,6 +146,8 @@ static void to_level(struct cpu *cpu, const struct image *i)
 	}
 	return_get_code(cpu, i->cs, &t);
 	stack = t.cpl > from || cpu->mode == CPU_LONG;
+	if (cpu->amd)
+		target_check_rip(cpu, &t, 0); /* before the stack's selector */
 	if (stack) {
 		s.rsp = stack_peek(cpu, 3 * i->size, i->size);
 		return_get_stack(cpu, stack_peek(cpu, 4 * i->size, i->size), &t, &s);
