@@ -130,6 +130,49 @@ def instructions():
             yield f"{name}-{mode}", bytes([mode]) + bytes.fromhex(code)
 
 
+# Code for the interpreter, in hexadecimal: what reaches into its parts.
+PROGRAMS = {
+    "control": "0f20c00f22c00f20e00f22e00f20d80f22d8f4",
+    "msr": "0f320f300fa20f310f01f9f4",
+    "debug": "0f23c00f23f80f21f0f1cd03ccf4",
+    "tables": "0f010f0f01170f00d80f00d00f00c80f0107",
+    "segments": "8ed88ec08ed01f070fb2070fa9",
+    "far": "ff1fff2fcbcf48cbca0400",
+    "soft": "cd21cd22cd40ceccf4",
+    "ports": "e410e61066efedf36ef36c",
+    "string": "f3a4f3abf3a6f2aef3ac",
+    "locked": "f0480fb10ff0480fc70ff00fc70f86074801070fc10f",
+    "rewrites": "88078907c60700ebf8",
+    "paging": "0f013f660f388207ff074889070f20d80f22d8",
+    "system": "0f050f340f350f070f01f8faf4",
+    "stack": "6061c8100001c99c9d50585455",
+    "x87": "d907dd27dd37d9f0dbe39bd93fdfe0d9d0",
+    "sse": "0f28070f58c10f5ec00f2e07660fefc0f20f51070f77",
+    "save": "0fae070fae0f0fae270fae2f0fc7270fc71f0fae170fae1f",
+    "avx": "c5fc2807c5fc58c1c4e26990048bc5f877c4e2f19204cb",
+    "bits": "0fa30f0fbb0f0fba2f07f30fbcc10fa4c1050fadc8",
+    "flow": "e2fee3fe740feb02e80000c300c20400",
+    "bcd": "373f272fd40ad50a62",
+    "user": "0f01ca0f01cb0f01ee0f01d00f01d1f30faec0",
+}
+
+
+def start(mode, flags, values):
+    """The head of an input of the interpreter (struct start); values are the registers'."""
+    rest = bytes(values) + bytes(16 - len(values)) + bytes(12)
+    return struct.pack("<BBBBIIIHBBIHHI4s", mode, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                       bytes(4)) + rest
+
+
+def programs():
+    """(name, input) of each program in some modes: real, virtual-8086, 32-bit and 64-bit, the two
+    with paging, in ring 0 and 3."""
+    for name, code in PROGRAMS.items():
+        for mode, flags in ((0, 0), (2, 4), (4, 4), (6, 4), (6, 6)):
+            head = start(mode, flags, [28, 24, 1, 24, 0, 24, 24, 30])
+            yield f"{name}-{mode}-{flags}", head + bytes.fromhex(code)
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -148,6 +191,7 @@ def main():
                      ("2.04", bzimage(lz4, version=0x0204))])
     save("decompress", payloads())
     save("decode", instructions())
+    save("interp", programs())
 
 
 if __name__ == "__main__":

@@ -376,6 +376,9 @@ static void get_registers(const struct cpu *cpu, struct vcpu_state *s)
 	memcpy(s->seg, cpu->seg, sizeof(s->seg));
 	/* Where the CPL is kept. */
 	*ss = (*ss & ~(3u << SEG_ATTR_DPL_SHIFT)) | (uint32_t)cpu->cpl << SEG_ATTR_DPL_SHIFT;
+	/* A segment loaded in legacy mode may have it, where it says nothing; KVM refuses it. */
+	if (!cpu_long_active(cpu))
+		s->seg[SEG_CS].attr &= ~SEG_ATTR_L;
 	s->ldtr = cpu->ldtr;
 	s->tr = cpu->tr;
 	s->gdt = cpu->gdt;

@@ -22,8 +22,9 @@ interp_fn interp_handler(const struct cpu *cpu, const struct insn *insn);
 
 /*
  * Executes instructions, takes interrupts and delivers exceptions until something outside has to
- * be asked: a kick, a halt, shutdown, or (budget not 0) until budget instructions have been
- * executed, for tests. Sets nothing but the vCPU. On the vCPU's thread, inside exclusive_enter.
+ * be asked: a kick, a halt, shutdown, or (budget not 0) until budget instructions and exceptions
+ * have been executed, for tests. Sets nothing but the vCPU. On the vCPU's thread, inside
+ * exclusive_enter.
  */
 enum interp_exit {
 	INTERP_GOES_ON, /* never returned */

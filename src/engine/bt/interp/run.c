@@ -74,6 +74,8 @@ static bool deliver_exception(struct cpu *cpu)
 		.trap = x.trap,
 	};
 	cpu->stats.exceptions++;
+	if (cpu->budget > cpu->instructions)
+		cpu->budget--; /* a handler that faults at once executes no instruction */
 	/* A debugger's handler is not to be debugged by the breakpoint that called it. */
 	if (x.vector == VECTOR_DB)
 		cpu_set_dr7(cpu, cpu->dr7 & ~DR7_GD);

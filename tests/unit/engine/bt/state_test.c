@@ -381,6 +381,22 @@ static void counters_of_all_vcpus_agree(void **state)
 	assert_int_equal(cpu->tsc_offset + 500, other->tsc_offset);
 }
 
+/* A 64-bit code segment that legacy mode has loaded: no obstacle to setting the state again. */
+static void long_code_of_legacy_mode(void **state)
+{
+	(void)state;
+	vcpu_state_reset(&in, 0);
+	in.cr0 |= CR0_PE;
+	in.seg[SEG_CS] = segment_flat_code32(0x8);
+	assert_int_equal(cpu_set_state(cpu, &in, NULL), 0);
+	cpu->seg[SEG_CS].attr |= SEG_ATTR_L;
+	cpu_update_mode(cpu);
+	cpu_get_state(cpu, &out);
+	assert_int_equal(cpu_set_state(cpu, &out, NULL), 0);
+	assert_int_equal(cpu->mode, CPU_PROTECTED);
+	assert_int_equal(cpu->code_size, 4);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -391,6 +407,7 @@ int main(void)
 		TEST(components_not_there_are_initial),
 		TEST(events_come_back),
 		TEST(pae_pointers),
+		TEST(long_code_of_legacy_mode),
 		TEST(a_refused_state_changes_nothing),
 		TEST(counters_of_all_vcpus_agree),
 	};
