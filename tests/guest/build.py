@@ -24,11 +24,11 @@ def topics():
     return sorted(path.stem for path in HERE.glob("*.c") if path.stem != "guest")
 
 
-def kernel(topic):
+def kernel(topic, folder=HERE):
     """Path of a topic's guest, built when its sources changed."""
     width = 32 if topic.endswith("32") else 64
-    sources = [HERE / f"entry{width}.S", HERE / "guest.c", HERE / f"{topic}.c"]
-    command = ["gcc", *FLAGS[width], *COMMON]
+    sources = [HERE / f"entry{width}.S", HERE / "guest.c", folder / f"{topic}.c"]
+    command = ["gcc", *FLAGS[width], *COMMON, "-I", HERE]
     digest = hashlib.sha256(repr(command).encode())
     for path in [*sources, HERE / "guest.h"]:
         digest.update(path.read_bytes())

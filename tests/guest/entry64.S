@@ -12,6 +12,7 @@
 	.code32
 	.globl _start
 _start:
+	mov %ebx, start_info
 	mov $stack_top, %esp
 	mov $pml4, %eax
 	mov %eax, %cr3
@@ -163,12 +164,14 @@ gdt:
 gdtr:
 	.word 64 * 8 - 1
 	.quad gdt
-	.globl guarded_sp
+	.globl guarded_sp, start_info
 guarded_sp:
 	.quad 0
+start_info: /* what PVH hands over */
+	.long 0
 
 	.balign 4096
-	.globl pml4, pdpt
+	.globl pml4, pdpt, pd
 pml4:
 	.quad pdpt + 7
 	.fill 511, 8, 0

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests that mean harm (hostile.c) under the software engine: lodge stays up, takes no more memory
+than the guest's and a little, and ends as documented: by the time limit, at once by a signal, or
+with the status of what the guest did to itself."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import build
+import pytest
+
+from lab import product
+
+MEMORY = 64  # MiB; RAM_END in hostile.c
+OVERHEAD = 96  # MiB of lodge's own at most: program, decoded code, tables
+LIMIT, SIGNALLED, CRASHED = 124, 130, 10
+SOON = 3  # seconds for an end that is at once, on a busy machine
+
+# Those that end by themselves. The others go on until they are stopped.
+ENDS = dict.fromkeys(
+    ["triple", "tables-in-mmio", "tables-in-nothing", "tables-self", "idt-in-mmio",
+     "idt-in-nothing", "gdt-in-mmio", "tss-in-mmio"], CRASHED)
+GOES_ON = ["jump-mmio", "jump-unmapped", "jump-noncanonical", "own-tables", "flood",
+           "timer-periodic", "timer-deadline", "stack-in-mmio", "lock-mmio", "rep-mmio",
+           "rep-port", "rep-all", "prefixes", "int-loop", "fault-loop", "double-faults",
+           "ipi-storm", "nmi-storm", "own-code", "cross-code", "garbage", "halt", "reset"]
+# At random: whether the guest survives it is not the point.
+RANDOM = ["ports", "mmio", "msrs"]
+
+
+class Run:
+    """lodge with a hostile guest."""
+
+    def __init__(self, word, *flags, stdout=subprocess.DEVNULL):
+        words = [product.lodge(), "run", "--engine", "bt", "--memory", f"{MEMORY}M", "--kernel",
+                 build.kernel("hostile", Path(__file__).resolve().parent), "--cmdline", word,
+                 "--cpus", "2" if word == "cross-code" else "1", *flags]
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout,
+                                        stderr=subprocess.PIPE)
+        self.begin = time.monotonic()
+
+    def end(self):
+        """Exit status, seconds until then, seconds of processor time, MiB of memory at most."""
+        err = self.process.stderr.read()
+        _, status, usage = os.wait4(self.process.pid, 0)
+        took = time.monotonic() - self.begin
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.process.stderr.close()
+        assert b"Sanitizer" not in err and b"runtime error" not in err, err.decode()
+        return (self.process.returncode, took, usage.ru_utime + usage.ru_stime,
+                usage.ru_maxrss / 1024)
+
+
+@pytest.mark.parametrize("word", GOES_ON + RANDOM)
+def test_until_stopped(word):
+    allowed = {0, CRASHED} if word in RANDOM else set()
+    limited, signalled = Run(word, "--timeout", "1"), Run(word)
+    time.sleep(0.7)
+    signalled.process.send_signal(signal.SIGTERM)
+    sent = time.monotonic() - signalled.begin
+    status, took, used, memory = signalled.end()
+    assert status in allowed | {SIGNALLED}
+    assert took - sent < SOON
+    assert memory < MEMORY + OVERHEAD
+    status, took, used, memory = limited.end()
+    assert status in allowed | {LIMIT}
+    assert took < 1 + SOON
+    assert memory < MEMORY + OVERHEAD
+    if word == "halt":
+        assert used < 0.5
+
+
+@pytest.mark.parametrize("word, want", ENDS.items())
+def test_until_its_own_end(word, want):
+    status, _, _, memory = Run(word, "--timeout", "20").end()
+    assert status == want
+    assert memory < MEMORY + OVERHEAD
+
+
+def test_a_flood_that_nobody_reads():
+    run = Run("flood", "--timeout", "1", stdout=subprocess.PIPE)
+    status, took, _, memory = run.end()
+    run.process.stdout.close()
+    assert status == LIMIT
+    assert took < 1 + SOON
+    assert memory < MEMORY + OVERHEAD
