@@ -109,7 +109,8 @@ static char xop_immediate(uint8_t second)
 
 static bool find_form(struct form *f, enum decode_mode mode, const uint8_t *at, size_t len)
 {
-	bool xop = mode != DECODE_REAL && len > 1 && at[0] == 0x8f && (at[1] & 0x1f) >= 8;
+	/* All of 8F but POP. */
+	bool xop = mode != DECODE_REAL && len > 1 && at[0] == 0x8f && (at[1] & 0x38);
 	bool vex = mode == DECODE_64 || (mode != DECODE_REAL && len > 1 && at[1] >= 0xc0);
 	unsigned map = 1;
 

@@ -24,7 +24,7 @@ static bool with_xmm(const struct cpu *cpu)
 
 static uint64_t image_address(struct cpu *cpu, const struct insn *insn, enum seg_use use)
 {
-	uint64_t linear = vector_unchecked(cpu, insn);
+	uint64_t linear = vector_unchecked(cpu, insn), last;
 
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, VECTOR_NM);
@@ -32,8 +32,11 @@ static uint64_t image_address(struct cpu *cpu, const struct insn *insn, enum seg
 		cpu_raise_error(cpu, VECTOR_GP, 0);
 	linear = operand_linear(cpu, insn, IMAGE_SIZE, use);
 	vector_align(cpu, linear, 4);
-	/* AMD's processors try the last byte before the others: which one faults shows. */
-	mmu_probe(cpu, linear + IMAGE_SIZE - 1, 1, use == SEG_WRITE);
+	/* AMD's processors try the last byte before the others: which one faults shows. Its offset
+	 * is cut to the address size. */
+	last = size_cut(operand_ea(cpu, insn) + IMAGE_SIZE - 1, insn->addr_size);
+	last = seg_linear(cpu, insn->mem.seg, last, 1, use);
+	mmu_probe(cpu, last, 1, use == SEG_WRITE);
 	mmu_probe(cpu, linear, IMAGE_SIZE, use == SEG_WRITE);
 	return linear;
 }
