@@ -56,6 +56,7 @@ struct cpu_exception {
 	uint32_t error;
 	uint64_t payload; /* CR2 for #PF; the bits to set in DR6 for #DB */
 	bool trap;        /* #DB after the instruction: RF is pushed as it is */
+	bool interrupt;   /* none, but an interrupt or NMI whose delivery is begun again */
 };
 
 /* What is being delivered: a second exception meanwhile is judged by it. */
@@ -165,6 +166,14 @@ int cpu_set_state(struct cpu *cpu, const struct vcpu_state *state, struct err *e
 static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
 {
 	atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+}
+
+/* IRET: NMIs are taken again, one that came meanwhile at the next boundary. */
+static inline void cpu_unmask_nmi(struct cpu *cpu)
+{
+	cpu->nmi_masked = false;
+	if (cpu->nmi_pending)
+		cpu_attention(cpu, ATTENTION_NMI);
 }
 
 /* The next instruction is looked up by its address anew: after whatever may change where code comes

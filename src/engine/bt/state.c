@@ -29,7 +29,6 @@
 	 RFLAGS_IF | RFLAGS_DF | RFLAGS_OF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM |  \
 	 RFLAGS_AC | RFLAGS_VIF | RFLAGS_VIP | RFLAGS_ID)
 #define CR0_LOW          UINT32_MAX
-#define FIRST_INTERRUPT  32 /* vectors below are exceptions' */
 #define FCW_INIT         0x37f
 #define TSC_TOLERANCE    4000 /* part of the rate that is no difference: 250 ppm, as KVM has it */
 #define TSC_SAME_SECONDS 1    /* nearer than this, vCPUs' TSCs are meant to be the same */
@@ -267,9 +266,9 @@ static void get_events(const struct cpu *cpu, struct vcpu_events *v)
 	v->nmi_masked = cpu->nmi_masked;
 	if (!x->pending)
 		return;
-	if (x->vector == VECTOR_NMI) {
+	if (x->interrupt && x->vector == VECTOR_NMI) {
 		v->nmi_injected = true;
-	} else if (x->trap && x->vector >= FIRST_INTERRUPT) {
+	} else if (x->interrupt) {
 		v->interrupt_injected = true;
 		v->interrupt_vector = x->vector;
 	} else {
@@ -277,8 +276,10 @@ static void get_events(const struct cpu *cpu, struct vcpu_events *v)
 		v->exception_vector = x->vector;
 		v->exception_has_error = x->has_error;
 		v->exception_error = x->error;
-		v->exception_has_payload = x->vector == VECTOR_PF || x->vector == VECTOR_DB;
 		v->exception_payload = x->payload;
+		/* Without bits to set, DR6 is not to be touched. */
+		v->exception_has_payload = x->vector == VECTOR_PF ||
+					   (x->vector == VECTOR_DB && x->payload);
 	}
 }
 
@@ -300,10 +301,10 @@ static struct cpu_exception exception_of(const struct vcpu_state *s)
 			x.payload = s->cr2;
 	} else if (v->nmi_injected) {
 		x.vector = VECTOR_NMI;
-		x.trap = true;
+		x.interrupt = true;
 	} else if (v->interrupt_injected && !v->interrupt_soft) {
 		x.vector = v->interrupt_vector;
-		x.trap = true;
+		x.interrupt = true;
 	} else {
 		x.pending = false;
 	}

@@ -187,12 +187,12 @@ void interp_iret(struct cpu *cpu, const struct insn *insn)
 	/* Intel's processors let NMIs through again even where IRET faults (SDM vol. 3A, 6.7.1),
 	 * AMD's when it has succeeded (APM vol. 2, 8.5.1). */
 	if (!cpu->amd)
-		cpu->nmi_masked = false;
+		cpu_unmask_nmi(cpu);
 	if (cpu->mode == CPU_REAL)
 		iret_real(cpu, insn->op_size);
 	else if (cpu->mode == CPU_VM86)
 		iret_vm86(cpu, insn->op_size);
 	else
 		iret_protected(cpu, insn->op_size);
-	cpu->nmi_masked = false;
+	cpu_unmask_nmi(cpu);
 }

@@ -53,16 +53,33 @@ static bool combine(const struct cpu_delivery *first, struct cpu_exception *seco
 	return true;
 }
 
+static void deliver_interrupt(struct cpu *cpu, uint8_t vector)
+{
+	cpu->halted = false;
+	cpu->delivering = (struct cpu_delivery){
+		.active = true,
+		.kind = DELIVER_INTERRUPT,
+		.vector = vector,
+	};
+	cpu->stats.interrupts++;
+	interp_deliver(cpu, DELIVER_INTERRUPT, vector, false, 0);
+	cpu->delivering.active = false;
+}
+
 /* Delivers the exception that was raised; false: shutdown. */
 static bool deliver_exception(struct cpu *cpu)
 {
 	struct cpu_exception x = cpu->exception;
 
+	cpu->exception.pending = false;
+	if (x.interrupt) {
+		deliver_interrupt(cpu, x.vector);
+		return true;
+	}
 	if (x.vector == VECTOR_PF)
 		cpu->cr2 = x.payload;
 	if (x.vector == VECTOR_DB)
 		cpu->dr6 |= x.payload;
-	cpu->exception.pending = false;
 	if (cpu->delivering.active && !combine(&cpu->delivering, &x)) {
 		cpu->exception = x; /* for whoever tells of the shutdown */
 		return false;
@@ -82,19 +99,6 @@ static bool deliver_exception(struct cpu *cpu)
 	interp_deliver(cpu, DELIVER_EXCEPTION, x.vector, x.has_error, x.error);
 	cpu->delivering.active = false;
 	return true;
-}
-
-static void deliver_interrupt(struct cpu *cpu, uint8_t vector)
-{
-	cpu->halted = false;
-	cpu->delivering = (struct cpu_delivery){
-		.active = true,
-		.kind = DELIVER_INTERRUPT,
-		.vector = vector,
-	};
-	cpu->stats.interrupts++;
-	interp_deliver(cpu, DELIVER_INTERRUPT, vector, false, 0);
-	cpu->delivering.active = false;
 }
 
 /* Other threads' wishes that have nothing to do with guest state. */
@@ -117,12 +121,12 @@ static bool take_interrupt(struct cpu *cpu)
 	const struct engine_env *env = cpu->vm->env;
 	uint32_t attention = atomic_load(&cpu->attention);
 
-	if (attention & ATTENTION_NMI) {
-		atomic_fetch_and(&cpu->attention, ~ATTENTION_NMI);
-		cpu->nmi_pending = true;
-	}
 	if (cpu->shadow_mov_ss)
 		return false;
+	if (attention & ATTENTION_NMI) {
+		atomic_fetch_and(&cpu->attention, ~ATTENTION_NMI);
+		cpu->nmi_pending = true; /* while masked: until cpu_unmask_nmi */
+	}
 	if (cpu->nmi_pending && !cpu->nmi_masked) {
 		cpu->nmi_pending = false;
 		cpu->nmi_masked = true;

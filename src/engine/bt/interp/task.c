@@ -166,7 +166,7 @@ static void become(struct cpu *cpu, const struct task *t, const struct task_stat
 	cpu->cpl = rflags & RFLAGS_VM ? 3 : s->seg[SEG_CS] & SELECTOR_RPL;
 	cpu_update_mode(cpu);
 	if (t->source == TASK_IRET)
-		cpu->nmi_masked = false;
+		cpu_unmask_nmi(cpu);
 }
 
 static void load_cr3(struct cpu *cpu, uint32_t cr3)
