@@ -52,14 +52,9 @@ bool descriptor_extend(struct cpu *cpu, struct descriptor *d)
 static void change_type(struct cpu *cpu, uint64_t linear, uint8_t set, uint8_t clear)
 {
 	struct mmu_rmw rmw;
-	uint8_t cpl = cpu->cpl;
 	_Atomic uint8_t *type;
 
-	/* All that may fault does so here, with the rights of a system access. */
-	mmu_system_probe(cpu, linear + 5, 1, true);
-	cpu->cpl = 0;
-	mmu_rmw_begin(cpu, &rmw, linear + 5, 1, true);
-	cpu->cpl = cpl;
+	mmu_system_rmw_begin(cpu, &rmw, linear + 5, 1);
 	type = rmw.ptr;
 	if (set)
 		atomic_fetch_or(type, set);

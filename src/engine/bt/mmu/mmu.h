@@ -73,6 +73,9 @@ void mmu_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear, unsign
 		   bool locked);
 void mmu_rmw_end(struct cpu *cpu, struct mmu_rmw *rmw);
 
+/* The same as an implicit access of the processor, locked: as mmu_system_write. */
+void mmu_system_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear, unsigned size);
+
 /*
  * A run of RAM for string instructions: how many bytes from linear to its page's end are plain RAM
  * that this vCPU may read (or write) now, at most len, and where (*host); 0: take the ordinary

@@ -22,12 +22,12 @@ static bool crosses_line(uint64_t linear, unsigned size)
 	return (linear ^ (linear + size - 1)) & ~(uint64_t)(CACHE_LINE - 1);
 }
 
-static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw *rmw, bool locked)
+static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw *rmw,
+						 enum tlb_context context, bool locked)
 {
 	struct places p;
 
-	check_alignment(cpu, rmw->linear, rmw->size);
-	places_find(cpu, &p, tlb_context(cpu, cpu->cpl), rmw->linear, rmw->size, TLB_WRITE);
+	places_find(cpu, &p, context, rmw->linear, rmw->size, TLB_WRITE);
 	watch(cpu, rmw->linear, rmw->size, true);
 	rmw->gpa[0] = p.part[0].gpa;
 	rmw->gpa[1] = p.count == 2 ? p.part[1].gpa : 0;
@@ -45,21 +45,33 @@ static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw
 	rmw->ptr = rmw->copy;
 }
 
+static inline void prepare(struct mmu_rmw *rmw, uint64_t linear, unsigned size)
+{
+	rmw->linear = linear;
+	rmw->size = size;
+	rmw->tell = false;
+	rmw->exclusive = false;
+}
+
 void mmu_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear, unsigned size,
 		   bool locked)
 {
 	void *p = tlb_find(cpu, linear, size, true);
 
-	rmw->linear = linear;
-	rmw->size = size;
-	rmw->tell = false;
-	rmw->exclusive = false;
+	prepare(rmw, linear, size);
 	if (__builtin_expect(p && !(locked && crosses_line(linear, size)), 1)) {
 		rmw->ptr = p;
 		rmw->direct = true;
 		return;
 	}
-	begin_slow(cpu, rmw, locked);
+	check_alignment(cpu, linear, size);
+	begin_slow(cpu, rmw, tlb_context(cpu, cpu->cpl), locked);
+}
+
+void mmu_system_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear, unsigned size)
+{
+	prepare(rmw, linear, size);
+	begin_slow(cpu, rmw, tlb_context_system(cpu), true);
 }
 
 /* Where the copy belongs. Whether a page has code may have changed since begin, if that waited:
