@@ -10,7 +10,8 @@
  * rather than wrong. An instruction that crosses its page's end, or does not lie in RAM,
  * is decoded each time.
  *
- * The cache is bounded: when it holds CODE_MAX instructions it is emptied.
+ * The cache is bounded: when its pages, of which each takes memory even without a valid
+ * instruction, have reached CODE_MEMORY_MAX it is emptied.
  */
 #include "engine/bt/interp/code_cache.h"
 
@@ -21,14 +22,16 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/vm.h"
 
-#define CODE_MAX        (192u * 1024) /* instructions; some 25 MiB */
-#define CODE_ROOM_FIRST 32u
+#define CODE_ROOM_FIRST 16u
 
 int code_cache_init(struct cpu *cpu)
 {
 	cpu->code = calloc(1, sizeof(*cpu->code));
 	cpu_forget_code(cpu);
-	return cpu->code ? 0 : -ENOMEM;
+	if (!cpu->code)
+		return -ENOMEM;
+	cpu->code->memory_max = CODE_MEMORY_MAX;
+	return 0;
 }
 
 static void empty(struct code_cache *c)
@@ -42,8 +45,8 @@ static void empty(struct code_cache *c)
 			free(p);
 		}
 	}
-	c->total = 0;
-	c->current = NULL;
+	c->memory = 0;
+	c->current = NULL; /* the caller forgets or sets cpu->code_linear */
 }
 
 void code_cache_release(struct cpu *cpu)
@@ -121,10 +124,9 @@ static struct code_page **chain(struct code_cache *c, uint64_t gpa, unsigned mod
 _Static_assert(CODE_HASH_SIZE == 1 << (64 - 54), "chain() takes so many bits");
 
 /* Forgets what was decoded from a page that was written since. */
-static void renew(struct code_cache *c, struct code_page *p, uint32_t generation)
+static void renew(struct code_page *p, uint32_t generation)
 {
 	memset(p->slot, 0, sizeof(p->slot));
-	c->total -= p->count;
 	p->count = 0;
 	p->generation = generation;
 }
@@ -149,14 +151,15 @@ static struct code_page *find_page(struct cpu *cpu, uint64_t gpa, struct page *p
 		p->generation = generation;
 		p->next = *head;
 		*head = p;
+		c->memory += sizeof(*p);
 	} else if (p->generation != generation) {
-		renew(c, p, generation);
+		renew(p, generation);
 	}
 	return p;
 }
 
 /* A place for one more instruction; NULL: no memory. */
-static struct code *grow(struct code_page *p)
+static struct code *grow(struct code_cache *c, struct code_page *p)
 {
 	if (p->count == p->room) {
 		unsigned room = p->room ? p->room * 2 : CODE_ROOM_FIRST;
@@ -164,6 +167,7 @@ static struct code *grow(struct code_page *p)
 
 		if (!code)
 			return NULL;
+		c->memory += (room - p->room) * sizeof(*code);
 		p->code = code;
 		p->room = room;
 	}
@@ -183,9 +187,9 @@ static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsi
 
 	generation = mmu_protect_code(cpu, p->gpa + offset, len);
 	if (p->generation != generation)
-		renew(c, p, generation);
+		renew(p, generation);
 	memcpy(bytes, pages_host(&cpu->vm->pages, p->gpa, &page) + offset, len);
-	code = grow(p);
+	code = grow(c, p);
 	if (!code)
 		return NULL;
 	status = decode(cpu->vm->decoder, cpu->decode, bytes, len, &code->insn);
@@ -194,7 +198,6 @@ static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsi
 	check_status(cpu, status);
 	code->fn = interp_handler(cpu, &code->insn);
 	p->slot[offset] = ++p->count;
-	c->total++;
 	c->decoded++;
 	return code;
 }
@@ -215,8 +218,9 @@ const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear)
 	mmu_fetch(cpu, linear, &byte, 1, &gpa, &ram);
 	if (!ram)
 		return decode_single(cpu, linear);
-	if (c->total >= CODE_MAX)
+	if (c->memory >= c->memory_max)
 		empty(c);
+	cpu_forget_code(cpu);
 	gpa &= ~MASK(12);
 	p = find_page(cpu, gpa, pages_find(&cpu->vm->pages, gpa));
 	if (!p)
@@ -225,8 +229,6 @@ const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear)
 	if (most >= CODE_PAGE_SIZE - offset && cpu->rip >= offset) {
 		c->current = p;
 		cpu->code_linear = linear - offset;
-	} else {
-		cpu_forget_code(cpu);
 	}
 	if (p->slot[offset])
 		code = &p->code[p->slot[offset] - 1];

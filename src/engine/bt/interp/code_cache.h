@@ -34,12 +34,17 @@ struct code_page {
 
 #define CODE_HASH_SIZE 1024
 
+/* What a guest that executes everywhere can have us keep. A kernel's and its programs' code that is
+ * in use takes some 20 MiB. */
+#define CODE_MEMORY_MAX MIB(64)
+
 struct code_cache {
 	/* The page that the last instruction came from, as long as cpu->code_linear is its linear
 	 * address. */
 	struct code_page *current;
 	struct code_page *hash[CODE_HASH_SIZE];
-	unsigned total;     /* instructions held in all pages */
+	size_t memory;      /* bytes that the pages take */
+	size_t memory_max;  /* CODE_MEMORY_MAX; tests make it less */
 	struct code single; /* one that is not cached: it crosses a page, or is not in RAM */
 	uint64_t decoded;   /* instructions decoded, for statistics */
 };
