@@ -42,7 +42,6 @@ enum cpu_mode {
 #define ATTENTION_NMI       (1u << 1)
 #define ATTENTION_KICK      (1u << 2) /* run() is to return */
 #define ATTENTION_EXCLUSIVE (1u << 3) /* runtime/exclusive.h */
-#define ATTENTION_FLUSH     (1u << 4) /* drop writable TLB entries: mmu/pages.h */
 /* Set by the vCPU itself: */
 #define ATTENTION_SHADOW (1u << 8)  /* interrupts are held off for one instruction */
 #define ATTENTION_TRACE  (1u << 9)  /* TF, or a debug register in use: the careful loop */

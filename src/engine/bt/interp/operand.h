@@ -168,6 +168,16 @@ void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n, uint64_
 void operand_rmw_begin(struct cpu *cpu, const struct insn *insn, struct mmu_rmw *rmw, unsigned size,
 		       bool locked);
 
+/* A string instruction with repetitions left: it is executed again. Debug traps and interrupts
+ * before that find RF set, so that its own breakpoint does not come again (SDM vol. 3A, 18.3.1.1);
+ * where nothing is traced nobody could tell. */
+static inline void repeat_later(struct cpu *cpu)
+{
+	cpu->next_rip = cpu->rip;
+	if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) & ATTENTION_TRACE)
+		cpu_set_rflags(cpu, cpu->rflags | RFLAGS_RF);
+}
+
 /* The stack pointer, and moving it by the stack's width: SP leaves the rest of RSP alone, ESP
  * clears the upper half. */
 static inline uint64_t stack_pointer(const struct cpu *cpu)

@@ -151,7 +151,7 @@ static void port_string(struct cpu *cpu, const struct insn *insn,
 			break;
 	}
 	if (count)
-		cpu->next_rip = cpu->rip;
+		repeat_later(cpu);
 }
 
 /* clang-format off */

@@ -23,6 +23,8 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/vm.h"
 
+#define DR6_BREAKPOINTS (DR6_B(0) | DR6_B(1) | DR6_B(2) | DR6_B(3))
+
 /* SDM vol. 3A table 6-4; page faults stand by themselves. */
 static bool contributory(uint8_t vector)
 {
@@ -79,7 +81,8 @@ static bool deliver_exception(struct cpu *cpu)
 	if (x.vector == VECTOR_PF)
 		cpu->cr2 = x.payload;
 	if (x.vector == VECTOR_DB)
-		cpu->dr6 |= x.payload;
+		cpu->dr6 = (cpu->dr6 & ~(x.payload ? DR6_BREAKPOINTS : 0)) | x.payload;
+	cpu->halted = false; /* HLT that was single-stepped */
 	if (cpu->delivering.active && !combine(&cpu->delivering, &x)) {
 		cpu->exception = x; /* for whoever tells of the shutdown */
 		return false;
@@ -104,15 +107,11 @@ static bool deliver_exception(struct cpu *cpu)
 /* Other threads' wishes that have nothing to do with guest state. */
 static void serve_others(struct cpu *cpu, uint32_t attention)
 {
-	if (attention & ATTENTION_EXCLUSIVE) {
-		atomic_fetch_and(&cpu->attention, ~ATTENTION_EXCLUSIVE);
-		exclusive_leave(cpu);
-		exclusive_enter(cpu);
-	}
-	if (attention & ATTENTION_FLUSH) {
-		atomic_fetch_and(&cpu->attention, ~ATTENTION_FLUSH);
-		mmu_drop_writable(cpu);
-	}
+	if (!(attention & ATTENTION_EXCLUSIVE))
+		return;
+	atomic_fetch_and(&cpu->attention, ~ATTENTION_EXCLUSIVE);
+	exclusive_leave(cpu);
+	exclusive_enter(cpu);
 }
 
 /* NMI, then maskable interrupts; whether one was taken. */
@@ -188,17 +187,6 @@ static uint64_t code_breakpoints(const struct cpu *cpu)
 	return hits;
 }
 
-_Noreturn static void raise_debug(struct cpu *cpu, uint64_t dr6, bool trap)
-{
-	cpu->exception = (struct cpu_exception){
-		.pending = true,
-		.vector = VECTOR_DB,
-		.payload = dr6,
-		.trap = trap,
-	};
-	longjmp(cpu->unwind, 1);
-}
-
 static inline void execute(struct cpu *cpu)
 {
 	const struct code *code = code_fetch(cpu);
@@ -212,7 +200,6 @@ static inline void execute(struct cpu *cpu)
 /* One instruction with breakpoints before it and traps after it. */
 static void execute_traced(struct cpu *cpu)
 {
-	uint64_t start = cpu->rip;
 	bool step = cpu->rflags & RFLAGS_TF;
 	uint64_t hits;
 
@@ -220,21 +207,19 @@ static void execute_traced(struct cpu *cpu)
 		hits = code_breakpoints(cpu);
 		/* MOV SS holds breakpoints of the next instruction off, too. */
 		if (hits && !cpu->shadow_held)
-			raise_debug(cpu, hits, false);
+			cpu_raise_debug(cpu, hits, false);
 	}
+	if (!cpu->shadow_held) /* else they are of MOV SS */
+		cpu->debug_hits = 0;
 	cpu->shadow_held = false;
-	cpu->debug_hits = 0;
 	cpu_set_rflags(cpu, cpu->rflags & ~RFLAGS_RF);
 	execute(cpu);
 	hits = cpu->debug_hits | (step ? DR6_BS : 0);
 	cpu->debug_hits = 0;
-	/* A string instruction that goes on: its breakpoint has been. */
-	if (cpu->rip == start && !hits)
-		cpu_set_rflags(cpu, cpu->rflags | RFLAGS_RF);
 	if (hits && cpu->shadow_mov_ss)
 		cpu->debug_hits = hits & ~DR6_BS; /* data breakpoints come with the next */
 	else if (hits)
-		raise_debug(cpu, hits, true);
+		cpu_raise_debug(cpu, hits, true);
 }
 
 static enum interp_exit loop(struct cpu *cpu)

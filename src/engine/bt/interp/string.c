@@ -255,7 +255,7 @@ static void repeat(struct cpu *cpu, const struct insn *insn)
 			break;
 	}
 	if (count)
-		cpu->next_rip = cpu->rip;
+		repeat_later(cpu);
 }
 
 static void once(struct cpu *cpu, const struct insn *insn)

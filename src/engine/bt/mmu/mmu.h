@@ -123,9 +123,8 @@ bool mmu_load_pdptr(struct cpu *cpu, uint64_t cr3, uint64_t pdptr[4]);
  * then. */
 uint32_t mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len);
 
-/* Drops all writable entries of a vCPU: the answer to ATTENTION_FLUSH. The other: of all vCPUs of
- * the VM, by any thread while none executes guest code (exclusive_begin, _outside). */
-void mmu_drop_writable(struct cpu *cpu);
+/* Drops all writable entries of all vCPUs of the VM; any thread, while none executes guest code
+ * (exclusive_begin, _outside). */
 void mmu_drop_writable_all(struct vm *vm);
 
 /* Allocates and frees a vCPU's TLB. Any thread, while it does not run. 0 or -ENOMEM. */

@@ -7,11 +7,6 @@
 #include "engine/bt/runtime/exclusive.h"
 #include "engine/bt/vm.h"
 
-void mmu_drop_writable(struct cpu *cpu)
-{
-	tlb_drop_writable(cpu->tlb, NULL);
-}
-
 static void drop_everywhere(struct vm *vm, const struct page *record)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(vm->cpu); i++)
