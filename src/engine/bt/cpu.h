@@ -66,7 +66,7 @@ struct cpu_delivery {
 	bool trap; /* as in struct cpu_exception */
 };
 
-/* Events counted. Written by the vCPU's thread, read by any. */
+/* Events counted. Written by the vCPU's thread (cpu_count), read by any (cpu_counted). */
 struct cpu_stats {
 	uint64_t exceptions;
 	uint64_t interrupts;
@@ -122,7 +122,7 @@ struct cpu {
 	uint8_t activity;      /* enum vcpu_activity, beside halted */
 	uint64_t debug_hits;   /* DR6 bits of data breakpoints that this instruction met */
 	uint64_t tsc_offset;   /* guest TSC = host TSC + this */
-	uint64_t instructions; /* executed, for statistics and tests */
+	uint64_t instructions; /* executed, for statistics and tests: a counter as in stats */
 	uint64_t budget;       /* interp_run returns when instructions is this */
 	struct cpu_stats stats;
 
@@ -165,6 +165,17 @@ int cpu_set_state(struct cpu *cpu, const struct vcpu_state *state, struct err *e
 static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
 {
 	atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+}
+
+/* One more of what others count on: whole at any time, no locked instruction. */
+static inline void cpu_count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t cpu_counted(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
 /* IRET: NMIs are taken again, one that came meanwhile at the next boundary. */

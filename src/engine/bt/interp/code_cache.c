@@ -59,7 +59,7 @@ void code_cache_release(struct cpu *cpu)
 
 uint64_t code_cache_decoded(const struct cpu *cpu)
 {
-	return cpu->code->decoded;
+	return cpu_counted(&cpu->code->decoded);
 }
 
 /* What decoding says, as the exception it is. */
@@ -109,7 +109,7 @@ static const struct code *decode_single(struct cpu *cpu, uint64_t linear)
 		status = decode(cpu->vm->decoder, cpu->decode, bytes, have, &code->insn);
 	}
 	check_status(cpu, status);
-	cpu->code->decoded++;
+	cpu_count(&cpu->code->decoded);
 	code->fn = interp_handler(cpu, &code->insn);
 	return code;
 }
@@ -198,7 +198,7 @@ static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsi
 	check_status(cpu, status);
 	code->fn = interp_handler(cpu, &code->insn);
 	p->slot[offset] = ++p->count;
-	c->decoded++;
+	cpu_count(&c->decoded);
 	return code;
 }
 

@@ -66,14 +66,14 @@ static void meet_breakpoints(struct cpu *cpu, unsigned port, unsigned size)
 
 static uint64_t port_read(struct cpu *cpu, unsigned port, unsigned size)
 {
-	cpu->stats.port_accesses++;
+	cpu_count(&cpu->stats.port_accesses);
 	meet_breakpoints(cpu, port, size);
 	return bus_read(cpu->vm->env->pio, port, size);
 }
 
 static void port_write(struct cpu *cpu, unsigned port, unsigned size, uint64_t value)
 {
-	cpu->stats.port_accesses++;
+	cpu_count(&cpu->stats.port_accesses);
 	meet_breakpoints(cpu, port, size);
 	bus_write(cpu->vm->env->pio, port, size, value);
 }

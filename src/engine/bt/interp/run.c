@@ -63,7 +63,7 @@ static void deliver_interrupt(struct cpu *cpu, uint8_t vector)
 		.kind = DELIVER_INTERRUPT,
 		.vector = vector,
 	};
-	cpu->stats.interrupts++;
+	cpu_count(&cpu->stats.interrupts);
 	interp_deliver(cpu, DELIVER_INTERRUPT, vector, false, 0);
 	cpu->delivering.active = false;
 }
@@ -93,7 +93,7 @@ static bool deliver_exception(struct cpu *cpu)
 		.vector = x.vector,
 		.trap = x.trap,
 	};
-	cpu->stats.exceptions++;
+	cpu_count(&cpu->stats.exceptions);
 	if (cpu->budget > cpu->instructions)
 		cpu->budget--; /* a handler that faults at once executes no instruction */
 	/* A debugger's handler is not to be debugged by the breakpoint that called it. */
@@ -194,7 +194,7 @@ static inline void execute(struct cpu *cpu)
 	cpu->next_rip = (cpu->rip + code->insn.len) & cpu->rip_mask;
 	code->fn(cpu, &code->insn);
 	cpu->rip = cpu->next_rip;
-	cpu->instructions++;
+	cpu_count(&cpu->instructions);
 }
 
 /* One instruction with breakpoints before it and traps after it. */

@@ -46,7 +46,7 @@ static void arrive(struct cpu *cpu, bool stepped)
 	if (!stepped)
 		return;
 	cpu->rip = cpu->next_rip;
-	cpu->instructions++;
+	cpu_count(&cpu->instructions);
 	cpu_restart(cpu);
 }
 

@@ -69,7 +69,7 @@ static void settle_step(struct cpu *cpu, bool before)
 	if (after == before)
 		return;
 	cpu->rip = cpu->next_rip;
-	cpu->instructions++;
+	cpu_count(&cpu->instructions);
 	if (after)
 		cpu_raise_debug(cpu, DR6_BS, true);
 	cpu_restart(cpu);

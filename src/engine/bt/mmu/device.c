@@ -52,7 +52,7 @@ void device_read(struct cpu *cpu, uint64_t gpa, void *buf, unsigned len)
 	uint8_t *bytes = buf;
 	unsigned part;
 
-	cpu->stats.mmio_accesses++;
+	cpu_count(&cpu->stats.mmio_accesses);
 	for (unsigned done = 0; done < len; done += part) {
 		uint64_t value, at = gpa + done;
 
@@ -70,7 +70,7 @@ void device_write(struct cpu *cpu, uint64_t gpa, const void *buf, unsigned len)
 	const uint8_t *bytes = buf;
 	unsigned part;
 
-	cpu->stats.mmio_accesses++;
+	cpu_count(&cpu->stats.mmio_accesses);
 	for (unsigned done = 0; done < len; done += part) {
 		uint64_t value, at = gpa + done;
 

@@ -121,7 +121,7 @@ void mmu_flush(struct cpu *cpu, bool global)
 	memset(tlb->large, 0, sizeof(tlb->large));
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
 		set_flush(tlb, &tlb->set[i], global);
-	cpu->stats.tlb_flushes++;
+	cpu_count(&cpu->stats.tlb_flushes);
 	cpu_forget_code(cpu);
 	if (!global)
 		return;
@@ -201,7 +201,7 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 	uint8_t *host = NULL;
 	struct page *record = NULL;
 
-	cpu->stats.tlb_fills++;
+	cpu_count(&cpu->stats.tlb_fills);
 	if (!e->listed)
 		set->list[set->count++] = (uint16_t)(e - set->entry);
 	if (!device_is_lapic(cpu, t->gpa))

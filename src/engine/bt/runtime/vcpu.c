@@ -103,7 +103,7 @@ enum engine_exit bt_vcpu_run(struct engine_vcpu *vcpu, struct engine_detail *det
 	exclusive_leave(cpu);
 	switch (exit) {
 	case INTERP_HALTED:
-		cpu->stats.halts++;
+		cpu_count(&cpu->stats.halts);
 		return ENGINE_HALTED;
 	case INTERP_SHUTDOWN:
 		describe_shutdown(cpu, detail);

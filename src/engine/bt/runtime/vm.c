@@ -118,15 +118,15 @@ size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
 
 		if (!cpu)
 			continue;
-		sum[n++].count += cpu->instructions;
+		sum[n++].count += cpu_counted(&cpu->instructions);
 		sum[n++].count += code_cache_decoded(cpu);
-		sum[n++].count += cpu->stats.exceptions;
-		sum[n++].count += cpu->stats.interrupts;
-		sum[n++].count += cpu->stats.halts;
-		sum[n++].count += cpu->stats.port_accesses;
-		sum[n++].count += cpu->stats.mmio_accesses;
-		sum[n++].count += cpu->stats.tlb_fills;
-		sum[n++].count += cpu->stats.tlb_flushes;
+		sum[n++].count += cpu_counted(&cpu->stats.exceptions);
+		sum[n++].count += cpu_counted(&cpu->stats.interrupts);
+		sum[n++].count += cpu_counted(&cpu->stats.halts);
+		sum[n++].count += cpu_counted(&cpu->stats.port_accesses);
+		sum[n++].count += cpu_counted(&cpu->stats.mmio_accesses);
+		sum[n++].count += cpu_counted(&cpu->stats.tlb_fills);
+		sum[n++].count += cpu_counted(&cpu->stats.tlb_flushes);
 	}
 	memcpy(stats, sum, MIN(max, ARRAY_LEN(sum)) * sizeof(*stats));
 	return ARRAY_LEN(sum);
