@@ -18,9 +18,9 @@ def kernel():
     return cache.built("bare", source, ["gcc", *FLAGS, "-o", "{out}", "{in}"])
 
 
-def command(words, *flags):
+def command(words, *flags, engine="kvm"):
     """lodge's command line for a bare guest that does what `words` say."""
-    return ["lodge", "run", "--engine", "kvm", "--memory", "32M", "--kernel", kernel(),
+    return ["lodge", "run", "--engine", engine, "--memory", "32M", "--kernel", kernel(),
             "--cmdline", words, *flags]
 
 

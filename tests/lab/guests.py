@@ -109,3 +109,16 @@ def sections(console):
     return {found.group(1): found.group(2) for found in
             re.finditer(r"^LODGE-GUEST: begin (\w+)\n(.*?)^LODGE-GUEST: end \1$", console,
                         re.MULTILINE | re.DOTALL)}
+
+
+def all_online(done, cpus):
+    """Asserts of a Result that the guest, told to show nproc, online and interrupts, has seen, and
+    used, every CPU."""
+    assert done.status == 0, done.err
+    shown = sections(done.stdout)
+    assert shown["nproc"].strip() == str(cpus)
+    assert shown["online"].strip() == (f"0-{cpus - 1}" if cpus > 1 else "0")
+    heads, *rows = [line.split() for line in shown["interrupts"].splitlines()]
+    assert heads == [f"CPU{n}" for n in range(cpus)]
+    ticks = next(row[1:cpus + 1] for row in rows if row[0] == "LOC:")
+    assert all(int(count) > 0 for count in ticks), shown["interrupts"]
