@@ -6,7 +6,9 @@
 # make rules        the source rules (tools/check-*)
 # make check        the source rules and the unit tests
 # make lab          the tests that boot guests (pytest), in the emulated AMD-V machine
-# make check-slow   a guest with 64 vCPUs; takes minutes
+# make check-slow   every kernel in every way under the software engine, 64 vCPUs; takes long
+# make check-userland  Debian's programs under the software engine, their results against the host's
+#                   own; needs root, mmdebstrap and the network; takes minutes
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
@@ -127,8 +129,8 @@ CLI_LIB  := $(BUILD)/libcli.a
 HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
-.PHONY: all lib man unit insn rules check lab check-slow check-vmx fuzz fuzz-run bench format \
-        install uninstall clean
+.PHONY: all lib man unit insn rules check lab check-slow check-userland check-vmx fuzz fuzz-run \
+        bench format install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
@@ -220,6 +222,10 @@ lab: all
 
 check-slow: all
 	$(PYTEST) -m slow tests
+
+check-userland: all
+	tools/install-deps -n userland
+	$(PYTEST) -s -m userland tests/userland
 
 check-vmx: all
 	tools/install-deps -n vmx

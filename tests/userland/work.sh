@@ -1,0 +1,84 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# What Debian's userland is asked to do, in the guest and in a chroot of the same files on the host;
+# all of its output must be the same in both, but for the sections whose name begins with "speed".
+# Standard error belongs to the output.
+exec 2>&1
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root
+export PYTHONDONTWRITEBYTECODE=1 OPENSSL_CONF=/etc/ssl/openssl.cnf
+cd /userland || exit 1
+work=$(mktemp -d)
+
+section() {
+	name=$1
+	shift
+	begin=$(date +%s)
+	echo "LODGE-GUEST: begin $name"
+	"$@"
+	echo "status $?"
+	echo "LODGE-GUEST: end $name"
+	echo "LODGE-GUEST: $name took $(($(date +%s) - begin)) s"
+}
+
+packages() { dpkg-query -W; }
+
+digests() {
+	printf abc >"$work/abc"
+	for digest in md5 sha1 sha256 sha512 sha3-256 blake2b512; do
+		openssl dgst -r -$digest "$work/abc" | sed 's/ .*//' || return
+		openssl dgst -r -$digest /usr/bin/perl | sed "s/ .*/ of perl, $digest/" || return
+	done
+}
+
+ciphers() {
+	key=000102030405060708090a0b0c0d0e0f iv=f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff
+	for cipher in aes-128-cbc aes-128-ctr aes-256-cbc camellia-128-cbc chacha20 aria-128-ctr; do
+		case $cipher in
+		*256* | chacha20) k=$key$key ;;
+		*) k=$key ;;
+		esac
+		openssl enc -$cipher -K $k -iv $iv -in /usr/bin/perl -out "$work/secret" || return
+		echo "$cipher $(sha256sum <"$work/secret")"
+		openssl enc -d -$cipher -K $k -iv $iv -in "$work/secret" |
+			cmp - /usr/bin/perl || return
+	done
+}
+
+verify() { openssl dgst -sha256 -verify "$work/public" -signature "$work/signed" "$1"; }
+
+signatures() {
+	for kind in "RSA -pkeyopt rsa_keygen_bits:1024" "EC -pkeyopt ec_paramgen_curve:P-256"; do
+		# shellcheck disable=SC2086 # words
+		openssl genpkey -quiet -algorithm $kind -out "$work/key" || return
+		openssl pkey -in "$work/key" -pubout -out "$work/public" || return
+		openssl dgst -sha256 -sign "$work/key" -out "$work/signed" /usr/bin/perl || return
+		verify /usr/bin/perl || return
+		verify /usr/bin/openssl
+	done
+	return 0
+}
+
+compile() {
+	for level in -O0 -O2 "-O3 -mavx2 -mfma"; do
+		# shellcheck disable=SC2086 # words
+		gcc $level -pthread -S -o "$work/compute.s" compute.c &&
+			gcc -o "$work/compute" "$work/compute.s" -lm || return
+		echo "gcc $level: $(sha256sum <"$work/compute.s")"
+		"$work/compute" || return
+	done
+}
+
+speed() { openssl speed -seconds 1 "$@" | grep -E "^(type|sha256|AES-128-GCM)"; }
+
+section apt apt-get --version
+section packages packages
+section python python3 compute.py
+section perl perl compute.pl
+section digests digests
+section ciphers ciphers
+section signatures signatures
+section compile compile
+section speed_sha256 speed sha256
+section speed_gcm speed -evp aes-128-gcm
+rm -rf "$work"
