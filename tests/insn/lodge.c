@@ -215,7 +215,7 @@ static int build_cpu(void)
 	if (mmu_init(cpu) || code_cache_init(cpu) || fpu_init(&cpu->fpu, &e))
 		return -ENOMEM;
 	/* So that its handler of SIGFPE comes now, before native.c's. */
-	trap_catch(&cpu->fpu);
+	trap_catch(&cpu->fpu, true);
 	trap_done();
 	exclusive_enter(cpu);
 	return 0;

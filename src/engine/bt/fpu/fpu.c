@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
 #include <string.h>
 
 #include "core/x86/regs.h"
@@ -70,8 +71,7 @@ enum fpu_result fpu_run(struct fpu *fpu, const struct fpu_insn *insn)
 	uint32_t unmasked = ~load_le(fpu->area + XSAVE_MXCSR, 4) >> MXCSR_MASKS_SHIFT & 0x3f;
 
 	fpu->rflags = (fpu->rflags & STATUS_FLAGS) | RFLAGS_FIXED | RFLAGS_IF;
-	if (unmasked)
-		trap_catch(fpu);
+	trap_catch(fpu, unmasked);
 	if (insn->x87)
 		run_x87(fpu, stub);
 	else if (insn->vex)
@@ -79,10 +79,10 @@ enum fpu_result fpu_run(struct fpu *fpu, const struct fpu_insn *insn)
 	else
 		enter_sse(fpu, stub);
 	fpu->rflags &= STATUS_FLAGS;
-	if (!unmasked)
-		return FPU_DONE;
 	trap_done();
-	return fpu->trapped ? FPU_SIMD_EXCEPTION : FPU_DONE;
+	if (!fpu->trapped)
+		return FPU_DONE;
+	return fpu->trapped == SIGFPE ? FPU_SIMD_EXCEPTION : FPU_UNDEFINED;
 }
 
 void fpu_normalise(struct fpu *fpu)

@@ -57,7 +57,7 @@ struct fpu {
 	/* Of fpu_run: */
 	uint32_t host_mxcsr;
 	uint16_t host_fcw;
-	volatile bool trapped; /* the stub ended by an unmasked exception */
+	volatile int trapped; /* the signal that ended the stub, or 0 */
 };
 
 /* 0, or -errno with e set (executable memory may be forbidden here). release also after a failure,
@@ -86,15 +86,16 @@ struct fpu_insn {
 enum fpu_result {
 	FPU_DONE,
 	FPU_SIMD_EXCEPTION, /* #XM: unmasked; MXCSR has its flags, nothing else changed */
+	FPU_UNDEFINED,      /* #UD: the host's processor does not have it; nothing changed */
 };
 
 /*
  * Executes insn on the state, fpu->gpr, fpu->rflags and fpu->operand. A waiting x87 instruction
  * or one of MMX must not be handed over while fpu_pending, nor an MXCSR with bits that
  * host.mxcsr_mask does not have. The x87 instruction and data pointers in area are left
- * alone (fpu_point). The first time that MXCSR has an exception unmasked, a handler
- * of SIGFPE is installed for the process, which hands on what is not its own; the thread must not
- * block that signal. vCPU's thread.
+ * alone (fpu_point). The first time, a handler of SIGILL is installed for the process, and the
+ * first time that MXCSR has an exception unmasked one of SIGFPE; they hand on what is not their
+ * own. The thread must not block these signals. vCPU's thread.
  */
 enum fpu_result fpu_run(struct fpu *fpu, const struct fpu_insn *insn);
 

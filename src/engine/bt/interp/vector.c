@@ -168,8 +168,14 @@ static void run(struct cpu *cpu, const struct insn *insn, const struct insn_oper
 	if (gpr)
 		fpu->gpr[3] = cpu->gpr[gpr->reg];
 	fpu->rflags = cpu->rflags;
-	if (fpu_run(fpu, &f) == FPU_SIMD_EXCEPTION)
+	switch (fpu_run(fpu, &f)) {
+	case FPU_DONE:
+		break;
+	case FPU_SIMD_EXCEPTION:
 		cpu_raise(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? VECTOR_XM : VECTOR_UD);
+	case FPU_UNDEFINED:
+		cpu_raise(cpu, VECTOR_UD);
+	}
 	memcpy(cpu->gpr, fpu->gpr, 3 * sizeof(fpu->gpr[0]));
 	if (gpr && gpr->write)
 		cpu->gpr[gpr->reg] = fpu->gpr[3];

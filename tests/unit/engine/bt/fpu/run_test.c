@@ -327,6 +327,23 @@ static uint32_t unmasked(void)
 	return native_random() & 0xffff & ~(native_random() & 0x1f80);
 }
 
+/* What the decoder took for an instruction and the host's processor does not. The first test:
+ * cmocka takes SIGILL for the others. */
+static void test_undefined(void **state)
+{
+	static const uint8_t ud2[] = {0x0f, 0x0b}, addps[] = {0x0f, 0x58, 0xc0};
+	struct fpu_insn insn = {.bytes = ud2, .len = 2, .opcode = 1, .tail = 2, .long_mode = true};
+
+	(void)state;
+	assert_int_equal(fpu_init(&fpu, NULL), 0);
+	assert_int_equal(fpu_run(&fpu, &insn), FPU_UNDEFINED);
+	insn.x87 = true;
+	assert_int_equal(fpu_run(&fpu, &insn), FPU_UNDEFINED);
+	insn = (struct fpu_insn){.bytes = addps, .len = 3, .opcode = 1, .modrm = 2, .tail = 3};
+	assert_int_equal(fpu_run(&fpu, &insn), FPU_DONE);
+	fpu_release(&fpu);
+}
+
 static void test_masked(void **state)
 {
 	(void)state;
@@ -370,6 +387,7 @@ static void test_many_stubs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_undefined),
 		cmocka_unit_test(test_masked),
 		cmocka_unit_test(test_unmasked),
 		cmocka_unit_test(test_many_stubs),
