@@ -93,6 +93,15 @@ static void jump_noncanonical(void)
 	}
 }
 
+/* An instruction in each page of RAM: what is remembered of code has to have an end. */
+static void code_everywhere(void)
+{
+	for (uptr at = 8ull << 20; at < RAM_END; at += 4096) {
+		*(volatile u8 *)at = 0xc3;
+		((void (*)(void))at)();
+	}
+}
+
 /* The entries that map this program change while it runs, to what maps it again. */
 static void own_tables(void)
 {
@@ -553,6 +562,7 @@ static const struct {
 	{"jump-mmio", jump_mmio},
 	{"jump-unmapped", jump_unmapped},
 	{"jump-noncanonical", jump_noncanonical},
+	{"code-everywhere", code_everywhere},
 	{"own-tables", own_tables},
 	{"flood", flood},
 	{"timer-periodic", timer_periodic},
