@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine of the fuzzed interpreter: one vCPU, RAM between guard pages, a device whose registers
- * raise interrupts, and a local APIC that makes every command an interrupt. */
+/* The machine of the fuzzed interpreter: one vCPU, RAM between guard pages, a device whose
+ * registers raise interrupts, and a local APIC that makes every command one. */
 #ifndef LODGE_TESTS_FUZZ_INTERP_MACHINE_H
 #define LODGE_TESTS_FUZZ_INTERP_MACHINE_H
 
@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "engine/bt/features.h"
+#include "engine/bt/interp/code_cache.h"
 #include "engine/bt/runtime/vcpu.h"
 #include "engine/bt/runtime/vm.h"
 #include "interp_guest.h"
@@ -170,6 +171,7 @@ static void make_vcpu(struct machine *m)
 	need(!cpuid_compose(&cpuid, "host", &supported, &topology, NULL));
 	need(!bt_vcpu_create(m->vm, &config, &m->vcpu, NULL));
 	m->cpu = m->vm->vm.cpu[0];
+	m->cpu->code->memory_max = KIB(64); /* emptied often */
 	cpu_get_state(m->cpu, &m->reset);
 	memset(m->reset.lapic, 0, sizeof(m->reset.lapic));
 }
