@@ -65,8 +65,8 @@ static void refresh_ready(struct engine_vcpu *v)
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	ioctl(v->fd, KVM_RUN, 0);
 	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-	/* A kick may have come meanwhile, and its immediate_exit was just lost. */
-	if (atomic_load(&v->attention) & ATTEND_KICK)
+	/* A kick or an NMI may have come meanwhile, and its immediate_exit was just lost. */
+	if (atomic_load(&v->attention) & (ATTEND_KICK | ATTEND_NMI))
 		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	v->ready_stale = false;
 }
