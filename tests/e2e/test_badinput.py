@@ -17,7 +17,7 @@ import pytest
 
 import badfiles
 import bare
-from lab import product
+from lab import cache, product
 
 # A sanitizer's finding has a status that lodge itself never has.
 SANITIZER = 99
@@ -43,6 +43,12 @@ class Place:
 
     program: Path
     lab: object = None
+
+    def setpriv(self):
+        """What a shell script calls setpriv: the lab's shell has one of its own, with less."""
+        if self.lab:
+            self.lab.put_program("/usr/bin/setpriv", "/bin/setpriv-under-test")
+        return "setpriv-under-test" if self.lab else "setpriv"
 
     def run(self, *words, stdin=None, uid=0, shell=None, timeout=120):
         """lodge with `words` (a Path is a file of the host); in a `shell` script, as "$@"."""
@@ -200,11 +206,10 @@ def test_a_file_that_may_not_be_read_gives_1(place, tmp_path, flag):
              'cp "$2" $D/good; chmod 644 $D/good; cp "$2" $D/it; chmod 600 $D/it; '
              'chown $(id -u nobody):12345 $D; s=0; '
              'unshare -m sh -c \'mount -t tmpfs t /mnt; mknod -m 666 /mnt/kvm c 10 232; '
-             'mount --bind /mnt/kvm /dev/kvm; cd /; exec setpriv --reuid 65534 --regid 65534 '
+             'mount --bind /mnt/kvm /dev/kvm; cd /; '
+             f'exec {place.setpriv()} --reuid 65534 --regid 65534 '
              f'--clear-groups $0/lodge run {other.replace("$D", "$0")} --{flag} $0/it\' $D || '
              's=$?; rm -r $D; exit $s')
-    if place.lab:
-        place.lab.put_program("/usr/bin/setpriv", "/bin/setpriv")
     done = place.run(bare.kernel(), shell=shell)
     refused(done, 1, f"{flag} .*Permission denied: let this user read it")
 
@@ -284,14 +289,43 @@ def test_a_host_without_kvm_runs_the_software_engine(place, prepare):
 
 
 def test_no_permission_gives_1(place, tmp_path):
-    if place.lab:
-        place.lab.put_program("/usr/bin/setpriv", "/bin/setpriv")
-    prepare = ('install -m 755 "$1" /dev/lodge; install -m 644 "$2" /dev/it; '
+    prepare = ('cp "$1" /dev/lodge; chmod 755 /dev/lodge; cp "$2" /dev/it; chmod 644 /dev/it; '
                "mknod -m 660 /dev/kvm c 10 232")
     shell = ('exec unshare -m sh -c \'set -e; mount -t tmpfs t /dev; ' + prepare +
-             '; exec setpriv --reuid 65534 --regid 65534 --clear-groups /dev/lodge run '
+             f'; exec {place.setpriv()} --reuid 65534 --regid 65534 --clear-groups /dev/lodge run '
              '--engine kvm --kernel /dev/it\' sh "$@"')
     refused(place.run(bare.kernel(), shell=shell), 1, "/dev/kvm.*(ermission|may not)")
+
+
+# What oldkvm.c makes KVM lack, by number, the first and the last that lodge needs among them.
+TOO_OLD = [(3, "KVM_CAP_USER_MEMORY: Linux 2.6.25"), (32, "KVM_CAP_IRQFD: Linux 2.6.32"),
+           (121, "KVM_CAP_SPLIT_IRQCHIP: Linux 4.4"), (136, "KVM_CAP_IMMEDIATE_EXIT: Linux 4.11")]
+
+
+@pytest.mark.parametrize("capability, pattern", [
+    *((number, f"KVM is too old.*lacks {name} or newer") for number, name in TOO_OLD),
+    ("version", "/dev/kvm.*API version 0, lodge needs 12"),
+])
+def test_a_kvm_too_old_gives_1(place, capability, pattern):
+    old = cache.static_program("../e2e/oldkvm.c")
+    if place.lab:
+        place.lab.put_program(old, "/bin/oldkvm")
+        old = "/bin/oldkvm"
+    shell = f'exec {old} {capability} "$@"'
+    refused(place.run(*bare.command("off")[1:], shell=shell), 1, pattern)
+
+
+def test_a_kvm_too_old_is_no_reason_to_end_where_there_is_the_software_engine(place):
+    old = cache.static_program("../e2e/oldkvm.c")
+    words = [word if word != "kvm" else "auto" for word in bare.command("off")[1:]]
+    if place.lab:
+        place.lab.put_program(old, "/bin/oldkvm")
+        old = "/bin/oldkvm"
+    done = place.run(*words, shell=f'exec {old} 136 "$@"')
+    if place.lab and done.status:  # the emulated machine lacks its library
+        refused(done, 1, "too old.*Zydis")
+    else:
+        assert (done.status, done.out, done.err) == (0, "bare\n", "")
 
 
 def test_few_file_descriptors_give_1_wherever_they_run_out(place):
