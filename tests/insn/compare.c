@@ -147,7 +147,8 @@ static bool not_executed(const struct outcome *o)
 	return o->end == 6 || (o->end == 13 && o->error == 0) || (o->end == 14 && o->error & 0x10);
 }
 
-/* VEX, XOP, and another instruction's map. */
+/* VEX, XOP, and another instruction's map; POP's opcode with another register than 0 may begin
+ * XOP, too. */
 static bool undefined_length(const struct test_case *c, const struct outcome *native,
 			     const struct outcome *lodge)
 {
@@ -155,7 +156,16 @@ static bool undefined_length(const struct test_case *c, const struct outcome *na
 
 	return c->insns < 2 && not_executed(native) && not_executed(lodge) &&
 	       (native->end == 6 || lodge->end == 6) &&
-	       head_parse(&h, c->mode, c->code, c->len + 4) && h.map >= 4;
+	       head_parse(&h, c->mode, c->code, c->len + 4) &&
+	       (h.map >= 4 || (h.map == 0 && h.opcode == 0x8f && h.modrm & 0x38));
+}
+
+/* A LOOP to itself for which the interpreter's time is not enough, and the processor's may be. */
+static bool counts_longer(const struct test_case *c, const struct outcome *native,
+			  const struct outcome *lodge)
+{
+	return lodge->end == END_TIMEOUT && native->s.gpr[1] != c->in.gpr[1] &&
+	       lodge->s.gpr[1] != c->in.gpr[1];
 }
 
 /* Registers' upper halves mean nothing once 64-bit code has gone to a 32-bit segment. */
@@ -179,7 +189,7 @@ const char *compare(const struct test_case *c, const struct outcome *native,
 {
 	struct diff d = {.out = out};
 
-	if (undefined_length(c, native, lodge))
+	if (undefined_length(c, native, lodge) || counts_longer(c, native, lodge))
 		return NULL;
 	if (native->end != lodge->end) {
 		differ(&d, "end",

@@ -119,6 +119,7 @@ struct cpu {
 	bool nmi_pending;   /* taken over from ATTENTION_NMI */
 	bool nmi_masked;
 	bool halted;
+	bool partly;           /* part of the instruction under way has been executed for good */
 	uint8_t activity;      /* enum vcpu_activity, beside halted */
 	uint64_t debug_hits;   /* DR6 bits of data breakpoints that this instruction met */
 	uint64_t tsc_offset;   /* guest TSC = host TSC + this */

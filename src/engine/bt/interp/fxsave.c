@@ -22,19 +22,19 @@ static bool with_xmm(const struct cpu *cpu)
 	return !(cpu->efer & EFER_FFXSR && cpu->mode == CPU_LONG && cpu->cpl == 0);
 }
 
+/* In the order of AMD's processors: the first bytes as if to read them, alignment, the last byte,
+ * whose offset is cut to the address size, then the others. So an image may wrap at 4 GiB. */
 static uint64_t image_address(struct cpu *cpu, const struct insn *insn, enum seg_use use)
 {
-	uint64_t linear = vector_unchecked(cpu, insn), last;
+	uint64_t ea = operand_ea(cpu, insn), linear, last;
 
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, VECTOR_NM);
-	if (linear & 15 && !(linear & 3 && vector_aligning(cpu)))
-		cpu_raise_error(cpu, VECTOR_GP, 0);
-	linear = operand_linear(cpu, insn, IMAGE_SIZE, use);
+	linear = seg_linear(cpu, insn->mem.seg, ea, 4, SEG_READ);
 	vector_align(cpu, linear, 4);
-	/* AMD's processors try the last byte before the others: which one faults shows. Its offset
-	 * is cut to the address size. */
-	last = size_cut(operand_ea(cpu, insn) + IMAGE_SIZE - 1, insn->addr_size);
+	if (linear & 15)
+		cpu_raise_error(cpu, VECTOR_GP, 0);
+	last = size_cut(ea + IMAGE_SIZE - 1, insn->addr_size);
 	last = seg_linear(cpu, insn->mem.seg, last, 1, use);
 	mmu_probe(cpu, last, 1, use == SEG_WRITE);
 	mmu_probe(cpu, linear, IMAGE_SIZE, use == SEG_WRITE);

@@ -3,8 +3,9 @@
  * Gathers: a vector of elements, each from its own address.
  *
  * The mask's element is cleared with each element that has been loaded or passed over, so
- * that an instruction that faults half-way goes on where it was when it is executed again. The
- * interpreter loads in order, from the lowest element up.
+ * that an instruction that faults half-way goes on where it was when it is executed again; traps of
+ * what it has loaded come first (cpu->partly). The interpreter loads in order, from the lowest
+ * element up.
  *
  * Source: Intel SDM vol. 2 VGATHERDPS and its kin.
  */
@@ -43,13 +44,16 @@ static void run(struct cpu *cpu, const struct insn *insn, const struct gather *g
 	for (unsigned i = 0; i < g->count; i++) {
 		uint8_t *m = mask + i * g->size;
 
-		if (m[g->size - 1] & 0x80)
+		if (m[g->size - 1] & 0x80) {
 			mmu_read_bytes(cpu, element_address(cpu, insn, g, indexes, i),
 				       value + i * g->size, g->size);
+			cpu->partly = true;
+		}
 		memset(m, 0, g->size);
 		vector_set(cpu, dst, value, VECTOR_MAX);
 		vector_set(cpu, mask_reg, mask, VECTOR_MAX);
 	}
+	cpu->partly = false;
 	memset(mask, 0, sizeof(mask));
 	vector_set(cpu, mask_reg, mask, VECTOR_MAX);
 	memset(value + used, 0, sizeof(value) - used);

@@ -222,8 +222,22 @@ static void execute_traced(struct cpu *cpu)
 		cpu_raise_debug(cpu, hits, true);
 }
 
+/* Traps of the part of an instruction that was executed come in lieu of the fault of the rest (SDM
+ * vol. 2, VGATHERDPS). */
+static void trap_partly(struct cpu *cpu)
+{
+	uint64_t hits = cpu->debug_hits | (cpu->rflags & RFLAGS_TF ? DR6_BS : 0);
+
+	cpu->partly = false;
+	cpu->debug_hits = 0;
+	if (cpu->exception.pending && hits)
+		cpu_raise_debug(cpu, hits, true);
+}
+
 static enum interp_exit loop(struct cpu *cpu)
 {
+	if (cpu->partly)
+		trap_partly(cpu);
 	if (cpu->exception.pending && !deliver_exception(cpu))
 		return INTERP_SHUTDOWN;
 	for (;;) {

@@ -40,7 +40,19 @@ static uint64_t begin(struct cpu *cpu, bool privileged)
 	return wanted & cpu->xcr0;
 }
 
-/* The area that has the components, of which it must be possible to use all. */
+/* Tries the byte at this offset in the area, which is cut to the address size. */
+static uint64_t try(struct cpu *cpu, const struct insn *insn, unsigned offset, enum seg_use use)
+{
+	uint64_t ea = size_cut(operand_ea(cpu, insn) + offset, insn->addr_size);
+	uint64_t linear = seg_linear(cpu, insn->mem.seg, ea, 1, use);
+
+	mmu_probe(cpu, linear, 1, use == SEG_WRITE);
+	return linear;
+}
+
+/* The area that has the components, of which it must be possible to use all. AMD's processors try
+ * the first byte, to read the header, then the last byte and the others. So it may wrap at 4 GiB.
+ */
 static uint64_t area_address(struct cpu *cpu, const struct insn *insn, uint64_t components,
 			     enum seg_use use)
 {
@@ -49,14 +61,18 @@ static uint64_t area_address(struct cpu *cpu, const struct insn *insn, uint64_t 
 
 	if (linear & 63)
 		cpu_raise_error(cpu, VECTOR_GP, 0);
-	linear = operand_linear(cpu, insn, size, use);
-	if (use == SEG_WRITE) {
-		/* AMD's processors try the first byte, the last, then the others. */
-		mmu_probe(cpu, linear, 1, true);
-		mmu_probe(cpu, linear + size - 1, 1, true);
-		mmu_probe(cpu, linear, size, true);
-	}
+	linear = try(cpu, insn, 0, use);
+	if (use == SEG_READ)
+		try(cpu, insn, HEADER, use);
+	try(cpu, insn, size - 1, use);
+	mmu_probe(cpu, linear, size, use == SEG_WRITE);
 	return linear;
+}
+
+/* The linear address of an offset in the area. */
+static uint64_t at(const struct cpu *cpu, uint64_t linear, unsigned offset)
+{
+	return cpu->mode == CPU_LONG ? linear + offset : (uint32_t)(linear + offset);
 }
 
 /* Writes these components; mxcsr: that too. */
@@ -69,14 +85,17 @@ static void write_components(struct cpu *cpu, const struct insn *insn, uint64_t 
 	fpu_store_x87(&cpu->fpu, insn->op_size == 8, legacy);
 	if (components & XSTATE_X87) {
 		mmu_write_bytes(cpu, linear, legacy, XSAVE_MXCSR);
-		mmu_write_bytes(cpu, linear + XSAVE_ST, legacy + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
+		mmu_write_bytes(cpu, at(cpu, linear, XSAVE_ST), legacy + XSAVE_ST,
+				XSAVE_XMM - XSAVE_ST);
 	}
 	if (mxcsr)
-		mmu_write_bytes(cpu, linear + XSAVE_MXCSR, legacy + XSAVE_MXCSR, 8);
+		mmu_write_bytes(cpu, at(cpu, linear, XSAVE_MXCSR), legacy + XSAVE_MXCSR, 8);
 	if (components & XSTATE_SSE)
-		mmu_write_bytes(cpu, linear + XSAVE_XMM, cpu->fpu.area + XSAVE_XMM, registers);
+		mmu_write_bytes(cpu, at(cpu, linear, XSAVE_XMM), cpu->fpu.area + XSAVE_XMM,
+				registers);
 	if (components & XSTATE_AVX)
-		mmu_write_bytes(cpu, linear + FPU_YMM_HI, cpu->fpu.area + FPU_YMM_HI, registers);
+		mmu_write_bytes(cpu, at(cpu, linear, FPU_YMM_HI), cpu->fpu.area + FPU_YMM_HI,
+				registers);
 }
 
 static void save_standard(struct cpu *cpu, const struct insn *insn, bool optimised)
@@ -84,11 +103,11 @@ static void save_standard(struct cpu *cpu, const struct insn *insn, bool optimis
 	uint64_t wanted = begin(cpu, false);
 	uint64_t linear = area_address(cpu, insn, wanted, SEG_WRITE);
 	uint64_t used = fpu_in_use(&cpu->fpu) & wanted;
-	uint64_t header = mmu_read(cpu, linear + XSAVE_XSTATE_BV, 8);
+	uint64_t header = mmu_read(cpu, at(cpu, linear, XSAVE_XSTATE_BV), 8);
 
 	write_components(cpu, insn, linear, optimised ? used : wanted,
 			 wanted & (XSTATE_SSE | XSTATE_AVX));
-	mmu_write(cpu, linear + XSAVE_XSTATE_BV, 8, (header & ~wanted) | used);
+	mmu_write(cpu, at(cpu, linear, XSAVE_XSTATE_BV), 8, (header & ~wanted) | used);
 }
 
 static void save_compacted(struct cpu *cpu, const struct insn *insn, bool privileged)
@@ -101,8 +120,8 @@ static void save_compacted(struct cpu *cpu, const struct insn *insn, bool privil
 		used |= XSTATE_SSE;
 	used &= wanted;
 	write_components(cpu, insn, linear, used, used & XSTATE_SSE);
-	mmu_write(cpu, linear + XSAVE_XSTATE_BV, 8, used);
-	mmu_write(cpu, linear + XSAVE_XCOMP_BV, 8, wanted | COMPACTED);
+	mmu_write(cpu, at(cpu, linear, XSAVE_XSTATE_BV), 8, used);
+	mmu_write(cpu, at(cpu, linear, XSAVE_XCOMP_BV), 8, wanted | COMPACTED);
 }
 
 static void xsave(struct cpu *cpu, const struct insn *insn)
@@ -192,7 +211,7 @@ static void restore(struct cpu *cpu, const struct insn *insn, bool privileged)
 		cpu_raise_error(cpu, VECTOR_GP, 0);
 	if (wanted & load_le(area + XSAVE_XSTATE_BV, 8) & XSTATE_AVX) {
 		area_address(cpu, insn, XSTATE_AVX, SEG_READ);
-		mmu_read_bytes(cpu, linear + FPU_YMM_HI, area + FPU_YMM_HI,
+		mmu_read_bytes(cpu, at(cpu, linear, FPU_YMM_HI), area + FPU_YMM_HI,
 			       sizeof(area) - FPU_YMM_HI);
 	}
 	if (loads_mxcsr(area, wanted) && load_le(area + XSAVE_MXCSR, 4) & ~cpu->fpu.host.mxcsr_mask)

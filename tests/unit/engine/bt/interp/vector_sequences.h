@@ -174,6 +174,10 @@
 	X("fxrstor 4(%r13)") \
 	X("fxrstor 1(%r13)") \
 	X("fxsave -32(%r12)") \
+	X("mov $0xffff7ffffffffffe, %rbp; fxsave (%rbp)") /* #SS before alignment */ \
+	X("mov $0x7ffffffffffe, %rbp; fxrstor (%rbp)") \
+	X("mov $0x7ffffffffff0, %rbp; fxrstor (%rbp)") \
+	X("mov $0x7ffffffffff1, %rcx; fxsave (%rcx)") /* #AC before the end */ \
 	X("mov $7, %eax; xor %edx, %edx; xsave (%r13)") \
 	X("mov $3, %eax; xor %edx, %edx; xsave64 (%r13)") \
 	X("mov $1, %eax; xor %edx, %edx; xsave64 (%r13)") \
@@ -299,6 +303,10 @@
 	X("fldl 8(%ebx); fnstsw %ax; fcomi %st(1)") \
 	X("movw $0x340, (%ebx); fldcw (%ebx); faddl 8(%ebx); fxsave 64(%ebx); fwait") \
 	X("fxsave (%ebx)") \
+	X("mov $0xfffffff0, %ebp; fxsave (%ebp)") /* its first page, or the last byte's? */ \
+	X("mov $0xfffffffd, %ebp; fxrstor (%ebp)") \
+	X("fxsave %cs:3(%ebx)") \
+	X("mov $0xffffff80, %edx; xsave %ss:(%edx)") \
 	X("movl $0x1f80, 24(%ebx); fxrstor (%ebx); fnsave 1024(%ebx)") \
 	X("mov $7, %eax; xor %edx, %edx; xsave (%ebx)") \
 	X("mov $7, %eax; xor %edx, %edx; xsavec (%ebx)") \

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which comes first where an instruction meets several exceptions. Found on an AMD EPYC by
+ * tests/insn where no manual is named.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../system_rig.h"
+#include "engine/bt/decode/decode.h"
+#include "engine/bt/interp/code_cache.h"
+#include "engine/bt/interp/interp.h"
+
+#define CODE 0x10000UL
+#define DATA 0x11000UL
+
+static struct rig rig;
+
+/* Ring 3 of 64-bit mode without an IDT: an exception is a shutdown, after it has set DR6 or CR2. */
+static struct cpu *begin(const void *code, size_t len)
+{
+	struct cpu *cpu = &rig.cpu[0];
+
+	rig_long_mode(cpu);
+	rig_ring3(cpu);
+	cpu->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+	cpu->xcr0 = XSTATE_X87 | XSTATE_SSE | XSTATE_AVX;
+	cpu->exception.pending = false;
+	cpu->idt.limit = 0;
+	cpu->dr6 = DR6_RESET;
+	cpu->cr2 = 0;
+	cpu->rip = CODE;
+	cpu_set_rflags(cpu, RFLAGS_FIXED);
+	memcpy(mem_ptr_rw(&rig.mem, CODE, len), code, len);
+	return cpu;
+}
+
+/* SDM vol. 2, VGATHERDPS: traps of the elements that were loaded come in lieu of the fault of
+ * another. */
+static void test_gather_traps(void **state)
+{
+	static const uint8_t vpgatherdd[] = {0xc4, 0xe2, 0x69, 0x90, 0x04, 0x0b};
+	uint8_t *xmm = rig.cpu[0].fpu.area + XSAVE_XMM;
+
+	(void)state;
+	for (unsigned n = 0; n < 4; n++) {
+		bool step = n & 1, loaded = n & 2;
+		struct cpu *cpu = begin(vpgatherdd, sizeof(vpgatherdd));
+
+		cpu_set_rflags(cpu, RFLAGS_FIXED | (step ? RFLAGS_TF : 0));
+		cpu->gpr[GPR_RBX] = DATA;
+		store_le(mem_ptr_rw(&rig.mem, DATA + 8, 4), 4, 0x12345678);
+		store_le(xmm, 8, 0);
+		store_le(xmm + 16, 8, 0x7000000000000008);                          /* indexes */
+		store_le(xmm + 32, 8, 0x8000000000000000 | (uint64_t)loaded << 31); /* masks */
+		assert_int_equal(interp_run(cpu, 10), INTERP_SHUTDOWN);
+		assert_int_equal(cpu->dr6 & DR6_BS, step && loaded ? DR6_BS : 0);
+		assert_int_equal(cpu->cr2, step && loaded ? 0 : DATA + 0x70000000);
+		assert_int_equal(cpu->rip, CODE);
+		assert_int_equal(load_le(xmm, 8), loaded ? 0x12345678 : 0);
+		assert_int_equal(load_le(xmm + 32, 8), 0x8000000000000000);
+	}
+}
+
+/* AMD's: that it is not aligned comes before that its end is not canonical (#SS). */
+static void test_cmpxchg16b(void **state)
+{
+	static const uint8_t cmpxchg16b[] = {0x48, 0x0f, 0xc7, 0x4d, 0x00};
+	static const struct {
+		uint64_t rbp;
+		uint8_t vector;
+	} cases[] = {{0x7ffffffffffb, VECTOR_GP}, {0x800000000001, VECTOR_SS}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct insn insn;
+		struct cpu *cpu = begin(cmpxchg16b, sizeof(cmpxchg16b));
+
+		cpu->gpr[GPR_RBP] = cases[i].rbp;
+		assert_int_equal(
+			decode(rig.vm.decoder, cpu->decode, cmpxchg16b, sizeof(cmpxchg16b), &insn),
+			DECODE_OK);
+		if (!_setjmp(cpu->unwind)) {
+			interp_handler(cpu, &insn)(cpu, &insn);
+			fail();
+		}
+		assert_int_equal(cpu->exception.vector, cases[i].vector);
+	}
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	system_rig_init(&rig);
+	rig.vm.decoder = decoder_new(rig.vm.amd, NULL);
+	return rig.vm.decoder ? code_cache_init(&rig.cpu[0]) : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	code_cache_release(&rig.cpu[0]);
+	decoder_free(rig.vm.decoder);
+	system_rig_release(&rig);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cmpxchg16b),
+		cmocka_unit_test(test_gather_traps),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
