@@ -162,6 +162,11 @@ void cpu_set_rflags(struct cpu *cpu, uint64_t rflags);
 void cpu_get_state(struct cpu *cpu, struct vcpu_state *state);
 int cpu_set_state(struct cpu *cpu, const struct vcpu_state *state, struct err *e);
 
+static inline unsigned cpu_iopl(const struct cpu *cpu)
+{
+	return (unsigned)(cpu->rflags >> RFLAGS_IOPL_SHIFT & 3);
+}
+
 /* Raises attention bits of a vCPU; any thread. */
 static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
 {

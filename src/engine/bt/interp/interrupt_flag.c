@@ -12,9 +12,7 @@ enum flag_use { FLAG_IF, FLAG_VIF };
 /* Which flag CLI and STI are about; #GP(0) where neither may be touched. */
 static enum flag_use flag_of(struct cpu *cpu)
 {
-	unsigned iopl = (cpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
-
-	if (!(cpu->cr0 & CR0_PE) || cpu->cpl <= iopl)
+	if (!(cpu->cr0 & CR0_PE) || cpu->cpl <= cpu_iopl(cpu))
 		return FLAG_IF;
 	if (cpu->cpl == 3 && cpu->cr4 & (cpu->mode == CPU_VM86 ? CR4_VME : CR4_PVI))
 		return FLAG_VIF;

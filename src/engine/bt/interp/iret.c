@@ -25,11 +25,6 @@ struct image {
 	uint8_t size; /* bytes a value */
 };
 
-static unsigned iopl_of(const struct cpu *cpu)
-{
-	return (cpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
-}
-
 static void peek_image(struct cpu *cpu, unsigned size, struct image *i)
 {
 	i->size = size;
@@ -53,7 +48,7 @@ static void load_flags(struct cpu *cpu, const struct image *i, unsigned cpl)
 	bool wide = i->size > 2;
 	uint64_t mask = FLAGS_ALL | (wide ? FLAGS_ALL_32 : 0);
 
-	if (cpl <= iopl_of(cpu))
+	if (cpl <= cpu_iopl(cpu))
 		mask |= RFLAGS_IF;
 	if (cpl == 0)
 		mask |= RFLAGS_IOPL;
@@ -100,7 +95,7 @@ static void iret_vme(struct cpu *cpu)
 
 static void iret_vm86(struct cpu *cpu, unsigned size)
 {
-	if (iopl_of(cpu) == 3)
+	if (cpu_iopl(cpu) == 3)
 		iret_real(cpu, size);
 	else if (size == 2 && (cpu->cr4 & CR4_VME))
 		iret_vme(cpu);

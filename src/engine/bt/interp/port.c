@@ -41,9 +41,7 @@ static bool bitmap_allows(struct cpu *cpu, unsigned port, unsigned size)
 
 static void check_permission(struct cpu *cpu, unsigned port, unsigned size)
 {
-	unsigned iopl = (unsigned)(cpu->rflags >> RFLAGS_IOPL_SHIFT & 3);
-
-	if (cpu->mode == CPU_REAL || (cpu->mode != CPU_VM86 && cpu->cpl <= iopl))
+	if (cpu->mode == CPU_REAL || (cpu->mode != CPU_VM86 && cpu->cpl <= cpu_iopl(cpu)))
 		return;
 	if (!bitmap_allows(cpu, port, size))
 		cpu_raise_error(cpu, VECTOR_GP, 0);

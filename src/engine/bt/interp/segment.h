@@ -12,6 +12,13 @@ uint16_t selector_operand(struct cpu *cpu, const struct insn *insn, unsigned n);
  * memory. */
 void selector_store(struct cpu *cpu, const struct insn *insn, uint16_t selector);
 
+/* Real and virtual-8086 mode do not have the instruction: #UD. */
+static inline void segment_need_protected(struct cpu *cpu)
+{
+	if (cpu->mode == CPU_REAL || cpu->mode == CPU_VM86)
+		cpu_raise(cpu, VECTOR_UD);
+}
+
 /* selector.c */
 void interp_lar(struct cpu *cpu, const struct insn *insn);
 void interp_lsl(struct cpu *cpu, const struct insn *insn);

@@ -9,12 +9,6 @@
 #include "engine/bt/interp/operand.h"
 #include "engine/bt/interp/segment.h"
 
-static void need_protected(struct cpu *cpu)
-{
-	if (cpu->mode == CPU_REAL || cpu->mode == CPU_VM86)
-		cpu_raise(cpu, VECTOR_UD);
-}
-
 static void answer(struct cpu *cpu, bool yes)
 {
 	cpu_set_rflags(cpu, (cpu->rflags & ~RFLAGS_ZF) | (yes ? RFLAGS_ZF : 0));
@@ -45,7 +39,7 @@ static bool type_known(const struct cpu *cpu, const struct descriptor *d, uint32
 static bool find_known(struct cpu *cpu, const struct insn *insn, uint32_t types,
 		       struct descriptor *d)
 {
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	return descriptor_find(cpu, selector_operand(cpu, insn, 1), d) &&
 	       type_known(cpu, d, types) && privileged(cpu, d);
 }
@@ -83,7 +77,7 @@ void interp_verr(struct cpu *cpu, const struct insn *insn)
 {
 	struct descriptor d;
 
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	answer(cpu, descriptor_find(cpu, selector_operand(cpu, insn, 0), &d) &&
 			    descriptor_readable(&d) && privileged(cpu, &d));
 }
@@ -92,7 +86,7 @@ void interp_verw(struct cpu *cpu, const struct insn *insn)
 {
 	struct descriptor d;
 
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	answer(cpu, descriptor_find(cpu, selector_operand(cpu, insn, 0), &d) &&
 			    descriptor_writable(&d) && privileged(cpu, &d));
 }
@@ -111,7 +105,7 @@ void interp_arpl(struct cpu *cpu, const struct insn *insn)
 	uint16_t other = cpu->gpr[insn->operand[1].reg];
 	uint16_t old, selector;
 
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	if (o->kind == OPERAND_GPR) {
 		old = cpu->gpr[o->reg];
 		selector = adjust(old, other);

@@ -15,11 +15,6 @@
 #define TSS_IO_MAP        102
 #define REDIRECTION_BYTES 32 /* the bitmap lies below the I/O map */
 
-static unsigned iopl_of(const struct cpu *cpu)
-{
-	return (cpu->rflags & RFLAGS_IOPL) >> RFLAGS_IOPL_SHIFT;
-}
-
 /* Whether the redirection bitmap leaves the vector to the 8086 program (a clear bit). */
 static bool redirected(struct cpu *cpu, uint8_t vector)
 {
@@ -64,7 +59,7 @@ static void redirect(struct cpu *cpu, uint8_t vector)
 {
 	uint16_t ip = mmu_system_read(cpu, vector * 4, 2);
 	uint16_t selector = mmu_system_read(cpu, vector * 4 + 2, 2);
-	bool virtual_if = iopl_of(cpu) < 3;
+	bool virtual_if = cpu_iopl(cpu) < 3;
 	bool stepped = cpu->rflags & RFLAGS_TF;
 	uint64_t pushed = cpu->rflags;
 	struct frame f;
@@ -100,7 +95,7 @@ void interp_int(struct cpu *cpu, const struct insn *insn)
 			redirect(cpu, vector);
 			return;
 		}
-		if (iopl_of(cpu) < 3)
+		if (cpu_iopl(cpu) < 3)
 			cpu_raise_error(cpu, VECTOR_GP, 0);
 	}
 	deliver(cpu, DELIVER_SOFT, vector);

@@ -69,16 +69,11 @@ static void popa(struct cpu *cpu, const struct insn *insn)
 	stack_move(cpu, size * 8);
 }
 
-static unsigned iopl(const struct cpu *cpu)
-{
-	return (unsigned)(cpu->rflags >> RFLAGS_IOPL_SHIFT & 3);
-}
-
 /* In virtual-8086 mode without I/O privilege 16-bit PUSHF and POPF work on the virtual interrupt
  * flag, if CR4.VME says so; true then. */
 static bool virtual_if(struct cpu *cpu, unsigned size)
 {
-	if (cpu->mode != CPU_VM86 || iopl(cpu) == 3)
+	if (cpu->mode != CPU_VM86 || cpu_iopl(cpu) == 3)
 		return false;
 	if (!(cpu->cr4 & CR4_VME) || size != 2)
 		cpu_raise_error(cpu, VECTOR_GP, 0);
@@ -106,7 +101,7 @@ static uint64_t popf_mask(const struct cpu *cpu, unsigned size)
 		mask |= RFLAGS_AC | RFLAGS_ID;
 	if (cpu->cpl == 0)
 		mask |= RFLAGS_IOPL;
-	if (cpu->cpl <= iopl(cpu))
+	if (cpu->cpl <= cpu_iopl(cpu))
 		mask |= RFLAGS_IF;
 	return mask;
 }

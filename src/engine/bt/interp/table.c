@@ -16,12 +16,6 @@ static void need_privilege(struct cpu *cpu)
 		cpu_raise_error(cpu, VECTOR_GP, 0);
 }
 
-static void need_protected(struct cpu *cpu)
-{
-	if (cpu->mode == CPU_REAL || cpu->mode == CPU_VM86)
-		cpu_raise(cpu, VECTOR_UD);
-}
-
 /* User-mode instruction prevention: what tells where the tables are is privileged. */
 static void check_umip(struct cpu *cpu)
 {
@@ -100,7 +94,7 @@ void interp_lldt(struct cpu *cpu, const struct insn *insn)
 	struct descriptor d;
 	uint16_t selector;
 
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	need_privilege(cpu);
 	selector = selector_operand(cpu, insn, 0);
 	if (selector_null(selector)) {
@@ -118,7 +112,7 @@ void interp_ltr(struct cpu *cpu, const struct insn *insn)
 	struct descriptor d;
 	uint16_t selector;
 
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	need_privilege(cpu);
 	selector = selector_operand(cpu, insn, 0);
 	if (selector_null(selector))
@@ -131,14 +125,14 @@ void interp_ltr(struct cpu *cpu, const struct insn *insn)
 
 void interp_sldt(struct cpu *cpu, const struct insn *insn)
 {
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	check_umip(cpu);
 	selector_store(cpu, insn, cpu->ldtr.selector);
 }
 
 void interp_str(struct cpu *cpu, const struct insn *insn)
 {
-	need_protected(cpu);
+	segment_need_protected(cpu);
 	check_umip(cpu);
 	selector_store(cpu, insn, cpu->tr.selector);
 }
