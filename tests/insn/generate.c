@@ -386,16 +386,18 @@ static void aim_branch(struct work *w)
 		put_at(c->code + e->rel_at, rel, e->rel_size);
 }
 
-/* A short branch into its own bytes, or into the jump after it, which may be anything. */
+/* A branch into its own bytes, or into the jump after it, which may be anything. */
 static bool lands_inside(const struct work *w)
 {
 	const struct encoding *e = &w->e;
 	const struct test_case *c = w->c;
-	int8_t rel;
+	int32_t rel = 0;
 
-	if (e->rel_size != 1 || c->insns != 1)
+	if (!e->rel_at || c->insns != 1)
 		return false;
-	rel = (int8_t)c->code[e->rel_at];
+	memcpy(&rel, c->code + e->rel_at, e->rel_size);
+	if (e->rel_size < 4)
+		rel = e->rel_size == 1 ? (int8_t)rel : (int16_t)rel;
 	return rel < 5 && rel > -(int)c->len && rel != 0;
 }
 

@@ -41,13 +41,18 @@ static void store_elements(struct cpu *cpu, const struct elements *e, const uint
 			mmu_write_bytes(cpu, e->linear[i], value + i * e->size, e->size);
 }
 
-/* The older two fault as a store of the whole operand, which the manual leaves to the processor. */
+/* The older two fault as stores of 8 bytes, one after the other, whatever the mask. The manual
+ * leaves that to the processor; AMD's do it so. */
 static void probe_all(struct cpu *cpu, const struct insn *insn, unsigned len)
 {
-	uint64_t linear = operand_linear(cpu, insn, len, SEG_WRITE);
+	uint64_t ea = operand_ea(cpu, insn);
 
-	vector_align(cpu, linear, 8);
-	mmu_probe(cpu, linear, len, true);
+	for (unsigned at = 0; at < len; at += 8) {
+		uint64_t linear = seg_linear(cpu, insn->mem.seg, ea + at, 8, SEG_WRITE);
+
+		vector_align(cpu, linear, 8);
+		mmu_probe(cpu, linear, 8, true);
+	}
 }
 
 static void maskmovdqu(struct cpu *cpu, const struct insn *insn)

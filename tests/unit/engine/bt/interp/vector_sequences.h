@@ -173,6 +173,7 @@
 	X("movl $0x1f80, 24(%r13); fxrstor (%r13); fnsave 1024(%r13)") \
 	X("fxrstor 4(%r13)") \
 	X("fxrstor 1(%r13)") \
+	X("mov $0x7ffffffffff6, %rdi; maskmovdqu %xmm1, %xmm2") /* #PF before #GP */ \
 	X("fxsave -32(%r12)") \
 	X("mov $0xffff7ffffffffffe, %rbp; fxsave (%rbp)") /* #SS before alignment */ \
 	X("mov $0x7ffffffffffe, %rbp; fxrstor (%rbp)") \
