@@ -170,11 +170,13 @@ void operand_rmw_begin(struct cpu *cpu, const struct insn *insn, struct mmu_rmw 
 
 /* A string instruction with repetitions left: it is executed again. Debug traps and interrupts
  * before that find RF set, so that its own breakpoint does not come again (SDM vol. 3A, 18.3.1.1);
- * where nothing is traced nobody could tell. */
+ * where nothing is traced nobody could tell. Steps on AMD's processors find it clear. */
 static inline void repeat_later(struct cpu *cpu)
 {
+	bool step = cpu->amd && cpu->rflags & RFLAGS_TF;
+
 	cpu->next_rip = cpu->rip;
-	if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) & ATTENTION_TRACE)
+	if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) & ATTENTION_TRACE && !step)
 		cpu_set_rflags(cpu, cpu->rflags | RFLAGS_RF);
 }
 

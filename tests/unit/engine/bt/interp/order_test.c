@@ -35,6 +35,7 @@ static struct cpu *begin(const void *code, size_t len)
 	cpu->rip = CODE;
 	cpu_set_rflags(cpu, RFLAGS_FIXED);
 	memcpy(mem_ptr_rw(&rig.mem, CODE, len), code, len);
+	pages_written(&rig.vm.pages, CODE, len);
 	return cpu;
 }
 
@@ -91,6 +92,28 @@ static void test_cmpxchg16b(void **state)
 	}
 }
 
+/* SDM vol. 3A, 18.3.1.1: a step between two repetitions pushes RF as set; AMD's as clear. */
+static void test_stepped_string(void **state)
+{
+	static const uint8_t rep_stosb[] = {0xf3, 0xaa};
+	bool amd = rig.cpu[0].amd;
+
+	(void)state;
+	for (unsigned as_amd = 0; as_amd < 2; as_amd++) {
+		struct cpu *cpu = begin(rep_stosb, sizeof(rep_stosb));
+
+		cpu->amd = as_amd;
+		cpu->gpr[GPR_RDI] = DATA;
+		cpu->gpr[GPR_RCX] = 2;
+		cpu_set_rflags(cpu, RFLAGS_FIXED | RFLAGS_TF);
+		assert_int_equal(interp_run(cpu, 10), INTERP_SHUTDOWN);
+		assert_int_equal(cpu->gpr[GPR_RCX], 1);
+		assert_int_equal(cpu->dr6 & DR6_BS, DR6_BS);
+		assert_int_equal(cpu->rflags & RFLAGS_RF, as_amd ? 0 : RFLAGS_RF);
+	}
+	rig.cpu[0].amd = amd;
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -113,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cmpxchg16b),
 		cmocka_unit_test(test_gather_traps),
+		cmocka_unit_test(test_stepped_string),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

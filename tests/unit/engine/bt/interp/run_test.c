@@ -121,8 +121,8 @@ static void test_breakpoint_on_string(void **state)
 	assert_int_equal(b->cpu->gpr[GPR_RCX], 0);
 }
 
-/* Between two repetitions RF is pushed as set: the trap belongs to the one before. */
-static void test_stepped_string_pushes_rf(void **state)
+/* Between two repetitions: the trap belongs to the one before. */
+static void test_stepped_string(void **state)
 {
 	struct bench *b = *state;
 
@@ -238,7 +238,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_halt_is_stepped),        TEST(test_breakpoint_on_jump_to_itself),
-		TEST(test_breakpoint_on_string),   TEST(test_stepped_string_pushes_rf),
+		TEST(test_breakpoint_on_string),   TEST(test_stepped_string),
 		TEST(test_nmi_waits_for_iret),     TEST(test_nmi_waits_for_mov_ss),
 		TEST(test_breakpoint_of_mov_ss),   TEST(test_dr6_tells_of_the_last),
 		TEST(test_code_memory_is_bounded),
