@@ -45,7 +45,13 @@ ciphers() {
 	done
 }
 
-verify() { openssl dgst -sha256 -verify "$work/public" -signature "$work/signed" "$1"; }
+# The number before an error is its thread's.
+verify() {
+	openssl dgst -sha256 -verify "$work/public" -signature "$work/signed" "$1" >"$work/said" 2>&1
+	verified=$?
+	sed 's/^[0-9A-F]*:error/error/' "$work/said"
+	return $verified
+}
 
 signatures() {
 	for kind in "RSA -pkeyopt rsa_keygen_bits:1024" "EC -pkeyopt ec_paramgen_curve:P-256"; do
