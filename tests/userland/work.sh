@@ -47,7 +47,8 @@ ciphers() {
 
 # The number before an error is its thread's.
 verify() {
-	openssl dgst -sha256 -verify "$work/public" -signature "$work/signed" "$1" >"$work/said" 2>&1
+	openssl dgst -sha256 -verify "$work/public" -signature "$work/signed" "$1" \
+		>"$work/said" 2>&1
 	verified=$?
 	sed 's/^[0-9A-F]*:error/error/' "$work/said"
 	return $verified
