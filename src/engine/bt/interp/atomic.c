@@ -187,12 +187,13 @@ static void cmpxchg16b(struct cpu *cpu, const struct insn *insn)
 {
 	bool lock = insn->prefixes & INSN_LOCK;
 	uint64_t rax = cpu->gpr[GPR_RAX], rdx = cpu->gpr[GPR_RDX];
-	uint64_t linear = operand_linear(cpu, insn, 1, SEG_WRITE);
+	uint64_t base = insn->mem.seg >= SEG_FS ? cpu->seg[insn->mem.seg].base : 0, linear;
 	struct mmu_rmw rmw;
 	bool same;
 
-	if (linear % 16) /* also in the stack at the end of canonical addresses */
+	if ((operand_ea(cpu, insn) + base) % 16) /* also where it is not canonical, and #SS */
 		cpu_raise_error(cpu, VECTOR_GP, 0);
+	linear = operand_linear(cpu, insn, 16, SEG_WRITE);
 	mmu_rmw_begin(cpu, &rmw, linear, 16, lock);
 	/* Locked in any case: the host's other form is not faster. */
 	asm volatile("lock cmpxchg16b %[mem]"

@@ -66,14 +66,16 @@ static void test_gather_traps(void **state)
 	}
 }
 
-/* AMD's: that it is not aligned comes before that its end is not canonical (#SS). */
+/* AMD's: that it is not aligned comes before that it is not canonical (#SS). */
 static void test_cmpxchg16b(void **state)
 {
 	static const uint8_t cmpxchg16b[] = {0x48, 0x0f, 0xc7, 0x4d, 0x00};
 	static const struct {
 		uint64_t rbp;
 		uint8_t vector;
-	} cases[] = {{0x7ffffffffffb, VECTOR_GP}, {0x800000000001, VECTOR_SS}};
+	} cases[] = {{0x7ffffffffffb, VECTOR_GP},
+		     {0x800000000001, VECTOR_GP},
+		     {0x800000000000, VECTOR_SS}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
