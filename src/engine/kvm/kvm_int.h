@@ -90,7 +90,8 @@ struct engine_vm {
 	_Atomic bool intr; /* level of INTR */
 	struct engine_vcpu *_Atomic vcpus[ENGINE_VCPUS_MAX];
 
-	pthread_mutex_t post_lock; /* held by who empties the ring of posted writes */
+	pthread_mutex_t post_lock;   /* held by who empties the ring of posted writes */
+	_Atomic uint32_t post_first; /* its oldest entry; written under post_lock */
 
 	pthread_mutex_t lock;                       /* guards everything below */
 	struct mem_region regions[MEM_REGIONS_MAX]; /* by slot; size 0: not mapped */
@@ -208,7 +209,7 @@ static inline void kvm_post_check(struct engine_vcpu *v)
 	struct kvm_coalesced_mmio_ring *ring = v->ring;
 
 	if (ring && __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) !=
-			    __atomic_load_n(&ring->first, __ATOMIC_RELAXED))
+			    atomic_load_explicit(&v->vm->post_first, memory_order_relaxed))
 		kvm_post_empty(v->vm, ring);
 }
 

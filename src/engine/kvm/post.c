@@ -6,6 +6,11 @@
  * The VM has one ring, a page of each vCPU's shared mapping. KVM appends to it and
  * enters user space only when it is full; here it is emptied, in order, by whoever
  * holds post_lock: after every exit of any vCPU, before the exit is looked at.
+ *
+ * Kernels before 6.12 judge whether the ring is full by (first - last - 1) modulo its 170
+ * entries, in 32 bits. That goes wrong where first is 0: a full ring then counts as empty, and
+ * all in it is lost. So how far it was emptied is kept in the VM, and where that is entry 0 the
+ * kernel is told the one before it.
  */
 #include "engine/kvm/kvm_int.h"
 
@@ -16,6 +21,11 @@
 #define RING_ENTRIES(page) \
 	(((page) - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
 
+static void tell_first(struct kvm_coalesced_mmio_ring *ring, uint32_t first, uint32_t entries)
+{
+	__atomic_store_n(&ring->first, first ? first : entries - 1, __ATOMIC_RELEASE);
+}
+
 void kvm_post_attach(struct engine_vm *vm, struct engine_vcpu *v)
 {
 	int page = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
@@ -25,6 +35,7 @@ void kvm_post_attach(struct engine_vm *vm, struct engine_vcpu *v)
 	    ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0)
 		return;
 	v->ring = (void *)((char *)v->run + (size_t)page * size);
+	(void)kvm_post_empty(vm, v->ring);
 }
 
 static void deliver(struct engine_vm *vm, const struct kvm_coalesced_mmio *entry)
@@ -40,16 +51,19 @@ bool kvm_post_empty(struct engine_vm *vm, struct kvm_coalesced_mmio_ring *ring)
 {
 	uint32_t entries = RING_ENTRIES((size_t)sysconf(_SC_PAGESIZE));
 	bool any = false;
-	uint32_t first;
+	uint32_t first, last;
 
 	pthread_mutex_lock(&vm->post_lock);
-	first = ring->first;
-	while (first != __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) && first < entries) {
+	first = atomic_load(&vm->post_first);
+	while ((last = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE)) != first && last < entries) {
 		deliver(vm, &ring->coalesced_mmio[first]);
 		first = (first + 1) % entries;
-		__atomic_store_n(&ring->first, first, __ATOMIC_RELEASE);
+		atomic_store(&vm->post_first, first);
+		tell_first(ring, first, entries);
 		any = true;
 	}
+	if (!any)
+		tell_first(ring, first, entries);
 	pthread_mutex_unlock(&vm->post_lock);
 	return any;
 }
