@@ -7,7 +7,7 @@
  * enters user space only when it is full; here it is emptied, in order, by whoever
  * holds post_lock: after every exit of any vCPU, before the exit is looked at.
  *
- * Kernels before 6.12 judge whether the ring is full by (first - last - 1) modulo its 170
+ * Kernels (6.1 for one) judge whether the ring is full by (first - last - 1) modulo its 170
  * entries, in 32 bits. That goes wrong where first is 0: a full ring then counts as empty, and
  * all in it is lost. So how far it was emptied is kept in the VM, and where that is entry 0 the
  * kernel is told the one before it.

@@ -68,7 +68,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* As the kernel's coalesced_mmio_write did before 6.12, with its modulo of a difference that wraps;
+/* As coalesced_mmio_write in Linux 6.1, with its modulo of a difference that wraps;
  * false: the ring is full, and the write exits. */
 static bool post(uint32_t value)
 {
