@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import NO_SELF_TESTS, Place
+from place import NO_SELF_TESTS, Place
 from lab import debian, guests
 from lab.host import Host
 

@@ -326,16 +326,17 @@ static unsigned invpcid(uint64_t type, uint64_t pcid, uint64_t linear)
 	store_le(ram + 0x3000, 8, pcid);
 	store_le(ram + 0x3008, 8, linear);
 	cpu->gpr[GPR_RAX] = type;
-	return rig_run(cpu, &(struct insn){
-				    .op = OP_INVPCID,
-				    .len = 5,
-				    .feature = FEATURE_INVPCID,
-				    .addr_size = 8,
-				    .has_mem = true,
-				    .mem = {SEG_DS, MEM_REG_NONE, MEM_REG_NONE, 0, false, 0x3000},
-				    .operands = 2,
-				    .operand = {{OPERAND_GPR, GPR_RAX, 8, 0, 0, 0}, {OPERAND_MEM}},
-			    });
+	return rig_run(cpu,
+		       &(struct insn){
+			       .op = OP_INVPCID,
+			       .len = 5,
+			       .feature = FEATURE_INVPCID,
+			       .addr_size = 8,
+			       .has_mem = true,
+			       .mem = {SEG_DS, MEM_REG_NONE, MEM_REG_NONE, 0, false, 0x3000},
+			       .operands = 2,
+			       .operand = {{.kind = OPERAND_GPR, .size = 8}, {.kind = OPERAND_MEM}},
+		       });
 }
 
 static void invpcid_operands(void **state)
