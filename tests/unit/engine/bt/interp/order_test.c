@@ -66,32 +66,30 @@ static void test_gather_traps(void **state)
 	}
 }
 
+/* The exception of CMPXCHG16B [rbp + 0]. */
+static uint8_t cmpxchg16b_raises(uint64_t rbp)
+{
+	static const uint8_t bytes[] = {0x48, 0x0f, 0xc7, 0x4d, 0x00};
+	struct cpu *cpu = begin(bytes, sizeof(bytes));
+	struct insn insn;
+
+	cpu->gpr[GPR_RBP] = rbp;
+	assert_int_equal(decode(rig.vm.decoder, cpu->decode, bytes, sizeof(bytes), &insn),
+			 DECODE_OK);
+	if (!_setjmp(cpu->unwind)) {
+		interp_handler(cpu, &insn)(cpu, &insn);
+		fail();
+	}
+	return rig.cpu[0].exception.vector;
+}
+
 /* AMD's: that it is not aligned comes before that it is not canonical (#SS). */
 static void test_cmpxchg16b(void **state)
 {
-	static const uint8_t cmpxchg16b[] = {0x48, 0x0f, 0xc7, 0x4d, 0x00};
-	static const struct {
-		uint64_t rbp;
-		uint8_t vector;
-	} cases[] = {{0x7ffffffffffb, VECTOR_GP},
-		     {0x800000000001, VECTOR_GP},
-		     {0x800000000000, VECTOR_SS}};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct insn insn;
-		struct cpu *cpu = begin(cmpxchg16b, sizeof(cmpxchg16b));
-
-		cpu->gpr[GPR_RBP] = cases[i].rbp;
-		assert_int_equal(
-			decode(rig.vm.decoder, cpu->decode, cmpxchg16b, sizeof(cmpxchg16b), &insn),
-			DECODE_OK);
-		if (!_setjmp(cpu->unwind)) {
-			interp_handler(cpu, &insn)(cpu, &insn);
-			fail();
-		}
-		assert_int_equal(cpu->exception.vector, cases[i].vector);
-	}
+	assert_int_equal(cmpxchg16b_raises(0x7ffffffffffb), VECTOR_GP);
+	assert_int_equal(cmpxchg16b_raises(0x800000000001), VECTOR_GP);
+	assert_int_equal(cmpxchg16b_raises(0x800000000000), VECTOR_SS);
 }
 
 /* SDM vol. 3A, 18.3.1.1: a step between two repetitions pushes RF as set; AMD's as clear. */
