@@ -3,9 +3,10 @@
 than the guest's and a little, and ends as documented: by the time limit, at once by a signal, or
 with the status of what the guest did to itself."""
 
-import os
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lab import product
 MEMORY = 64  # MiB; RAM_END in hostile.c
 OVERHEAD = 96  # MiB of lodge's own at most: program, decoded code, tables
 LIMIT, SIGNALLED, CRASHED = 124, 130, 10
+HERE = Path(__file__).resolve().parent
 SOON = 3  # seconds for an end that is at once, on a busy machine
 
 TASKS = "tasks"  # what hostile32.c does
@@ -41,25 +43,31 @@ class Run:
     def __init__(self, word, *flags, stdout=subprocess.DEVNULL):
         guest = "hostile32" if word == TASKS else "hostile"
         words = [product.lodge(), "run", "--engine", "bt", "--memory", f"{MEMORY}M", "--kernel",
-                 build.kernel(guest, Path(__file__).resolve().parent), "--cmdline", word,
+                 build.kernel(guest, HERE), "--cmdline", word,
                  "--cpus", "2" if word == "cross-code" else "1", *flags]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout,
+        self.usage = tempfile.NamedTemporaryFile(mode="r", encoding="ascii")
+        self.process = subprocess.Popen([sys.executable, "-I", HERE / "usage.py", self.usage.name,
+                                         *words], stdin=subprocess.DEVNULL, stdout=stdout,
                                         stderr=subprocess.PIPE)
         self.begin = time.monotonic()
+
+    def stop(self):
+        """Ends it as a user would."""
+        self.process.send_signal(signal.SIGTERM)
 
     def end(self):
         """Exit status, seconds until then, seconds of processor time, MiB of memory at most. Of
         what the guest does lodge says nothing but at the end."""
         err = self.process.stderr.read()
-        _, status, usage = os.wait4(self.process.pid, 0)
+        self.process.wait()
         took = time.monotonic() - self.begin
-        self.process.returncode = os.waitstatus_to_exitcode(status)
         self.process.stderr.close()
+        with self.usage as usage:
+            used, memory = map(float, usage.read().split())
         assert err.count(b"\n") < 30, err.decode()
         if self.process.returncode != CRASHED:
             assert err.count(b"lodge: ") == err.count(b"\n") < 2, err.decode()
-        return (self.process.returncode, took, usage.ru_utime + usage.ru_stime,
-                usage.ru_maxrss / 1024)
+        return self.process.returncode, took, used, memory
 
 
 @pytest.mark.parametrize("word", GOES_ON + RANDOM)
@@ -67,7 +75,7 @@ def test_until_stopped(word):
     allowed = {0, CRASHED} if word in RANDOM else set()
     limited, signalled = Run(word, "--timeout", "1"), Run(word)
     time.sleep(0.7)
-    os.kill(signalled.process.pid, signal.SIGTERM)
+    signalled.stop()
     sent = time.monotonic() - signalled.begin
     status, took, used, memory = signalled.end()
     assert status in allowed | {SIGNALLED}
