@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""usage.py FILE COMMAND...: runs a command, writes its processor seconds and the MiB of memory it had
-at most to FILE, and ends as it ended. SIGTERM goes on to the command.
+"""usage.py FILE COMMAND...: runs a command, writes its processor seconds and the MiB of memory it
+had at most to FILE, and ends as it ended. SIGTERM goes on to the command.
 
 A process counts what its parent had at its fork as memory of its own, until it has more: only a
 small parent learns what the command itself took, and pytest is none."""
