@@ -423,27 +423,35 @@ UNOBSERVED static void check_mode(struct cpu *cpu)
 	assert(!((uint32_t)load_le(cpu->fpu.area + XSAVE_MXCSR, 4) & ~cpu->fpu.host.mxcsr_mask));
 }
 
-UNOBSERVED static void check_entry(struct cpu *cpu, const struct tlb_entry *e)
+/* A tag of entry n is that of its page, with the right to have it, or none. */
+UNOBSERVED static bool check_tag(const struct tlb_entry *e, unsigned n, uint64_t tag,
+				 unsigned right)
 {
+	if (tag == tlb_no_tag(n))
+		return false;
+	assert(e->record && e->rights & right && tag == (e->page & ~PAGE_OFFSET));
+	return true;
+}
+
+UNOBSERVED static void check_entry(struct cpu *cpu, const struct tlb_entry *e, unsigned n)
+{
+	bool writable = check_tag(e, n, e->write, TLB_WRITE);
 	struct page *record;
 	uint8_t *host;
 
+	check_tag(e, n, e->read, TLB_READ);
+	check_tag(e, n, e->exec, TLB_EXEC);
 	if (!e->page) {
-		assert(!e->read && !e->write && !e->exec && !e->record);
+		assert(!e->record);
 		return;
 	}
 	assert(e->listed && (e->page & PAGE_OFFSET) == PAGE_OFFSET);
-	assert(!e->read || (e->read == e->page && e->rights & TLB_READ));
-	assert(!e->write || (e->write == e->page && e->rights & TLB_WRITE));
-	assert(!e->exec || (e->exec == e->page && e->rights & TLB_EXEC));
-	if (!e->record) {
-		assert(!e->read && !e->write && !e->exec);
+	if (!e->record)
 		return;
-	}
 	host = pages_host(&cpu->vm->pages, e->gpa, &record);
 	assert(host && record == e->record);
-	assert((uintptr_t)host == (e->page & ~PAGE_OFFSET) + e->addend);
-	assert(!e->write || !(atomic_load(&record->flags) & PAGE_CODE));
+	assert((uintptr_t)host == e->host);
+	assert(!writable || !(atomic_load(&record->flags) & PAGE_CODE));
 }
 
 UNOBSERVED static void check_tlb(struct cpu *cpu)
@@ -455,7 +463,7 @@ UNOBSERVED static void check_tlb(struct cpu *cpu)
 
 		assert(set->count <= TLB_ENTRIES);
 		for (unsigned i = 0; i < set->count; i++)
-			check_entry(cpu, &set->entry[set->list[i]]);
+			check_entry(cpu, &set->entry[set->list[i]], set->list[i]);
 	}
 	assert(tlb->none->count == 0);
 }

@@ -98,6 +98,7 @@ struct cpu {
 	struct cpu_exception exception;
 	struct cpu_delivery delivering;
 	struct tlb *tlb;
+	void *tlb_room; /* where the TLB's sets are to lie, or NULL: mmu_init */
 	struct code_cache *code;
 	uint64_t code_linear; /* page whose instructions code->current has: cpu_forget_code */
 	struct vm *vm;

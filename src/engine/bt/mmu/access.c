@@ -199,13 +199,13 @@ size_t mmu_fetch(struct cpu *cpu, uint64_t linear, uint8_t *buf, size_t len, uin
 	enum tlb_context context = tlb_context(cpu, cpu->cpl);
 	const struct tlb_entry *e = tlb_entry(&cpu->tlb->set[context], linear);
 
-	if (e->exec != (linear | PAGE_OFFSET))
+	if (linear - e->exec > PAGE_OFFSET)
 		e = tlb_translate(cpu, context, linear, TLB_EXEC);
 	*page = e->gpa;
 	*ram = e->record;
 	len = MIN(len, GUEST_PAGE_SIZE - (linear & PAGE_OFFSET));
 	if (e->record)
-		memcpy(buf, (void *)(uintptr_t)(linear + e->addend), len);
+		memcpy(buf, (void *)(e->host + (linear & PAGE_OFFSET)), len);
 	else
 		device_read(cpu, e->gpa | (linear & PAGE_OFFSET), buf, (unsigned)len);
 	return len;

@@ -127,7 +127,9 @@ uint32_t mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len);
  * (exclusive_begin, _outside). */
 void mmu_drop_writable_all(struct vm *vm);
 
-/* Allocates and frees a vCPU's TLB. Any thread, while it does not run. 0 or -ENOMEM. */
+/* Allocates and frees a vCPU's TLB, in cpu->tlb_room if there is one: zeroed memory of mmu_room()
+ * bytes, the caller's. Any thread, while it does not run. 0 or -ENOMEM. */
+size_t mmu_room(void);
 int mmu_init(struct cpu *cpu);
 void mmu_release(struct cpu *cpu);
 

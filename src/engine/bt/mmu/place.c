@@ -13,8 +13,8 @@ static void place_find(struct cpu *cpu, struct place *place, enum tlb_context co
 	const struct tlb_entry *e = tlb_translate(cpu, context, linear, access);
 
 	place->gpa = e->gpa | (linear & PAGE_OFFSET);
-	place->host = e->record ? (uint8_t *)(uintptr_t)(linear + e->addend) : NULL;
-	place->tell = access == TLB_WRITE && e->record && !e->write;
+	place->host = e->record ? (uint8_t *)e->host + (linear & PAGE_OFFSET) : NULL;
+	place->tell = access == TLB_WRITE && e->record && !tlb_writable(e);
 }
 
 void places_find(struct cpu *cpu, struct places *p, enum tlb_context context, uint64_t linear,

@@ -50,21 +50,42 @@ void mmu_dr7_changed(struct cpu *cpu)
 		choose_sets(cpu);
 }
 
+size_t mmu_room(void)
+{
+	return (TLB_CONTEXTS + 1) * sizeof(struct tlb_set) + CACHE_LINE;
+}
+
+/* Nothing known; the place in the list stays. */
+static void entry_forget(const struct tlb_set *set, struct tlb_entry *e)
+{
+	uint64_t no_tag = tlb_no_tag((size_t)(e - set->entry));
+
+	*e = (struct tlb_entry){
+		.read = no_tag,
+		.write = no_tag,
+		.exec = no_tag,
+		.listed = e->listed,
+	};
+}
+
 int mmu_init(struct cpu *cpu)
 {
 	struct tlb *tlb = calloc(1, sizeof(*tlb));
-	size_t sets = (TLB_CONTEXTS + 1) * sizeof(struct tlb_set);
+	void *room = cpu->tlb_room;
 
 	if (!tlb)
 		return -ENOMEM;
 	/* Zeroes that nobody has touched cost nothing: most of it stays so. */
-	tlb->memory = calloc(1, sets + CACHE_LINE);
-	if (!tlb->memory) {
+	if (!room)
+		room = tlb->memory = calloc(1, mmu_room());
+	if (!room) {
 		free(tlb);
 		return -ENOMEM;
 	}
-	tlb->set = (void *)(uintptr_t)align_up((uintptr_t)tlb->memory, CACHE_LINE);
+	tlb->set = (void *)(uintptr_t)align_up((uintptr_t)room, CACHE_LINE);
 	tlb->none = tlb->set + TLB_CONTEXTS;
+	for (unsigned i = 0; i <= TLB_CONTEXTS; i++)
+		entry_forget(&tlb->set[i], &tlb->set[i].entry[0]);
 	cpu->tlb = tlb;
 	mmu_flush(cpu, true);
 	return 0;
@@ -107,7 +128,8 @@ static void set_flush(struct tlb *tlb, struct tlb_set *set, bool global)
 			set->list[kept++] = set->list[i];
 			note_large(tlb, e);
 		} else {
-			memset(e, 0, sizeof(*e));
+			e->listed = false;
+			entry_forget(set, e);
 		}
 	}
 	set->count = kept;
@@ -130,24 +152,19 @@ void mmu_flush(struct cpu *cpu, bool global)
 	choose_sets(cpu);
 }
 
-static void entry_forget(struct tlb_entry *e)
-{
-	*e = (struct tlb_entry){.listed = e->listed};
-}
-
 /* Drops what a set has of linear's page, and of the large page that it may lie in. */
 static void set_drop(struct tlb_set *set, uint64_t linear, bool large)
 {
 	struct tlb_entry *e = tlb_entry(set, linear);
 
 	if (e->page == (linear | PAGE_OFFSET))
-		entry_forget(e);
+		entry_forget(set, e);
 	if (!large)
 		return;
 	for (unsigned i = 0; i < set->count; i++) {
 		e = &set->entry[set->list[i]];
 		if (e->page && e->page >> e->shift == linear >> e->shift)
-			entry_forget(e);
+			entry_forget(set, e);
 	}
 }
 
@@ -190,14 +207,15 @@ void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool ke
 /* Puts a write tag into an entry that has the right, if its page is plain RAM. */
 static void allow_writes(struct cpu *cpu, struct tlb_entry *e)
 {
-	if (e->record && e->write != e->page &&
+	if (e->record && !tlb_writable(e) &&
 	    pages_mark_writable(&cpu->vm->pages, e->gpa, e->record))
-		e->write = e->page;
+		e->write = e->page & ~PAGE_OFFSET;
 }
 
 static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const struct translation *t)
 {
 	struct tlb_entry *e = tlb_entry(set, linear);
+	uint64_t page = linear & ~PAGE_OFFSET;
 	uint8_t *host = NULL;
 	struct page *record = NULL;
 
@@ -206,23 +224,22 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 		set->list[set->count++] = (uint16_t)(e - set->entry);
 	if (!device_is_lapic(cpu, t->gpa))
 		host = pages_host(&cpu->vm->pages, t->gpa, &record);
-	*e = (struct tlb_entry){
-		.addend = (uintptr_t)host - (linear & ~PAGE_OFFSET),
-		.page = linear | PAGE_OFFSET,
-		.gpa = t->gpa,
-		.record = record,
-		.rights = t->rights,
-		.shift = t->shift,
-		.global = t->global,
-		.listed = true,
-	};
+	entry_forget(set, e);
+	e->host = (uintptr_t)host;
+	e->page = linear | PAGE_OFFSET;
+	e->gpa = t->gpa;
+	e->record = record;
+	e->rights = t->rights;
+	e->shift = t->shift;
+	e->global = t->global;
+	e->listed = true;
 	note_large(cpu->tlb, e);
 	if (!record)
 		return;
 	if (t->rights & TLB_READ)
-		e->read = e->page;
+		e->read = page;
 	if (t->rights & TLB_EXEC)
-		e->exec = e->page;
+		e->exec = page;
 }
 
 struct tlb_entry *tlb_translate(struct cpu *cpu, enum tlb_context context, uint64_t linear,
@@ -263,7 +280,7 @@ void tlb_drop_writable(struct tlb *tlb, const struct page *record)
 			struct tlb_entry *e = &set->entry[set->list[n]];
 
 			if (!record || e->record == record)
-				e->write = 0;
+				e->write = tlb_no_tag(set->list[n]);
 		}
 	}
 }

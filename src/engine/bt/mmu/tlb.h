@@ -12,9 +12,13 @@
  * An entry is of 4 KiB, also within a large page. It has what is known of the page
  * (page, gpa, rights), and three tags by which the fast path asks all at once: "this
  * page, in RAM, may be read (written, fetched from) without further ado". A tag is the
- * linear address of the page's last byte; 0 is no tag. An access looks with the address
- * of its own last byte in the entry that its first byte selects, and so misses where it
- * crosses a page.
+ * linear address of the page. What is left when it is subtracted from that of an access is
+ * the offset in the page; where it is more than the page's size less the access's, this is
+ * another page, or the access crosses into one. An entry without the right has a tag that
+ * no address which selects it is near to (tlb_no_tag): 0, but for entry 0.
+ *
+ * Translated code does the same look-up inline (translate/address.c), in the sets' memory,
+ * which for its sake lies beside the struct cpu.
  *
  * An access whose every instance is to be looked at (alignment checks, data
  * breakpoints) finds a set that is always empty in the place of its own.
@@ -32,7 +36,7 @@
 
 #define PAGE_OFFSET ((uint64_t)GUEST_PAGE_SIZE - 1)
 
-#define TLB_ENTRIES 1024u
+#define TLB_ENTRIES 4096u
 
 enum tlb_context { TLB_SUPERVISOR, TLB_SUPERVISOR_ANY, TLB_USER, TLB_CONTEXTS };
 
@@ -45,7 +49,7 @@ struct tlb_entry {
 	uint64_t read;
 	uint64_t write;
 	uint64_t exec;
-	uintptr_t addend;    /* RAM: the host's address of a byte is linear + addend */
+	uintptr_t host;      /* RAM: the host's address of the page */
 	uint64_t page;       /* linear address of the page's last byte; 0: nothing known */
 	uint64_t gpa;        /* of the page */
 	struct page *record; /* NULL: not RAM */
@@ -71,7 +75,7 @@ struct tlb {
 	uint64_t large[2];
 	bool watch;    /* DR7 has data breakpoints */
 	bool gigabyte; /* CPUID has pages of 1 GiB */
-	void *memory;  /* what set and none were allocated in */
+	void *memory;  /* what set and none were allocated in; NULL: cpu->tlb_room */
 };
 
 /* How the vCPU accesses data explicitly at the given CPL. */
@@ -94,17 +98,29 @@ static inline struct tlb_entry *tlb_entry(struct tlb_set *set, uint64_t linear)
 	return &set->entry[(linear >> GUEST_PAGE_SHIFT) % TLB_ENTRIES];
 }
 
+/* The tag of entry n that no access finds: of page 1 in the entry of page 0, else of page 0. */
+static inline uint64_t tlb_no_tag(size_t n)
+{
+	return n ? 0 : GUEST_PAGE_SIZE;
+}
+
+/* The fast path may write to the entry's page. */
+static inline bool tlb_writable(const struct tlb_entry *e)
+{
+	return e->record && e->write == (e->page & ~PAGE_OFFSET);
+}
+
 /* The host's address of size bytes at linear for an explicit access with the vCPU's CPL, if the TLB
- * has it; NULL: the slow path. */
+ * has it; NULL: the slow path. size: not over a page. */
 static inline void *tlb_find(const struct cpu *cpu, uint64_t linear, unsigned size, bool write)
 {
 	struct tlb_set *set = cpu->tlb->data[cpu->cpl][(cpu->rflags & RFLAGS_AC) != 0];
 	const struct tlb_entry *e = tlb_entry(set, linear);
-	uint64_t tag = (linear + size - 1) | PAGE_OFFSET;
+	uint64_t offset = linear - (write ? e->write : e->read);
 
-	if (__builtin_expect((write ? e->write : e->read) != tag, 0))
+	if (__builtin_expect(offset > GUEST_PAGE_SIZE - size, 0))
 		return NULL;
-	return (void *)(uintptr_t)(linear + e->addend);
+	return (void *)(uintptr_t)(e->host + offset);
 }
 
 /* The entry of linear's page with the right to access (one of TLB_*), in this context; walks the

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/emit/emit.h"
+
+#include <string.h>
+
+#include "core/x86/vcpu_state.h"
+
+#define PREFIX_GS 0x65
+#define REX       0x40
+#define REX_W     0x08
+#define REX_R     0x04
+#define REX_X     0x02
+#define REX_B     0x01
+
+#define MOD_NONE   0x00
+#define MOD_DISP8  0x40
+#define MOD_DISP32 0x80
+#define MOD_REG    0xc0
+#define RM_SIB     4u
+#define SIB_NONE   0x20 /* no index */
+#define SIB_DISP32 0x25 /* neither base nor index */
+
+/* Of a distance that is not known yet. */
+#define DISTANCE 4
+
+void emit_bytes(struct emit *e, const void *bytes, size_t len)
+{
+	if ((size_t)(e->end - e->at) < len) {
+		e->full = true;
+		return;
+	}
+	memcpy(e->at, bytes, len);
+	e->at += len;
+}
+
+void emit_byte(struct emit *e, uint8_t byte)
+{
+	emit_bytes(e, &byte, 1);
+}
+
+void emit_le(struct emit *e, unsigned size, uint64_t value)
+{
+	emit_bytes(e, &value, size);
+}
+
+/* A REX prefix if there is something to say. */
+static void rex(struct emit *e, unsigned size, unsigned reg, unsigned index, unsigned rm)
+{
+	unsigned bits = 0;
+
+	if (size == 8)
+		bits |= REX_W;
+	if (reg & 8)
+		bits |= REX_R;
+	if (index & 8)
+		bits |= REX_X;
+	if (rm & 8)
+		bits |= REX_B;
+	if (bits)
+		emit_byte(e, REX | bits);
+}
+
+static uint8_t modrm(unsigned mod, unsigned reg, unsigned rm)
+{
+	return mod | (reg & 7) << 3 | (rm & 7);
+}
+
+static bool fits8(int32_t v)
+{
+	return v == (int8_t)v;
+}
+
+void emit_reg(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned rm)
+{
+	rex(e, size, reg, 0, rm);
+	emit_byte(e, op);
+	emit_byte(e, modrm(MOD_REG, reg, rm));
+}
+
+/* ModRM, SIB and displacement of [disp]. */
+static void absolute(struct emit *e, unsigned reg, int32_t disp)
+{
+	emit_byte(e, modrm(MOD_NONE, reg, RM_SIB));
+	emit_byte(e, SIB_DISP32);
+	emit_le(e, 4, (uint32_t)disp);
+}
+
+void emit_ctx(struct emit *e, enum emit_op op, unsigned size, unsigned reg, int32_t disp)
+{
+	emit_byte(e, PREFIX_GS);
+	if (size == 2)
+		emit_byte(e, 0x66);
+	rex(e, size, reg, 0, 0);
+	emit_byte(e, size == 1 ? op & ~1u : op);
+	absolute(e, reg, disp);
+}
+
+void emit_ctx_index(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned index,
+		    int32_t disp)
+{
+	emit_byte(e, PREFIX_GS);
+	rex(e, size, reg, 0, index);
+	emit_byte(e, op);
+	emit_byte(e, modrm(MOD_DISP32, reg, index));
+	emit_le(e, 4, (uint32_t)disp);
+}
+
+void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base)
+{
+	rex(e, size, reg, 0, base);
+	emit_byte(e, op);
+	emit_byte(e, modrm(MOD_NONE, reg, base));
+}
+
+void emit_imm(struct emit *e, enum emit_group op, unsigned size, unsigned rm, int32_t imm)
+{
+	rex(e, size, 0, 0, rm);
+	emit_byte(e, fits8(imm) ? 0x83 : 0x81);
+	emit_byte(e, modrm(MOD_REG, op, rm));
+	emit_le(e, fits8(imm) ? 1 : 4, (uint32_t)imm);
+}
+
+void emit_ctx_imm32(struct emit *e, enum emit_group op, unsigned size, int32_t disp, int32_t imm)
+{
+	emit_byte(e, PREFIX_GS);
+	rex(e, size, 0, 0, 0);
+	emit_byte(e, 0x81);
+	absolute(e, op, disp);
+	emit_le(e, 4, (uint32_t)imm);
+}
+
+void emit_ctx_set(struct emit *e, unsigned size, int32_t disp, int32_t imm)
+{
+	emit_byte(e, PREFIX_GS);
+	rex(e, size, 0, 0, 0);
+	emit_byte(e, 0xc7);
+	absolute(e, 0, disp);
+	emit_le(e, 4, (uint32_t)imm);
+}
+
+void emit_set(struct emit *e, unsigned reg, uint64_t imm)
+{
+	if (imm == (uint32_t)imm) {
+		rex(e, 4, 0, 0, reg);
+		emit_byte(e, 0xb8 | (reg & 7));
+		emit_le(e, 4, imm);
+	} else if (imm == (uint64_t)(int32_t)imm) {
+		rex(e, 8, 0, 0, reg);
+		emit_byte(e, 0xc7);
+		emit_byte(e, modrm(MOD_REG, 0, reg));
+		emit_le(e, 4, imm);
+	} else {
+		rex(e, 8, 0, 0, reg);
+		emit_byte(e, 0xb8 | (reg & 7));
+		emit_le(e, 8, imm);
+	}
+}
+
+void emit_shift(struct emit *e, bool left, unsigned size, unsigned reg, unsigned count)
+{
+	rex(e, size, 0, 0, reg);
+	emit_byte(e, 0xc1);
+	emit_byte(e, modrm(MOD_REG, left ? 4 : 5, reg));
+	emit_byte(e, count);
+}
+
+void emit_lea(struct emit *e, unsigned size, unsigned reg, unsigned base, unsigned index,
+	      unsigned shift, int32_t disp)
+{
+	bool sib = index != EMIT_NONE || base == EMIT_NONE || (base & 7) == RM_SIB;
+	unsigned mod = MOD_DISP32, disp_size = 4;
+
+	if (base == EMIT_NONE) {
+		mod = MOD_NONE;
+	} else if (!disp && (base & 7) != GPR_RBP) {
+		mod = MOD_NONE;
+		disp_size = 0;
+	} else if (fits8(disp)) {
+		mod = MOD_DISP8;
+		disp_size = 1;
+	}
+	rex(e, size, reg, index == EMIT_NONE ? 0 : index, base == EMIT_NONE ? 0 : base);
+	emit_byte(e, 0x8d);
+	emit_byte(e, modrm(mod, reg, sib ? RM_SIB : base));
+	if (sib)
+		emit_byte(e, shift << 6 | (index == EMIT_NONE ? 4u : index & 7) << 3 |
+				     (base == EMIT_NONE ? 5u : base & 7));
+	emit_le(e, disp_size, (uint32_t)disp);
+}
+
+void emit_jmp_ctx_index(struct emit *e, unsigned index, int32_t disp)
+{
+	emit_byte(e, PREFIX_GS);
+	rex(e, 4, 0, 0, index);
+	emit_byte(e, 0xff);
+	emit_byte(e, modrm(MOD_DISP32, 4, index));
+	emit_le(e, 4, (uint32_t)disp);
+}
+
+uint8_t *emit_jcc(struct emit *e, unsigned cond)
+{
+	emit_byte(e, 0x0f);
+	emit_byte(e, 0x80 | cond);
+	emit_le(e, DISTANCE, 0);
+	return e->at - DISTANCE;
+}
+
+uint8_t *emit_jmp(struct emit *e)
+{
+	emit_byte(e, 0xe9);
+	emit_le(e, DISTANCE, 0);
+	return e->at - DISTANCE;
+}
+
+void emit_patch_to(uint8_t *distance, intptr_t shift, const uint8_t *target)
+{
+	int32_t value = (int32_t)(target - (distance + shift + DISTANCE));
+
+	memcpy(distance, &value, sizeof(value));
+}
+
+void emit_patch(struct emit *e, uint8_t *distance)
+{
+	if (!e->full)
+		emit_patch_to(distance, e->shift, emit_here(e));
+}
+
+void emit_jmp_to(struct emit *e, const uint8_t *target)
+{
+	uint8_t *distance = emit_jmp(e);
+
+	if (!e->full)
+		emit_patch_to(distance, e->shift, target);
+}
