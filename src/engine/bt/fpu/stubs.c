@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cache of stubs: one memfd, mapped once to write and once to execute.
+ * The cache of stubs, in code memory (base/code_memory.h).
  *
  * A stub is a slot of SLOT bytes:
  *
@@ -20,10 +20,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/bits.h"
+#include "base/code_memory.h"
 #include "engine/bt/fpu/rewrite.h"
 #include "engine/bt/fpu/stubs.h"
 
@@ -37,40 +36,11 @@ struct key {
 };
 
 struct fpu_stubs {
-	uint8_t *write;
-	const uint8_t *exec;
+	struct code_memory memory;
 	unsigned used;
 	struct key key[SLOTS];
 	uint16_t bucket[BUCKETS]; /* slot + 1; 0: empty */
 };
-
-static int map_twice(struct fpu_stubs *s, struct err *e)
-{
-	int fd = memfd_create("lodge-stubs", MFD_CLOEXEC);
-	int err = 0;
-
-	if (fd < 0)
-		return err_errno(e, errno, "cannot create memory for code");
-	if (ftruncate(fd, MEMORY)) {
-		err = err_errno(e, errno, "cannot size memory for code");
-		goto out;
-	}
-	s->write = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	s->exec = mmap(NULL, MEMORY, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	if (s->write == MAP_FAILED || s->exec == MAP_FAILED) {
-		err = err_set(e, errno,
-			      "cannot map executable memory: %s: the software engine needs it: "
-			      "let the system (SELinux, seccomp, noexec) allow it to lodge",
-			      strerror(errno));
-		goto out;
-	}
-	/* A forked child would share it, and write into what its parent executes. */
-	madvise(s->write, MEMORY, MADV_DONTFORK);
-	madvise((void *)s->exec, MEMORY, MADV_DONTFORK);
-out:
-	close(fd);
-	return err;
-}
 
 int stubs_new(struct fpu_stubs **stubs, struct err *e)
 {
@@ -80,9 +50,7 @@ int stubs_new(struct fpu_stubs **stubs, struct err *e)
 	*stubs = NULL;
 	if (!s)
 		return err_set(e, ENOMEM, "out of memory");
-	s->write = MAP_FAILED;
-	s->exec = MAP_FAILED;
-	ret = map_twice(s, e);
+	ret = code_memory_init(&s->memory, "lodge-stubs", MEMORY, e);
 	if (ret) {
 		stubs_free(s);
 		return ret;
@@ -95,10 +63,7 @@ void stubs_free(struct fpu_stubs *s)
 {
 	if (!s)
 		return;
-	if (s->write != MAP_FAILED)
-		munmap(s->write, MEMORY);
-	if (s->exec != MAP_FAILED)
-		munmap((void *)s->exec, MEMORY);
+	code_memory_release(&s->memory);
 	free(s);
 }
 
@@ -169,21 +134,21 @@ const void *stubs_find(struct fpu_stubs *s, const struct fpu_insn *insn)
 
 	for (; s->bucket[b]; b = (b + 1) % BUCKETS)
 		if (!memcmp(&s->key[s->bucket[b] - 1], &k, sizeof(k)))
-			return s->exec + (s->bucket[b] - 1) * SLOT;
+			return s->memory.exec + (s->bucket[b] - 1) * SLOT;
 	if (s->used == SLOTS) {
 		memset(s->bucket, 0, sizeof(s->bucket));
 		s->used = 0;
 		b = hash(&k);
 	}
-	make(s->write + s->used * SLOT, insn);
+	make(s->memory.write + s->used * SLOT, insn);
 	s->key[s->used] = k;
 	s->bucket[b] = ++s->used;
-	return s->exec + (s->used - 1) * SLOT;
+	return s->memory.exec + (s->used - 1) * SLOT;
 }
 
 uintptr_t stubs_way_out(const struct fpu_stubs *s, uintptr_t pc)
 {
-	uintptr_t start = (uintptr_t)s->exec;
+	uintptr_t start = (uintptr_t)s->memory.exec;
 
 	if (pc < start || pc >= start + MEMORY)
 		return 0;
