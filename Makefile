@@ -12,7 +12,9 @@
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
-# make bench        the figures of docs/, measured again (BENCH_FLAGS: see bench/*.py --help)
+# make bench        the figures of docs/, measured again: every program of bench/, or with BENCH=cpu
+#                   bench/cpu.py alone (BENCH_FLAGS: see bench/*.py --help)
+# make bench-programs  what those measure with, build/bench/<name>
 # make lib man      the libraries; the manual pages
 # make format       formats the sources in place
 # make install      to $(DESTDIR)$(PREFIX); make uninstall takes it away
@@ -130,7 +132,7 @@ HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
 .PHONY: all lib man unit insn rules check lab check-slow check-userland check-vmx fuzz fuzz-run \
-        bench format install uninstall clean
+        bench bench-programs format install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
@@ -231,8 +233,23 @@ check-vmx: all
 	tools/install-deps -n vmx
 	$(PYTEST) -m vmx tests
 
-bench: all
-	$(Q)for b in $$(find bench -name '*.py' -perm -u+x | sort); do \
+# The suite of bench/cpu: static, for it is also a guest's only program; always by the same
+# compiler, without vectors but where it asks for them, so that its parts measure what they are
+# named for.
+BENCH_CC     ?= gcc
+BENCH_CFLAGS := -std=gnu11 -O2 -fno-tree-vectorize -fno-tree-loop-distribute-patterns \
+                -ffp-contract=off -D_GNU_SOURCE -I. $(WARN)
+
+$(BUILD)/bench/cpu: $(wildcard bench/cpu/*.c bench/cpu/*.h) Makefile
+	@mkdir -p $(@D)
+	$(call say,BENCHCC,$@)
+	$(Q)$(BENCH_CC) $(BENCH_CFLAGS) -static -o $@ $(filter %.c,$^) -lm
+
+bench-programs: $(BUILD)/bench/cpu
+
+BENCH ?= *
+bench: all bench-programs
+	$(Q)for b in $$(find bench -maxdepth 1 -name '$(BENCH).py' -perm -u+x | sort); do \
 	  echo "== $$b $(BENCH_FLAGS)"; $$b $(BENCH_FLAGS) || exit 1; done
 
 # Fuzz programs are the whole library again, compiled with coverage and sanitizers by clang.
