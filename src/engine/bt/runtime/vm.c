@@ -54,9 +54,16 @@ int bt_vm_map(struct engine_vm *vm, const struct mem_region *region, struct err 
 {
 	int rc = pages_map(&vm->vm.pages, region);
 
-	return rc ? err_errno(e, rc, "cannot keep track of %llu MiB of RAM",
-			      (unsigned long long)(region->size >> 20))
-		  : 0;
+	if (rc)
+		return err_errno(e, rc, "cannot keep track of %llu MiB of RAM",
+				 (unsigned long long)(region->size >> 20));
+	/* The TLBs may know these addresses as a device's. */
+	exclusive_begin_outside(&vm->vm);
+	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++)
+		if (vm->vm.cpu[i])
+			mmu_flush(vm->vm.cpu[i], true);
+	exclusive_end_outside(&vm->vm);
+	return 0;
 }
 
 int bt_vm_unmap(struct engine_vm *vm, const struct mem_region *region, struct err *e)
