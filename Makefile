@@ -83,10 +83,15 @@ endif
 CODEGEN := -fPIC -fvisibility=hidden -fno-strict-aliasing -fno-common \
            -ffunction-sections -fdata-sections -pthread
 
+# Pointers to relocate as a bitmap, a fiftieth of the size of their list, where the C library knows
+# it. (A linker that does not, warns and goes on.)
+RELR := $(shell printf '\043include <features.h>\n_Static_assert(__GLIBC_PREREQ(2, 36), "");\n' | \
+        $(CC) -fsyntax-only -xc - 2>/dev/null && echo ,-z,pack-relative-relocs)
+
 DEFINES := -D_GNU_SOURCE -DLODGE_VERSION=\"$(VERSION)\"
 CPPFLAGS_ALL := -Isrc -Iinclude $(DEFINES) $(CPPFLAGS)
 CFLAGS_ALL   := -std=gnu11 $(CFLAGS) $(WARN) $(CODEGEN)
-LDFLAGS_ALL  := -pthread -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(LDFLAGS)
+LDFLAGS_ALL  := -pthread -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed$(RELR) $(LDFLAGS)
 
 # zlib and jansson are linked in: lodge starts quickly and is one file. The other decompressors are
 # shared libraries, loaded when a kernel needs one (base/dynlib.h). With STATIC_LIBS=0 zlib and

@@ -11,6 +11,8 @@
 
 #define DEFAULT_MXCSR_MASK 0xffbfu /* where FXSAVE gives 0 (SDM vol. 1, 11.6.6) */
 
+#define CPUID_1_ECX_AVX (BIT(27) | BIT(28)) /* OSXSAVE, AVX */
+
 /* The 32-bit protected-mode environment of FNSTENV. */
 struct environment {
 	uint32_t control, status, tag, ip, cs_opcode, dp, ds;
@@ -54,6 +56,19 @@ static unsigned try_pointer(uint8_t image[512])
 	return ip == pointer ? 64 : ip ? 57 : 48;
 }
 
+/* Whether processor and kernel let programs use AVX. __builtin_cpu_supports would bring libgcc's
+ * list of processors, which runs two dozen CPUIDs at every start of lodge, with any engine. */
+static bool avx_usable(void)
+{
+	const uint32_t needed = XSTATE_SSE | XSTATE_AVX;
+	uint32_t a, b, c, d, low, high;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & CPUID_1_ECX_AVX) != CPUID_1_ECX_AVX)
+		return false;
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return (low & needed) == needed;
+}
+
 void host_learn(struct fpu_host *host)
 {
 	uint8_t image[512] __attribute__((aligned(16)));
@@ -69,5 +84,5 @@ void host_learn(struct fpu_host *host)
 	host->hides_pointer = env.ip && !load_le(image + XSAVE_FIP, 8);
 	host->pointer_bits = try_pointer(image);
 	host->selectors = !(__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & BIT(13));
-	host->avx = __builtin_cpu_supports("avx");
+	host->avx = avx_usable();
 }

@@ -184,13 +184,25 @@ CARRY_FORMS(adox)
 
 /* clang-format on */
 
-static const struct forms *const forms[OP_COUNT] = {
-	[OP_ADD] = &add_forms, [OP_OR] = &or_forms,     [OP_ADC] = &adc_forms,
-	[OP_SBB] = &sbb_forms, [OP_AND] = &and_forms,   [OP_SUB] = &sub_forms,
-	[OP_XOR] = &xor_forms, [OP_CMP] = &cmp_forms,   [OP_TEST] = &test_forms,
-	[OP_INC] = &inc_forms, [OP_DEC] = &dec_forms,   [OP_NEG] = &neg_forms,
-	[OP_NOT] = &not_forms, [OP_ADCX] = &adcx_forms, [OP_ADOX] = &adox_forms,
+/* By operation; they stand in a row. */
+#define FORMS_FIRST OP_ADD
+static const struct forms *const forms[] = {
+	[OP_ADD - FORMS_FIRST] = &add_forms,   [OP_OR - FORMS_FIRST] = &or_forms,
+	[OP_ADC - FORMS_FIRST] = &adc_forms,   [OP_SBB - FORMS_FIRST] = &sbb_forms,
+	[OP_AND - FORMS_FIRST] = &and_forms,   [OP_SUB - FORMS_FIRST] = &sub_forms,
+	[OP_XOR - FORMS_FIRST] = &xor_forms,   [OP_CMP - FORMS_FIRST] = &cmp_forms,
+	[OP_TEST - FORMS_FIRST] = &test_forms, [OP_INC - FORMS_FIRST] = &inc_forms,
+	[OP_DEC - FORMS_FIRST] = &dec_forms,   [OP_NEG - FORMS_FIRST] = &neg_forms,
+	[OP_NOT - FORMS_FIRST] = &not_forms,   [OP_ADCX - FORMS_FIRST] = &adcx_forms,
+	[OP_ADOX - FORMS_FIRST] = &adox_forms,
 };
+
+static const struct forms *find_forms(const struct insn *insn)
+{
+	unsigned i = insn->op - FORMS_FIRST;
+
+	return i < ARRAY_LEN(forms) ? forms[i] : NULL;
+}
 
 /* AH, CH, DH and BH are for the form that takes anything. */
 static interp_fn choose(const struct forms *f, const struct insn *insn)
@@ -212,10 +224,11 @@ static interp_fn choose(const struct forms *f, const struct insn *insn)
 
 interp_fn interp_arithmetic(const struct insn *insn)
 {
+	const struct forms *f = find_forms(insn);
 	interp_fn fn;
 
-	if (forms[insn->op])
-		return choose(forms[insn->op], insn);
+	if (f)
+		return choose(f, insn);
 	fn = interp_shift(insn);
 	if (!fn)
 		fn = interp_muldiv(insn);

@@ -209,14 +209,14 @@ static void cmpxchg16b(struct cpu *cpu, const struct insn *insn)
 	cpu->gpr[GPR_RDX] = rdx;
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_XADD] = xadd,
-	[OP_CMPXCHG] = cmpxchg,
-	[OP_CMPXCHG8B] = cmpxchg8b,
-	[OP_CMPXCHG16B] = cmpxchg16b,
+static const struct interp_entry handlers[] = {
+	{OP_XADD, xadd},
+	{OP_CMPXCHG, cmpxchg},
+	{OP_CMPXCHG8B, cmpxchg8b},
+	{OP_CMPXCHG16B, cmpxchg16b},
 };
 
 interp_fn interp_atomic(const struct insn *insn)
 {
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

@@ -134,12 +134,11 @@ static void das(struct cpu *cpu, const struct insn *insn)
 	decimal_adjust(cpu, -1);
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_AAA] = aaa, [OP_AAS] = aas, [OP_AAM] = aam,
-	[OP_AAD] = aad, [OP_DAA] = daa, [OP_DAS] = das,
+static const struct interp_entry handlers[] = {
+	{OP_AAA, aaa}, {OP_AAS, aas}, {OP_AAM, aam}, {OP_AAD, aad}, {OP_DAA, daa}, {OP_DAS, das},
 };
 
 interp_fn interp_bcd(const struct insn *insn)
 {
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

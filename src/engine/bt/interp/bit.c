@@ -193,28 +193,35 @@ static void crc32(struct cpu *cpu, const struct insn *insn)
 	operand_write(cpu, insn, 0, sum);
 }
 
-static const struct forms *const forms[OP_COUNT] = {
-	[OP_BT] = &bt_forms,
-	[OP_BTS] = &bts_forms,
-	[OP_BTR] = &btr_forms,
-	[OP_BTC] = &btc_forms,
+/* By operation; they stand in a row. */
+#define FORMS_FIRST OP_BT
+static const struct forms *const forms[] = {
+	[OP_BT - FORMS_FIRST] = &bt_forms,
+	[OP_BTS - FORMS_FIRST] = &bts_forms,
+	[OP_BTR - FORMS_FIRST] = &btr_forms,
+	[OP_BTC - FORMS_FIRST] = &btc_forms,
 };
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_BSF] = bsf,
-	[OP_BSR] = bsr,
-	[OP_LZCNT] = lzcnt_or_bsr,
-	[OP_TZCNT] = tzcnt_or_bsf,
-	[OP_POPCNT] = popcnt,
-	[OP_CRC32] = crc32,
+static const struct forms *find_forms(const struct insn *insn)
+{
+	unsigned i = insn->op - FORMS_FIRST;
+
+	return i < ARRAY_LEN(forms) ? forms[i] : NULL;
+}
+
+static const struct interp_entry handlers[] = {
+	{OP_BSF, bsf},       {OP_BSR, bsr},     {OP_LZCNT, lzcnt_or_bsr}, {OP_TZCNT, tzcnt_or_bsf},
+	{OP_POPCNT, popcnt}, {OP_CRC32, crc32},
 };
 
 interp_fn interp_bit(const struct insn *insn)
 {
-	const struct forms *f = forms[insn->op];
 	const struct insn_operand *dst = &insn->operand[0];
+	const struct forms *f = find_forms(insn);
+	interp_fn fn;
 
 	if (f)
 		return (dst->kind == OPERAND_MEM ? f->mem : f->reg)[alu_size_index(dst->size)];
-	return handlers[insn->op] ? handlers[insn->op] : interp_bmi(insn);
+	fn = interp_find(handlers, ARRAY_LEN(handlers), insn->op);
+	return fn ? fn : interp_bmi(insn);
 }

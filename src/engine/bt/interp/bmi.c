@@ -96,14 +96,13 @@ static void mulx(struct cpu *cpu, const struct insn *insn)
 	operand_write(cpu, insn, 0, (uint64_t)(product >> 8 * size));
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_ANDN] = andn, [OP_BEXTR] = bextr, [OP_BLSI] = blsi, [OP_BLSMSK] = blsmsk,
-	[OP_BLSR] = blsr, [OP_BZHI] = bzhi,   [OP_MULX] = mulx, [OP_PDEP] = pdep,
-	[OP_PEXT] = pext, [OP_RORX] = rorx,   [OP_SARX] = sarx, [OP_SHLX] = shlx,
-	[OP_SHRX] = shrx,
+static const struct interp_entry handlers[] = {
+	{OP_ANDN, andn}, {OP_BEXTR, bextr}, {OP_BLSI, blsi}, {OP_BLSMSK, blsmsk}, {OP_BLSR, blsr},
+	{OP_BZHI, bzhi}, {OP_MULX, mulx},   {OP_PDEP, pdep}, {OP_PEXT, pext},     {OP_RORX, rorx},
+	{OP_SARX, sarx}, {OP_SHLX, shlx},   {OP_SHRX, shrx},
 };
 
 interp_fn interp_bmi(const struct insn *insn)
 {
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

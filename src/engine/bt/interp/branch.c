@@ -118,10 +118,10 @@ static void bound(struct cpu *cpu, const struct insn *insn)
 		cpu_raise(cpu, VECTOR_BR);
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_CALL] = call,           [OP_RET] = ret,   [OP_LOOP] = loop,  [OP_LOOPE] = loop_on_zero,
-	[OP_LOOPNE] = loop_on_zero, [OP_JCXZ] = jcxz, [OP_JECXZ] = jcxz, [OP_JRCXZ] = jcxz,
-	[OP_BOUND] = bound,
+static const struct interp_entry handlers[] = {
+	{OP_CALL, call},           {OP_RET, ret},   {OP_LOOP, loop},  {OP_LOOPE, loop_on_zero},
+	{OP_LOOPNE, loop_on_zero}, {OP_JCXZ, jcxz}, {OP_JECXZ, jcxz}, {OP_JRCXZ, jcxz},
+	{OP_BOUND, bound},
 };
 
 interp_fn interp_branch(const struct insn *insn)
@@ -132,6 +132,6 @@ interp_fn interp_branch(const struct insn *insn)
 	case OP_JMP:
 		return insn->operand[0].kind == OPERAND_REL ? jump_relative : jmp;
 	default:
-		return handlers[insn->op];
+		return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 	}
 }

@@ -9,6 +9,14 @@ static void undefined(struct cpu *cpu, const struct insn *insn)
 	cpu_raise(cpu, VECTOR_UD);
 }
 
+interp_fn interp_find(const struct interp_entry *entries, unsigned count, unsigned op)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (entries[i].op == op)
+			return entries[i].fn;
+	return NULL;
+}
+
 interp_fn interp_handler(const struct cpu *cpu, const struct insn *insn)
 {
 	interp_fn (*const groups[])(const struct insn *) = {

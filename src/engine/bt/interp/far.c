@@ -211,12 +211,12 @@ static void ret_far(struct cpu *cpu, const struct insn *insn)
 
 interp_fn interp_far(const struct insn *insn)
 {
-	static const interp_fn handlers[OP_COUNT] = {
-		[OP_JMP_FAR] = jmp_far,  [OP_CALL_FAR] = call_far, [OP_RET_FAR] = ret_far,
-		[OP_IRET] = interp_iret, [OP_IRETD] = interp_iret, [OP_IRETQ] = interp_iret,
-		[OP_INT] = interp_int,   [OP_INT1] = interp_int1,  [OP_INT3] = interp_int3,
-		[OP_INTO] = interp_into,
+	static const struct interp_entry handlers[] = {
+		{OP_JMP_FAR, jmp_far},  {OP_CALL_FAR, call_far}, {OP_RET_FAR, ret_far},
+		{OP_IRET, interp_iret}, {OP_IRETD, interp_iret}, {OP_IRETQ, interp_iret},
+		{OP_INT, interp_int},   {OP_INT1, interp_int1},  {OP_INT3, interp_int3},
+		{OP_INTO, interp_into},
 	};
 
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

@@ -60,12 +60,12 @@ static void nop(struct cpu *cpu, const struct insn *insn)
 	(void)insn;
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_LAHF] = lahf, [OP_SAHF] = sahf, [OP_CLC] = clc,   [OP_STC] = stc, [OP_CMC] = cmc,
-	[OP_CLD] = cld,   [OP_STD] = std,   [OP_SALC] = salc, [OP_NOP] = nop, [OP_PAUSE] = nop,
+static const struct interp_entry handlers[] = {
+	{OP_LAHF, lahf}, {OP_SAHF, sahf}, {OP_CLC, clc},   {OP_STC, stc}, {OP_CMC, cmc},
+	{OP_CLD, cld},   {OP_STD, std},   {OP_SALC, salc}, {OP_NOP, nop}, {OP_PAUSE, nop},
 };
 
 interp_fn interp_flags(const struct insn *insn)
 {
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

@@ -18,4 +18,14 @@ interp_fn interp_segment(const struct insn *insn);    /* MOV and POP Sreg, LDS, 
 interp_fn interp_system(const struct insn *insn);     /* control registers, MSRs, SYSCALL, HLT */
 interp_fn interp_vector(const struct insn *insn);     /* x87 to AVX, and their state */
 
+/* A group's handlers, in no order. Not an array by operation: that would be mostly empty, and pages
+ * of pointers are relocated, hence in memory, in each process from its start. */
+struct interp_entry {
+	uint16_t op;
+	interp_fn fn;
+};
+
+/* op's handler among count entries, or NULL. */
+interp_fn interp_find(const struct interp_entry *entries, unsigned count, unsigned op);
+
 #endif

@@ -198,31 +198,32 @@ static void movdir64b(struct cpu *cpu, const struct insn *insn)
 	mmu_write_bytes(cpu, linear, bytes, sizeof(bytes));
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_MOVZX] = movzx,
-	[OP_MOVSX] = movsx,
-	[OP_MOVSXD] = movsx,
-	[OP_MOVBE] = movbe,
-	[OP_XCHG] = xchg,
-	[OP_BSWAP] = bswap,
-	[OP_LEA] = lea,
-	[OP_XLAT] = xlat,
-	[OP_CMOVCC] = cmovcc,
-	[OP_SETCC] = setcc,
-	[OP_CBW] = extend_low,
-	[OP_CWDE] = extend_low,
-	[OP_CDQE] = extend_low,
-	[OP_CWD] = extend_high,
-	[OP_CDQ] = extend_high,
-	[OP_CQO] = extend_high,
-	[OP_MOVNTI] = mov,
-	[OP_MOVDIRI] = mov,
-	[OP_MOVDIR64B] = movdir64b,
+static const struct interp_entry handlers[] = {
+	{OP_MOVZX, movzx},
+	{OP_MOVSX, movsx},
+	{OP_MOVSXD, movsx},
+	{OP_MOVBE, movbe},
+	{OP_XCHG, xchg},
+	{OP_BSWAP, bswap},
+	{OP_LEA, lea},
+	{OP_XLAT, xlat},
+	{OP_CMOVCC, cmovcc},
+	{OP_SETCC, setcc},
+	{OP_CBW, extend_low},
+	{OP_CWDE, extend_low},
+	{OP_CDQE, extend_low},
+	{OP_CWD, extend_high},
+	{OP_CDQ, extend_high},
+	{OP_CQO, extend_high},
+	{OP_MOVNTI, mov},
+	{OP_MOVDIRI, mov},
+	{OP_MOVDIR64B, movdir64b},
 };
 
 interp_fn interp_move(const struct insn *insn)
 {
-	interp_fn fn = insn->op == OP_MOV ? choose_mov(insn) : handlers[insn->op];
+	interp_fn fn = insn->op == OP_MOV ? choose_mov(insn)
+					  : interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 
 	if (!fn)
 		fn = interp_stack(insn);

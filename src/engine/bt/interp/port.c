@@ -167,12 +167,12 @@ PORT_STRING(outsb, outs, 1)
 PORT_STRING(outsw, outs, 2)
 PORT_STRING(outsd, outs, 4)
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_IN] = in,     [OP_OUT] = out,     [OP_INSB] = insb,   [OP_INSW] = insw,
-	[OP_INSD] = insd, [OP_OUTSB] = outsb, [OP_OUTSW] = outsw, [OP_OUTSD] = outsd,
+static const struct interp_entry handlers[] = {
+	{OP_IN, in},     {OP_OUT, out},     {OP_INSB, insb},   {OP_INSW, insw},
+	{OP_INSD, insd}, {OP_OUTSB, outsb}, {OP_OUTSW, outsw}, {OP_OUTSD, outsd},
 };
 
 interp_fn interp_port(const struct insn *insn)
 {
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

@@ -177,15 +177,15 @@ static void lss(struct cpu *cpu, const struct insn *insn)
 
 interp_fn interp_segment(const struct insn *insn)
 {
-	static const interp_fn handlers[OP_COUNT] = {
-		[OP_MOV_SEG] = mov_seg,  [OP_PUSH_SEG] = push_seg, [OP_POP_SEG] = pop_seg,
-		[OP_LDS] = lds,          [OP_LES] = les,           [OP_LFS] = lfs,
-		[OP_LGS] = lgs,          [OP_LSS] = lss,           [OP_LAR] = interp_lar,
-		[OP_LSL] = interp_lsl,   [OP_VERR] = interp_verr,  [OP_VERW] = interp_verw,
-		[OP_ARPL] = interp_arpl, [OP_LGDT] = interp_lgdt,  [OP_LIDT] = interp_lidt,
-		[OP_SGDT] = interp_sgdt, [OP_SIDT] = interp_sidt,  [OP_LLDT] = interp_lldt,
-		[OP_LTR] = interp_ltr,   [OP_SLDT] = interp_sldt,  [OP_STR] = interp_str,
+	static const struct interp_entry handlers[] = {
+		{OP_MOV_SEG, mov_seg},  {OP_PUSH_SEG, push_seg}, {OP_POP_SEG, pop_seg},
+		{OP_LDS, lds},          {OP_LES, les},           {OP_LFS, lfs},
+		{OP_LGS, lgs},          {OP_LSS, lss},           {OP_LAR, interp_lar},
+		{OP_LSL, interp_lsl},   {OP_VERR, interp_verr},  {OP_VERW, interp_verw},
+		{OP_ARPL, interp_arpl}, {OP_LGDT, interp_lgdt},  {OP_LIDT, interp_lidt},
+		{OP_SGDT, interp_sgdt}, {OP_SIDT, interp_sidt},  {OP_LLDT, interp_lldt},
+		{OP_LTR, interp_ltr},   {OP_SLDT, interp_sldt},  {OP_STR, interp_str},
 	};
 
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

@@ -104,15 +104,26 @@ DOUBLE_SHIFT(shrd)
 
 /* clang-format on */
 
-static const struct forms *const forms[OP_COUNT] = {
-	[OP_ROL] = &rol_forms, [OP_ROR] = &ror_forms,   [OP_RCL] = &rcl_forms,
-	[OP_RCR] = &rcr_forms, [OP_SHL] = &shl_forms,   [OP_SHR] = &shr_forms,
-	[OP_SAR] = &sar_forms, [OP_SHLD] = &shld_forms, [OP_SHRD] = &shrd_forms,
+/* By operation; they stand in a row. */
+#define FORMS_FIRST OP_ROL
+static const struct forms *const forms[] = {
+	[OP_ROL - FORMS_FIRST] = &rol_forms,   [OP_ROR - FORMS_FIRST] = &ror_forms,
+	[OP_RCL - FORMS_FIRST] = &rcl_forms,   [OP_RCR - FORMS_FIRST] = &rcr_forms,
+	[OP_SHL - FORMS_FIRST] = &shl_forms,   [OP_SHR - FORMS_FIRST] = &shr_forms,
+	[OP_SAR - FORMS_FIRST] = &sar_forms,   [OP_SHLD - FORMS_FIRST] = &shld_forms,
+	[OP_SHRD - FORMS_FIRST] = &shrd_forms,
 };
+
+static const struct forms *find_forms(const struct insn *insn)
+{
+	unsigned i = insn->op - FORMS_FIRST;
+
+	return i < ARRAY_LEN(forms) ? forms[i] : NULL;
+}
 
 interp_fn interp_shift(const struct insn *insn)
 {
-	const struct forms *f = forms[insn->op];
+	const struct forms *f = find_forms(insn);
 	const struct insn_operand *dst = &insn->operand[0];
 
 	if (!f)

@@ -171,16 +171,16 @@ static void leave(struct cpu *cpu, const struct insn *insn)
 	reg_write(cpu, GPR_RBP, size, false, value);
 }
 
-static const interp_fn handlers[OP_COUNT] = {
-	[OP_POP] = pop,     [OP_PUSHA] = pusha, [OP_PUSHAD] = pusha, [OP_POPA] = popa,
-	[OP_POPAD] = popa,  [OP_PUSHF] = pushf, [OP_PUSHFD] = pushf, [OP_PUSHFQ] = pushf,
-	[OP_POPF] = popf,   [OP_POPFD] = popf,  [OP_POPFQ] = popf,   [OP_ENTER] = enter,
-	[OP_LEAVE] = leave,
+static const struct interp_entry handlers[] = {
+	{OP_POP, pop},     {OP_PUSHA, pusha}, {OP_PUSHAD, pusha}, {OP_POPA, popa},
+	{OP_POPAD, popa},  {OP_PUSHF, pushf}, {OP_PUSHFD, pushf}, {OP_PUSHFQ, pushf},
+	{OP_POPF, popf},   {OP_POPFD, popf},  {OP_POPFQ, popf},   {OP_ENTER, enter},
+	{OP_LEAVE, leave},
 };
 
 interp_fn interp_stack(const struct insn *insn)
 {
 	if (insn->op == OP_PUSH)
 		return insn->operand[0].kind == OPERAND_GPR && insn->op_size == 8 ? push_r8 : push;
-	return handlers[insn->op];
+	return interp_find(handlers, ARRAY_LEN(handlers), insn->op);
 }

@@ -195,12 +195,14 @@ static uint64_t stos_run(struct cpu *cpu, const struct insn *insn, unsigned size
 
 /* clang-format off */
 #define SIZES(name, unit, run, compares)                                                \
-	[OP_##name##B] = {unit, run, 1, compares},                                      \
-	[OP_##name##W] = {unit, run, 2, compares},                                      \
-	[OP_##name##D] = {unit, run, 4, compares},                                      \
-	[OP_##name##Q] = {unit, run, 8, compares}
+	[OP_##name##B - STRINGS_FIRST] = {unit, run, 1, compares},                      \
+	[OP_##name##W - STRINGS_FIRST] = {unit, run, 2, compares},                      \
+	[OP_##name##D - STRINGS_FIRST] = {unit, run, 4, compares},                      \
+	[OP_##name##Q - STRINGS_FIRST] = {unit, run, 8, compares}
 
-static const struct string strings[OP_COUNT] = {
+/* By operation; they stand in a row. */
+#define STRINGS_FIRST OP_MOVSB
+static const struct string strings[] = {
 	SIZES(MOVS, movs, movs_run, false),
 	SIZES(STOS, stos, stos_run, false),
 	SIZES(LODS, lods, NULL, false),
@@ -209,15 +211,21 @@ static const struct string strings[OP_COUNT] = {
 };
 /* clang-format on */
 
+/* Of a string instruction. */
+static const struct string *string_of(const struct insn *insn)
+{
+	return &strings[insn->op - STRINGS_FIRST];
+}
+
 /* Intel's processors cut registers to 32 bits even if they have nothing to do; AMD's do not. */
-static void nothing_to_do(struct cpu *cpu, const struct insn *insn)
+static void nothing_to_do(struct cpu *cpu, const struct insn *insn, const struct string *s)
 {
 	if (cpu->amd || insn->addr_size != 4)
 		return;
 	cpu->gpr[GPR_RCX] = 0;
-	if (strings[insn->op].unit == movs)
+	if (s->unit == movs)
 		cpu->gpr[GPR_RSI] = (uint32_t)cpu->gpr[GPR_RSI];
-	if (strings[insn->op].unit == movs || strings[insn->op].unit == stos)
+	if (s->unit == movs || s->unit == stos)
 		cpu->gpr[GPR_RDI] = (uint32_t)cpu->gpr[GPR_RDI];
 }
 
@@ -231,13 +239,13 @@ static bool ends(const struct cpu *cpu, const struct insn *insn, const struct st
 
 static void repeat(struct cpu *cpu, const struct insn *insn)
 {
-	const struct string *s = &strings[insn->op];
+	const struct string *s = string_of(insn);
 	uint64_t count = index_read(cpu, insn, GPR_RCX);
 	bool traced = atomic_load_explicit(&cpu->attention, memory_order_relaxed) & ATTENTION_TRACE;
 	uint64_t units = 0;
 
 	if (!count)
-		nothing_to_do(cpu, insn);
+		nothing_to_do(cpu, insn, s);
 	while (count) {
 		uint64_t done = s->run && !traced ? s->run(cpu, insn, s->size, count) : 0;
 
@@ -260,12 +268,14 @@ static void repeat(struct cpu *cpu, const struct insn *insn)
 
 static void once(struct cpu *cpu, const struct insn *insn)
 {
-	strings[insn->op].unit(cpu, insn, strings[insn->op].size);
+	const struct string *s = string_of(insn);
+
+	s->unit(cpu, insn, s->size);
 }
 
 interp_fn interp_string(const struct insn *insn)
 {
-	if (!strings[insn->op].unit)
+	if (insn->op < STRINGS_FIRST || insn->op >= STRINGS_FIRST + ARRAY_LEN(strings))
 		return NULL;
 	return insn->prefixes & (INSN_REP | INSN_REPNE) ? repeat : once;
 }
