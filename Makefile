@@ -180,9 +180,14 @@ $(CLI_LIB): $(CLI_OBJ) $(BUILD)/.sources
 $(HELP_LIB): $(HELP_OBJ) $(BUILD)/.sources
 	$(archive)
 
-$(BUILD)/lodge: $(BUILD)/src/cli/main.o $(CLI_LIB) $(ARCHIVE)
+# The software engine comes last: hosts map code in blocks around what runs, so what every boot
+# under KVM runs should lie together.
+BT_OBJ      := $(filter $(BUILD)/src/engine/bt/%,$(LIB_OBJ))
+PROGRAM_OBJ := $(BUILD)/src/cli/main.o $(CLI_OBJ) $(filter-out $(BT_OBJ),$(LIB_OBJ)) $(BT_OBJ)
+
+$(BUILD)/lodge: $(PROGRAM_OBJ) $(BUILD)/.sources
 	$(call say,LD,$@)
-	$(Q)$(LINK) -o $@ $^ $(LIBS)
+	$(Q)$(LINK) -o $@ $(PROGRAM_OBJ) $(LIBS)
 
 $(SHARED): $(LIB_OBJ) $(BUILD)/.sources tools/liblodge.map
 	$(call say,LD,$@)

@@ -107,14 +107,12 @@ static int parse_cpus(const struct setting *s, void *field, const char *value, s
 /* The power of two that a size's suffix stands for, or -1. */
 static int suffix_shift(const char *suffix)
 {
-	static const char *const suffixes[] = {"K", "M", "G", "T"};
+	static const char suffixes[] = "KkMmGgTt";
+	const char *found = strchr(suffixes, *suffix);
 
 	if (!*suffix)
 		return 0;
-	for (unsigned i = 0; i < ARRAY_LEN(suffixes); i++)
-		if (!strcasecmp(suffix, suffixes[i]))
-			return (int)(i + 1) * 10;
-	return -1;
+	return found && !suffix[1] ? (int)((found - suffixes) / 2 + 1) * 10 : -1;
 }
 
 static int parse_memory(const struct setting *s, void *field, const char *value, struct err *e)

@@ -16,10 +16,12 @@
 
 #include <errno.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
-#define RING_ENTRIES(page) \
-	(((page) - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
+#define PAGE 4096u /* the host's, which is of our architecture */
+
+/* The ring fills a page. */
+#define RING_ENTRIES \
+	((PAGE - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
 
 static void tell_first(struct kvm_coalesced_mmio_ring *ring, uint32_t first, uint32_t entries)
 {
@@ -29,12 +31,11 @@ static void tell_first(struct kvm_coalesced_mmio_ring *ring, uint32_t first, uin
 void kvm_post_attach(struct engine_vm *vm, struct engine_vcpu *v)
 {
 	int page = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
-	size_t size = (size_t)sysconf(_SC_PAGESIZE);
 
-	if (page <= 0 || ((size_t)page + 1) * size > vm->run_bytes ||
+	if (page <= 0 || ((size_t)page + 1) * PAGE > vm->run_bytes ||
 	    ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0)
 		return;
-	v->ring = (void *)((char *)v->run + (size_t)page * size);
+	v->ring = (void *)((char *)v->run + (size_t)page * PAGE);
 	(void)kvm_post_empty(vm, v->ring);
 }
 
@@ -49,7 +50,7 @@ static void deliver(struct engine_vm *vm, const struct kvm_coalesced_mmio *entry
 /* The kernel writes last, with a barrier behind the entry; we write first. */
 bool kvm_post_empty(struct engine_vm *vm, struct kvm_coalesced_mmio_ring *ring)
 {
-	uint32_t entries = RING_ENTRIES((size_t)sysconf(_SC_PAGESIZE));
+	const uint32_t entries = RING_ENTRIES;
 	bool any = false;
 	uint32_t first, last;
 
