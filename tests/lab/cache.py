@@ -45,20 +45,26 @@ def write_whole(path, data):
     return path
 
 
-def built(name, source, command):
+def built(name, source, command, *more):
     """Path of a program built from the file `source`; built at most once for each content.
 
     `command` is the compiler's argument list; the words "{out}" and "{in}" in it are replaced.
+    `more` are the other files that it is made of: C files, which follow `source` in the command,
+    and headers, which are only looked at for their content.
     """
-    digest = hashlib.sha256(source.read_bytes() + repr(command).encode()).hexdigest()[:16]
+    files = [source, *more]
+    content = b"".join(file.read_bytes() for file in files)
+    digest = hashlib.sha256(content + repr(command).encode()).hexdigest()[:16]
     path = directory("built") / f"{name}-{digest}"
     if path.exists():
         return path
+    compiled = [str(file) for file in files if file.suffix != ".h"]
     with lock(f"built-{name}"):
         if not path.exists():
             aside = path.with_name(f".{path.name}.{os.getpid()}")
-            words = [word.replace("{out}", str(aside)).replace("{in}", str(source))
-                     for word in command]
+            words = []
+            for word in command:
+                words += compiled if word == "{in}" else [word.replace("{out}", str(aside))]
             done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if done.returncode:
                 raise RuntimeError(f"{' '.join(words)}: {done.stdout.decode(errors='replace')}")
@@ -66,10 +72,11 @@ def built(name, source, command):
     return path
 
 
-def static_program(source, *flags):
-    """Path of the statically linked program built from one C file beside this one."""
-    source = Path(__file__).parent / source
+def static_program(*names):
+    """Path of the statically linked program built from C files beside this one, and their headers;
+    named after the first."""
+    source, *more = (Path(__file__).parent / name for name in names)
     compiler = os.environ.get("LAB_CC", "gcc")
     command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static",
-               *flags, "-o", "{out}", "{in}"]
-    return built(source.stem, source, command)
+               "-o", "{out}", "{in}"]
+    return built(source.stem, source, command, *more)

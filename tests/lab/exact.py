@@ -71,7 +71,7 @@ def plugin():
     compiler = os.environ.get("LAB_CC", "gcc")
     return cache.built("counts", source, [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra",
                                           "-Werror", "-fPIC", "-shared", "-fvisibility=hidden",
-                                          "-o", "{out}", "{in}"])
+                                          "-o", "{out}", "{in}"], source.parent / "mark.h")
 
 
 def archive(argv, programs, files, get, env, pad=PAD):
@@ -88,7 +88,7 @@ def archive(argv, programs, files, get, env, pad=PAD):
         cpio.program(there, source)
     for source, there in files:
         cpio.file(there, source)
-    cpio.file("/lab/insncount", cache.static_program("insncount.c"), 0o755)
+    cpio.file("/lab/insncount", cache.static_program("insncount.c", "mark.h"), 0o755)
     requests = [frames.execute(1, ["/lab/insncount", *words], flags=frames.SPOOL, env=env),
                 frames.frame("A", 0)]
     requests += [frames.get(2 + number, path) for number, path in enumerate(get)]

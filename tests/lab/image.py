@@ -60,7 +60,7 @@ def _parts():
 
 def agent():
     """Path of the built agent."""
-    return cache.static_program("agent.c")
+    return cache.static_program("agent.c", "agent_command.c", "agent_file.c", "agent.h")
 
 
 def base():

@@ -202,7 +202,7 @@ def test_exact_counts_repeat_and_tell_apart(kvmprobe):
 
 
 def test_exact_counts_agree_with_the_time_stamp_counter():
-    done = exact.run([cache.static_program("spin.c")], timeout=200)
+    done = exact.run([cache.static_program("spin.c", "mark.h")], timeout=200)
     counted = done.events.between(exact.LOOP_A, exact.LOOP_B)
     assert 2_000_000 <= int(done.out) < 2_100_000
     assert abs(counted.total - int(done.out)) < 20
