@@ -406,11 +406,11 @@ static bool start(struct machine *m, const struct start *s)
 
 UNOBSERVED static void check_mode(struct cpu *cpu)
 {
-	uint8_t mode = cpu->mode, decode = cpu->decode, size = cpu->code_size;
+	uint8_t mode = cpu->mode, decode = cpu->decode;
 	uint64_t rip_mask = cpu->rip_mask, sp_mask = cpu->sp_mask;
 
 	cpu_update_mode(cpu);
-	assert(mode == cpu->mode && decode == cpu->decode && size == cpu->code_size);
+	assert(mode == cpu->mode && decode == cpu->decode);
 	assert(rip_mask == cpu->rip_mask && sp_mask == cpu->sp_mask);
 	assert(cpu->cpl <= 3 && (mode != CPU_REAL || cpu->cpl == 0));
 	assert(mode != CPU_VM86 || cpu->cpl == 3);

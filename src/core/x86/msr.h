@@ -85,7 +85,11 @@
 #define MSR_KVM_MIGRATION_CONTROL 0x4b564d08u
 
 /* Bits */
-#define FEATURE_CONTROL_LOCKED   (1u << 0)
+#define FEATURE_CONTROL_LOCKED (1u << 0)
+
+/* MSR_IA32_DEBUGCTL */
+#define DEBUGCTL_LBR             (1ULL << 0) /* record branches */
+#define DEBUGCTL_BTF             (1ULL << 1) /* single-step by branches */
 #define MISC_ENABLE_FAST_STRING  (1u << 0)
 #define MISC_ENABLE_BTS_UNAVAIL  (1u << 11)
 #define MISC_ENABLE_PEBS_UNAVAIL (1u << 12)

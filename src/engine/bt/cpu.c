@@ -70,16 +70,14 @@ void cpu_update_mode(struct cpu *cpu)
 	cpu_forget_code(cpu);
 	if (cpu->mode == CPU_LONG) {
 		cpu->decode = DECODE_64;
-		cpu->code_size = 8;
 		cpu->rip_mask = UINT64_MAX;
 		cpu->sp_mask = UINT64_MAX;
 		return;
 	}
-	/* Real mode keeps what protected mode left in CS: "unreal" code segments are 32 bits wide
-	 * there, too. */
-	cpu->code_size = big ? 4 : 2;
 	cpu->rip_mask = UINT32_MAX; /* IP's upper half counts against CS's limit */
 	cpu->sp_mask = cpu->seg[SEG_SS].attr & SEG_ATTR_DB ? UINT32_MAX : UINT16_MAX;
+	/* Real mode keeps what protected mode left in CS: "unreal" code segments are 32 bits wide
+	 * there, too. */
 	if (big)
 		cpu->decode = DECODE_32;
 	else if (cpu->mode == CPU_REAL || cpu->mode == CPU_VM86)

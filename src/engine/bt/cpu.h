@@ -88,10 +88,10 @@ struct cpu {
 	uint8_t mode;      /* enum cpu_mode */
 	uint8_t cpl;       /* 0 in real mode, 3 in virtual-8086 mode */
 	uint8_t decode;    /* enum decode_mode */
-	uint8_t code_size; /* bytes of CS's default operand size: 2, 4 or 8 (64-bit mode) */
 	uint64_t rip_mask; /* 0xffff, 0xffffffff or all ones */
 	uint64_t sp_mask;  /* what part of RSP is the stack pointer: by SS.B, all in 64-bit mode */
 	bool amd;          /* behaves as AMD's where the vendors differ */
+	bool null_keeps; /* a null selector leaves base and limit of its register: features_apply */
 	uint8_t phys_bits; /* MAXPHYADDR */
 
 	jmp_buf unwind; /* cpu_raise goes here */
@@ -126,6 +126,7 @@ struct cpu {
 	uint64_t tsc_offset;   /* guest TSC = host TSC + this */
 	uint64_t instructions; /* executed, for statistics and tests: a counter as in stats */
 	uint64_t budget;       /* interp_run returns when instructions is this */
+	uint64_t repeat_at;    /* cpu_repeating; 0: none */
 	struct cpu_stats stats;
 
 	struct cpuid_table cpuid;
@@ -144,7 +145,7 @@ _Noreturn void cpu_raise_debug(struct cpu *cpu, uint64_t dr6, bool trap);
  * cpu->rip, what is there. */
 _Noreturn void cpu_restart(struct cpu *cpu);
 
-/* Sets mode, decode, code_size and the masks from the registers; after every change of CS, SS,
+/* Sets mode, decode and the masks from the registers; after every change of CS, SS,
  * RFLAGS.VM, CR0.PE or EFER.LMA. cpl is the caller's to set, before. */
 void cpu_update_mode(struct cpu *cpu);
 
@@ -174,10 +175,24 @@ static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
 	atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
 }
 
-/* One more of what others count on: whole at any time, no locked instruction. */
+/* Whether the next instruction is a string instruction whose first repetitions have been executed:
+ * then an interrupt pushes RF as set (SDM vol. 3B, 18.3.1.1; AMD APM vol. 2, 3.1.6), so that its
+ * breakpoint does not come again. */
+static inline bool cpu_repeating(const struct cpu *cpu)
+{
+	return cpu->repeat_at && cpu->repeat_at == cpu->instructions;
+}
+
+/* Sets a number of the vCPU's that others read by cpu_counted: whole at any time. */
+static inline void cpu_publish(uint64_t *number, uint64_t value)
+{
+	__atomic_store_n(number, value, __ATOMIC_RELAXED);
+}
+
+/* One more of what others count on: no locked instruction. */
 static inline void cpu_count(uint64_t *counter)
 {
-	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+	cpu_publish(counter, *counter + 1);
 }
 
 static inline uint64_t cpu_counted(const uint64_t *counter)

@@ -212,7 +212,8 @@ static int check_tsc_rate(const struct cpu *cpu, const struct vcpu_state *s, str
 /*
  * The vCPUs of a VM are set one after the other, to times that were read one after the other, or
  * all to 0; their counters are meant to be the same, but for what the guest wrote to TSC_ADJUST.
- * So one that comes near to what another has already gets the other's offset.
+ * So one that comes near to what another has already gets the other's offset. The other may be
+ * running (a vCPU is started by setting its state) and changing it: then either value is as good.
  */
 static void set_tsc(struct cpu *cpu, const struct vcpu_state *s)
 {
@@ -220,19 +221,21 @@ static void set_tsc(struct cpu *cpu, const struct vcpu_state *s)
 	uint64_t adjust = cpu->msrs->tsc_adjust;
 	uint64_t base = s->tsc - __builtin_ia32_rdtsc() - adjust;
 
+	pthread_mutex_lock(&cpu->vm->exclusive.lock);
 	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++) {
 		const struct cpu *other = cpu->vm->cpu[i];
 		uint64_t theirs;
 
 		if (!other || other == cpu)
 			continue;
-		theirs = other->tsc_offset - other->msrs->tsc_adjust;
+		theirs = cpu_counted(&other->tsc_offset) - cpu_counted(&other->msrs->tsc_adjust);
 		if (theirs - base + near <= 2 * near) {
 			base = theirs;
 			break;
 		}
 	}
-	cpu->tsc_offset = base + adjust;
+	pthread_mutex_unlock(&cpu->vm->exclusive.lock);
+	cpu_publish(&cpu->tsc_offset, base + adjust);
 }
 
 static void arm_deadline(struct cpu *cpu)
@@ -326,6 +329,7 @@ static void set_events(struct cpu *cpu, const struct vcpu_state *s)
 	cpu->halted = s->activity == VCPU_HALTED;
 	cpu->activity = s->activity == VCPU_HALTED ? VCPU_RUNNING : s->activity;
 	cpu->debug_hits = 0;
+	cpu->repeat_at = 0;
 	if (cpu->shadow_sti || cpu->shadow_mov_ss)
 		bits |= ATTENTION_SHADOW;
 	if (s->activity != VCPU_RUNNING)
@@ -373,7 +377,7 @@ static void get_registers(const struct cpu *cpu, struct vcpu_state *s)
 
 	memcpy(s->gpr, cpu->gpr, sizeof(s->gpr));
 	s->rip = cpu->rip;
-	s->rflags = cpu->rflags;
+	s->rflags = cpu->rflags | (cpu_repeating(cpu) ? RFLAGS_RF : 0);
 	memcpy(s->seg, cpu->seg, sizeof(s->seg));
 	/* Where the CPL is kept. */
 	*ss = (*ss & ~(3u << SEG_ATTR_DPL_SHIFT)) | (uint32_t)cpu->cpl << SEG_ATTR_DPL_SHIFT;

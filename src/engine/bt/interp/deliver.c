@@ -253,8 +253,10 @@ void interp_deliver(struct cpu *cpu, enum deliver_kind kind, uint8_t vector, boo
 		.rflags = cpu->rflags,
 	};
 
-	if (kind == DELIVER_EXCEPTION && sets_rf(cpu, vector))
+	if ((kind == DELIVER_EXCEPTION && sets_rf(cpu, vector)) ||
+	    (kind == DELIVER_INTERRUPT && cpu_repeating(cpu)))
 		e.rflags |= RFLAGS_RF;
+	cpu->repeat_at = 0; /* the handler's first instruction is another */
 	if (cpu->mode == CPU_REAL)
 		deliver_real(cpu, &e);
 	else

@@ -43,7 +43,8 @@ enum interp_exit interp_run(struct cpu *cpu, uint64_t budget);
  * cpu->rip is its first instruction.)
  *
  * The caller has written CR2 or DR6 and masks NMIs. RF is pushed as set for faults; for #DB, traps,
- * aborts and interrupts as it stands in rflags: whoever interrupts a string instruction sets it.
+ * aborts and interrupts as it stands in rflags, but for interrupts between two repetitions of a
+ * string instruction, which push it as set.
  */
 enum deliver_kind {
 	DELIVER_EXCEPTION, /* a fault, trap or abort, which returns to rip */

@@ -89,15 +89,15 @@ static bool feature_control(const struct cpu *cpu, uint32_t index, uint64_t *val
 	return !(*value & ~(uint64_t)FEATURE_CONTROL_LOCKED);
 }
 
-/* Branch recording and single-stepping by branches are not there, as under KVM; the bits are
- * dropped. */
+/* LBR, BTF. Branches are not recorded: that bit is dropped, as by KVM, whose guests find no
+ * registers with the records either. */
 static bool debugctl(const struct cpu *cpu, uint32_t index, uint64_t *value)
 {
 	(void)cpu;
 	(void)index;
-	if (*value & ~3ULL)
+	if (*value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF))
 		return false;
-	*value = 0;
+	*value &= DEBUGCTL_BTF;
 	return true;
 }
 

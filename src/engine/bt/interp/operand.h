@@ -168,14 +168,16 @@ void operand_write(struct cpu *cpu, const struct insn *insn, unsigned n, uint64_
 void operand_rmw_begin(struct cpu *cpu, const struct insn *insn, struct mmu_rmw *rmw, unsigned size,
 		       bool locked);
 
-/* A string instruction with repetitions left: it is executed again. Debug traps and interrupts
- * before that find RF set, so that its own breakpoint does not come again (SDM vol. 3A, 18.3.1.1);
- * where nothing is traced nobody could tell. Steps on AMD's processors find it clear. */
+/* A string instruction with repetitions left: it is executed again. Interrupts before that push RF
+ * as set (cpu_repeating). Where something is traced RF is set at once, for debug traps and so that
+ * its own breakpoint does not come again; elsewhere the loop need not become the careful one.
+ * Steps on AMD's processors find it clear. */
 static inline void repeat_later(struct cpu *cpu)
 {
 	bool step = cpu->amd && cpu->rflags & RFLAGS_TF;
 
 	cpu->next_rip = cpu->rip;
+	cpu->repeat_at = cpu->instructions + 1; /* when this part has been counted */
 	if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) & ATTENTION_TRACE && !step)
 		cpu_set_rflags(cpu, cpu->rflags | RFLAGS_RF);
 }

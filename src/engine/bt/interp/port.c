@@ -116,7 +116,7 @@ static void ins(struct cpu *cpu, const struct insn *insn, unsigned size)
 	uint64_t index = reg_read(cpu, GPR_RDI, insn->addr_size, false);
 	uint64_t linear = seg_linear(cpu, SEG_ES, index, size, SEG_WRITE);
 
-	mmu_probe(cpu, linear, size, true);
+	mmu_probe_write(cpu, linear, size);
 	mmu_write(cpu, linear, size, port_read(cpu, port, size));
 	index_move(cpu, insn, GPR_RDI, size);
 }

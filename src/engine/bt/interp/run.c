@@ -18,8 +18,10 @@
  */
 #include <assert.h>
 
+#include "core/x86/msr.h"
 #include "engine/bt/interp/code_cache.h"
 #include "engine/bt/interp/interp.h"
+#include "engine/bt/interp/msr.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/vm.h"
 
@@ -97,8 +99,10 @@ static bool deliver_exception(struct cpu *cpu)
 	if (cpu->budget > cpu->instructions)
 		cpu->budget--; /* a handler that faults at once executes no instruction */
 	/* A debugger's handler is not to be debugged by the breakpoint that called it. */
-	if (x.vector == VECTOR_DB)
+	if (x.vector == VECTOR_DB) {
 		cpu_set_dr7(cpu, cpu->dr7 & ~DR7_GD);
+		cpu->msrs->debugctl &= ~DEBUGCTL_BTF; /* it is set anew for each step */
+	}
 	interp_deliver(cpu, DELIVER_EXCEPTION, x.vector, x.has_error, x.error);
 	cpu->delivering.active = false;
 	return true;
@@ -187,7 +191,7 @@ static uint64_t code_breakpoints(const struct cpu *cpu)
 	return hits;
 }
 
-static inline void execute(struct cpu *cpu)
+static inline const struct insn *execute(struct cpu *cpu)
 {
 	const struct code *code = code_fetch(cpu);
 
@@ -195,13 +199,48 @@ static inline void execute(struct cpu *cpu)
 	code->fn(cpu, &code->insn);
 	cpu->rip = cpu->next_rip;
 	cpu_count(&cpu->instructions);
+	return &code->insn;
+}
+
+/* Whether the instruction, executed at rip, was a branch that was taken. (A conditional one to the
+ * instruction after it counts as not taken.) */
+static bool branched(const struct cpu *cpu, const struct insn *insn, uint64_t rip)
+{
+	switch (insn->op) {
+	case OP_JMP:
+	case OP_CALL:
+	case OP_RET:
+	case OP_JMP_FAR:
+	case OP_CALL_FAR:
+	case OP_RET_FAR:
+	case OP_IRET:
+	case OP_IRETD:
+	case OP_IRETQ:
+	case OP_SYSCALL:
+	case OP_SYSRET:
+	case OP_SYSENTER:
+	case OP_SYSEXIT:
+		return true;
+	case OP_JCC:
+	case OP_LOOP:
+	case OP_LOOPE:
+	case OP_LOOPNE:
+	case OP_JCXZ:
+	case OP_JECXZ:
+	case OP_JRCXZ:
+		return cpu->rip != ((rip + insn->len) & cpu->rip_mask);
+	default:
+		return false; /* INT n and the like leave the loop, with TF clear */
+	}
 }
 
 /* One instruction with breakpoints before it and traps after it. */
 static void execute_traced(struct cpu *cpu)
 {
 	bool step = cpu->rflags & RFLAGS_TF;
-	uint64_t hits;
+	bool by_branches = cpu->msrs->debugctl & DEBUGCTL_BTF;
+	uint64_t hits, rip = cpu->rip;
+	const struct insn *insn;
 
 	if (!(cpu->rflags & RFLAGS_RF)) {
 		hits = code_breakpoints(cpu);
@@ -213,7 +252,9 @@ static void execute_traced(struct cpu *cpu)
 		cpu->debug_hits = 0;
 	cpu->shadow_held = false;
 	cpu_set_rflags(cpu, cpu->rflags & ~RFLAGS_RF);
-	execute(cpu);
+	insn = execute(cpu);
+	if (by_branches)
+		step = step && branched(cpu, insn, rip);
 	hits = cpu->debug_hits | (step ? DR6_BS : 0);
 	cpu->debug_hits = 0;
 	if (hits && cpu->shadow_mov_ss)
@@ -226,7 +267,8 @@ static void execute_traced(struct cpu *cpu)
  * vol. 2, VGATHERDPS). */
 static void trap_partly(struct cpu *cpu)
 {
-	uint64_t hits = cpu->debug_hits | (cpu->rflags & RFLAGS_TF ? DR6_BS : 0);
+	bool step = cpu->rflags & RFLAGS_TF && !(cpu->msrs->debugctl & DEBUGCTL_BTF);
+	uint64_t hits = cpu->debug_hits | (step ? DR6_BS : 0);
 
 	cpu->partly = false;
 	cpu->debug_hits = 0;

@@ -10,9 +10,12 @@
  *	CR3, LDTR, segments; the T flag's debug trap
  *
  * Events (interrupts, exceptions) switch as CALL does. There are no task switches in IA-32e mode.
+ * An instruction that switches is not single-stepped: TF of the old task does not count, that of
+ * the new one does from its first instruction on.
  *
  * Sources: Intel SDM vol. 3A 7.2 and 7.6 (the TSS), 7.3 (the steps, and table 7-1 of what is
- * checked), 4.4.1 (PAE); vol. 2 (JMP, CALL, INT n, IRET).
+ * checked), 4.4.1 (PAE); vol. 3B 18.3.1.4, 18.3.1.5, 18.4.3 (its footnote: no single step); vol. 2
+ * (JMP, CALL, INT n, IRET).
  */
 #include "engine/bt/interp/task.h"
 
@@ -262,6 +265,20 @@ static void push_error(struct cpu *cpu, const struct task *t, uint32_t error)
 	cpu->gpr[GPR_RSP] = frame_rsp(&f, cpu->gpr[GPR_RSP]);
 }
 
+/* The traps of an instruction that has switched: the new task's T flag, and data breakpoints that
+ * it met. The loop is left, since it goes by the old task's TF. */
+static void trap(struct cpu *cpu, const struct task *t, bool task_trap)
+{
+	uint64_t hits = cpu->debug_hits | (task_trap ? DR6_BT : 0);
+
+	if (!hits && !(t->rflags & RFLAGS_TF))
+		return;
+	cpu_count(&cpu->instructions);
+	if (hits)
+		cpu_raise_debug(cpu, hits, true);
+	cpu_restart(cpu);
+}
+
 /* t->tss is checked; event: NULL for instructions. */
 static void switch_task(struct cpu *cpu, struct task *t, const struct task_event *event)
 {
@@ -281,7 +298,9 @@ static void switch_task(struct cpu *cpu, struct task *t, const struct task_event
 		push_error(cpu, t, event->error);
 	if (cpu->rip > cpu->seg[SEG_CS].limit)
 		cpu_raise_error(cpu, VECTOR_GP, t->ext);
-	if (s.trap)
+	if (!event)
+		trap(cpu, t, s.trap);
+	else if (s.trap)
 		cpu_raise_debug(cpu, DR6_BT, true);
 }
 

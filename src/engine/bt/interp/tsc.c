@@ -30,7 +30,7 @@ bool msr_tsc_read(struct cpu *cpu, uint32_t index, uint64_t *value)
 /* The paravirtual clock's page tells of the TSC, and has to follow. */
 static void move_tsc(struct cpu *cpu, uint64_t delta)
 {
-	cpu->tsc_offset += delta;
+	cpu_publish(&cpu->tsc_offset, cpu->tsc_offset + delta);
 	cpu->msrs->clock_epoch = 0;
 	kvmclock_refresh(cpu);
 }
@@ -40,7 +40,7 @@ bool msr_tsc_write(struct cpu *cpu, uint32_t index, uint64_t value)
 	uint64_t delta = value - tsc_guest(cpu);
 
 	(void)index;
-	cpu->msrs->tsc_adjust += delta;
+	cpu_publish(&cpu->msrs->tsc_adjust, cpu->msrs->tsc_adjust + delta);
 	move_tsc(cpu, delta);
 	return true;
 }
@@ -49,7 +49,7 @@ bool msr_tsc_adjust_write(struct cpu *cpu, uint32_t index, uint64_t value)
 {
 	(void)index;
 	move_tsc(cpu, value - cpu->msrs->tsc_adjust);
-	cpu->msrs->tsc_adjust = value;
+	cpu_publish(&cpu->msrs->tsc_adjust, value);
 	return true;
 }
 

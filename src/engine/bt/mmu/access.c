@@ -153,6 +153,12 @@ void mmu_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write)
 		probe_in(cpu, tlb_context(cpu, cpu->cpl), linear, len, write);
 }
 
+void mmu_probe_write(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	check_alignment(cpu, linear, size);
+	mmu_probe(cpu, linear, size, true);
+}
+
 uint64_t mmu_system_read(struct cpu *cpu, uint64_t linear, unsigned size)
 {
 	return read_in(cpu, tlb_context_system(cpu), linear, size);

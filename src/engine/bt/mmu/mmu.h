@@ -40,6 +40,9 @@ void mmu_write_bytes(struct cpu *cpu, uint64_t linear, const void *buf, size_t l
  * bits: for instructions that must fault before they change anything. */
 void mmu_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write);
 
+/* Faults as mmu_write of size bytes would, alignment checks included, and does nothing else. */
+void mmu_probe_write(struct cpu *cpu, uint64_t linear, unsigned size);
+
 /* Implicit accesses of the processor to descriptor tables and task state: supervisor rights
  * whatever the CPL, no alignment check, and SMAP without the excuse of RFLAGS.AC. */
 uint64_t mmu_system_read(struct cpu *cpu, uint64_t linear, unsigned size);

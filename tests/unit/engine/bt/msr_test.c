@@ -173,7 +173,7 @@ static void what_is_not_there(void **state)
 	/* XSAVES without supervisor components. */
 	takes(MSR_IA32_XSS, 0, 0);
 	refuses(MSR_IA32_XSS, 1);
-	takes(MSR_IA32_DEBUGCTL, 3, 0);
+	takes(MSR_IA32_DEBUGCTL, DEBUGCTL_LBR | DEBUGCTL_BTF, DEBUGCTL_BTF);
 	refuses(MSR_IA32_DEBUGCTL, BIT(6));
 	/* BTS and PEBS stay unavailable. */
 	takes(MSR_IA32_MISC_ENABLE, 0x1801, 0x1801);

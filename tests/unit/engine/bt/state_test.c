@@ -394,7 +394,7 @@ static void long_code_of_legacy_mode(void **state)
 	cpu_get_state(cpu, &out);
 	assert_int_equal(cpu_set_state(cpu, &out, NULL), 0);
 	assert_int_equal(cpu->mode, CPU_PROTECTED);
-	assert_int_equal(cpu->code_size, 4);
+	assert_int_equal(cpu->decode, DECODE_32);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

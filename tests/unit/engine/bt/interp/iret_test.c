@@ -158,7 +158,7 @@ static void check_flags(const struct flags_case *c, bool set)
 	     r->cpu->seg[SEG_SS].selector);
 	if (c->size == 8)
 		vector = FR_EXEC(r, 0x48, 0xcf);
-	else if ((c->size == 2) == (r->cpu->code_size == 2))
+	else if ((c->size == 2) == (r->cpu->decode != DECODE_32))
 		vector = FR_EXEC(r, 0xcf);
 	else
 		vector = FR_EXEC(r, 0x66, 0xcf);

@@ -95,6 +95,26 @@ static void ins_faults_first(void **state)
 	ir_free(r);
 }
 
+/* Nor when it is not aligned and alignment is checked. */
+static void ins_checks_alignment_first(void **state)
+{
+	struct integer_rig *r = ir_new(IR_64);
+
+	(void)state;
+	ir_set_cpl(r, 3);
+	r->cpu->cr0 |= CR0_AM;
+	cpu_set_rflags(r->cpu, IOPL(3) | RFLAGS_AC);
+	mmu_flush(r->cpu, true);
+	r->cpu->gpr[GPR_RDX] = IR_PORT;
+	r->cpu->gpr[GPR_RDI] = 0x60002;
+	assert_int_equal(IR_EXEC(r, 0x6d), VECTOR_AC);
+	assert_int_equal(r->port_reads, 0);
+	assert_int_equal(r->cpu->gpr[GPR_RDI], 0x60002);
+	assert_int_equal(IR_EXEC(r, 0x66, 0x6d), IR_FINE);
+	assert_int_equal(r->port_reads, 1);
+	ir_free(r);
+}
+
 /* SDM vol. 3A table 20-2: PUSHF and POPF with IOPL below 3. */
 static void flags_in_vm86(void **state)
 {
@@ -175,7 +195,7 @@ int main(void)
 		cmocka_unit_test(privilege_level), cmocka_unit_test(bitmap),
 		cmocka_unit_test(virtual_8086),    cmocka_unit_test(ins_faults_first),
 		cmocka_unit_test(flags_in_vm86),   cmocka_unit_test(popf_by_level),
-		cmocka_unit_test(pop_to_memory),
+		cmocka_unit_test(pop_to_memory),   cmocka_unit_test(ins_checks_alignment_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

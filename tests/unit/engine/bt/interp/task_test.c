@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
+#include "engine/bt/interp/code_cache.h"
+#include "engine/bt/interp/msr.h"
 #include "far_rig.h"
 
 #define TARGET 0x1234
@@ -164,6 +168,34 @@ static void task_gates_lead_there(void **state)
 	assert_int_equal(r->cpu->rflags, RFLAGS_FIXED | RFLAGS_CF | RFLAGS_NT);
 	assert_int_equal(fr_get(r, FR_TSS2, 2), FR_TSS_SELECTOR);
 	fr_free(r);
+}
+
+/* SDM vol. 3B 18.4.3, footnote: instructions that switch tasks are never single-stepped; the T flag
+ * traps, alone, before the first instruction of the new task. */
+static void the_old_tasks_tf_does_not_trap(void **state)
+{
+	static const uint8_t code[] = {0xea, 0, 0, 0, 0, FR_TSS2_SELECTOR, 0};
+
+	(void)state;
+	for (unsigned t = 0; t < 2; t++) {
+		struct far_rig *r = start(0);
+
+		assert_int_equal(code_cache_init(r->cpu), 0);
+		assert_int_equal(msr_init(r->cpu), 0);
+		memcpy(mem_ptr_rw(&r->mem, FR_CODE, sizeof(code)), code, sizeof(code));
+		fr_put(r, FR_TSS2 + TRAP, 1, t);
+		fr_put_gate(r, FR_IDT + VECTOR_DB * 8,
+			    &(struct fr_gate){.type = 14, .selector = FR_CODE0, .offset = 0x4321});
+		cpu_set_rflags(r->cpu, RFLAGS_TF);
+		r->cpu->dr6 = DR6_RESET;
+		assert_int_equal(interp_run(r->cpu, t + 1), INTERP_BUDGET);
+		assert_int_equal(r->cpu->rip, t ? 0x4321 : TARGET);
+		assert_int_equal(r->cpu->dr6, DR6_RESET | (t ? DR6_BT : 0));
+		assert_int_equal(fr_get(r, FR_TSS + EFLAGS, 4), RFLAGS_FIXED | RFLAGS_TF);
+		code_cache_release(r->cpu);
+		msr_release(r->cpu);
+		fr_free(r);
+	}
 }
 
 static void tasks_of_16_bits(void **state)
@@ -456,6 +488,7 @@ int main(void)
 		cmocka_unit_test(jmp_leaves_the_old_task_free),
 		cmocka_unit_test(call_nests_and_iret_returns),
 		cmocka_unit_test(task_gates_lead_there),
+		cmocka_unit_test(the_old_tasks_tf_does_not_trap),
 		cmocka_unit_test(tasks_of_16_bits),
 		cmocka_unit_test(to_virtual_8086_mode),
 		cmocka_unit_test(switches_are_refused),
