@@ -92,7 +92,7 @@ struct engine_env {
 	uint8_t (*intack)(void *opaque, unsigned vcpu);
 	/* A level-triggered interrupt with this vector was ended by its EOI. vCPU thread. */
 	void (*eoi)(void *opaque, uint8_t vector);
-	/* The machine's local APICs; an engine with its own does not use them. */
+	/* The machine's local APICs: not NULL for an engine without; others do not look. */
 	const struct engine_lapic_ops *lapic;
 };
 

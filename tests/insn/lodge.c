@@ -21,7 +21,7 @@
 #include "core/mem.h"
 #include "core/x86/segment.h"
 #include "engine/bt/cpu.h"
-#include "engine/bt/decode/feature.h"
+#include "engine/bt/features.h"
 #include "engine/bt/fpu/trap.h"
 #include "engine/bt/interp/code_cache.h"
 #include "engine/bt/interp/interp.h"
@@ -206,11 +206,9 @@ static int build_cpu(void)
 	world->vm.cpu[0] = cpu;
 	exclusive_init(&world->vm.exclusive);
 	host_cpuid(&cpu->cpuid);
-	insn_features_of(&cpu->cpuid, cpu->features);
+	features_apply(cpu);
 	if (msr_init(cpu))
 		return -ENOMEM;
-	__cpuid(0x80000008, a, b, c, d);
-	cpu->phys_bits = a & 0xff;
 	control_registers(cpu);
 	if (mmu_init(cpu) || code_cache_init(cpu) || fpu_init(&cpu->fpu, &e))
 		return -ENOMEM;

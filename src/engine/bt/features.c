@@ -39,6 +39,7 @@
 #define LINEAR_BITS_LA57 57u
 #define PHYS_BITS_MIN    36u
 #define PHYS_BITS_MAX    52u
+#define FAMILY_ZEN3      0x19u
 
 /* Bits of one register: by the engine itself, and by the host. */
 struct word {
@@ -270,6 +271,18 @@ int features_supported(struct cpuid_table *t, struct err *e)
 	return 0;
 }
 
+/* AMD processors keep base and limit of a register that is loaded with a null selector, but the
+ * newer ones that say otherwise (CPUID Fn8000_0021 EAX bit 6), and all since Zen 3, where a
+ * hypervisor may have hidden that bit. */
+static bool null_keeps(const struct cpu *cpu)
+{
+	const struct cpuid_entry *leaf = cpuid_find(&cpu->cpuid, EXTENDED_2, 0);
+	const struct cpuid_entry *signature = cpuid_find(&cpu->cpuid, 1, 0);
+	unsigned family = signature ? (signature->eax >> 8 & 15) + (signature->eax >> 20 & 255) : 0;
+
+	return cpu->amd && !(leaf && (leaf->eax & BIT(6))) && family < FAMILY_ZEN3;
+}
+
 void features_apply(struct cpu *cpu)
 {
 	const struct cpuid_entry *sizes = cpuid_find(&cpu->cpuid, SIZES, 0);
@@ -278,4 +291,5 @@ void features_apply(struct cpu *cpu)
 	cpu->phys_bits = PHYS_BITS_MIN;
 	if (sizes && (sizes->eax & 0xff) >= 32 && (sizes->eax & 0xff) <= PHYS_BITS_MAX)
 		cpu->phys_bits = sizes->eax & 0xff;
+	cpu->null_keeps = null_keeps(cpu);
 }

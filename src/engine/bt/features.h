@@ -22,7 +22,8 @@ void features_put_tsc(struct cpuid_table *t, uint32_t khz);
 /* Whether the host's vendor, and so the guest's, is AMD or Hygon. */
 bool features_amd(void);
 
-/* Sets what struct cpu keeps of cpu->cpuid: features, phys_bits. Before the vCPU runs. */
+/* Sets what struct cpu keeps of cpu->cpuid: features, phys_bits, null_keeps. Before the vCPU runs,
+ * with cpu->amd set. */
 void features_apply(struct cpu *cpu);
 
 #endif

@@ -12,14 +12,16 @@ struct cpu;
 struct decoder;
 
 struct vm {
-	const struct engine_env *env;
+	const struct engine_env *env; /* env->lapic is not NULL */
 	struct decoder *decoder;
 	struct pages pages;
 	struct exclusive exclusive;
 	struct kvmclock kvmclock;
-	struct cpu *cpu[ENGINE_VCPUS_MAX]; /* NULL: not created */
-	bool amd;                          /* the guest's vendor, as the host's, is AMD */
-	uint32_t tsc_khz;                  /* rate of the host's TSC, and so of the guest's */
+	/* By APIC id; NULL: not created. Written by exclusive_join and exclusive_part; read with
+	 * exclusive.lock held, or between exclusive_begin and _end. */
+	struct cpu *cpu[ENGINE_VCPUS_MAX];
+	bool amd;         /* the guest's vendor, as the host's, is AMD */
+	uint32_t tsc_khz; /* rate of the host's TSC, and so of the guest's */
 };
 
 #endif

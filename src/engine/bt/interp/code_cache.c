@@ -46,6 +46,7 @@ static void empty(struct code_cache *c)
 		}
 	}
 	c->memory = 0;
+	c->stale = false;
 	c->current = NULL; /* the caller forgets or sets cpu->code_linear */
 }
 
@@ -55,6 +56,11 @@ void code_cache_release(struct cpu *cpu)
 		empty(cpu->code);
 	free(cpu->code);
 	cpu->code = NULL;
+}
+
+void code_cache_forget(struct cpu *cpu)
+{
+	cpu->code->stale = true;
 }
 
 uint64_t code_cache_decoded(const struct cpu *cpu)
@@ -174,7 +180,8 @@ static struct code *grow(struct code_cache *c, struct code_page *p)
 	return &p->code[p->count];
 }
 
-/* Decodes the instruction at offset into page p; NULL where it has to be decoded each time. */
+/* Decodes the instruction at offset into page p; NULL where it has to be decoded each time, or all
+ * that is cached has become stale meanwhile. */
 static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsigned offset)
 {
 	struct code_cache *c = cpu->code;
@@ -186,6 +193,8 @@ static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsi
 	struct page *page;
 
 	generation = mmu_protect_code(cpu, p->gpa + offset, len);
+	if (c->stale)
+		return NULL;
 	if (p->generation != generation)
 		renew(p, generation);
 	memcpy(bytes, pages_host(&cpu->vm->pages, p->gpa, &page) + offset, len);
@@ -218,7 +227,7 @@ const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear)
 	mmu_fetch(cpu, linear, &byte, 1, &gpa, &ram);
 	if (!ram)
 		return decode_single(cpu, linear);
-	if (c->memory >= c->memory_max)
+	if (c->stale || c->memory >= c->memory_max)
 		empty(c);
 	cpu_forget_code(cpu);
 	gpa &= ~MASK(12);
@@ -234,6 +243,8 @@ const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear)
 		code = &p->code[p->slot[offset] - 1];
 	else
 		code = decode_into(cpu, p, offset);
+	if (c->stale) /* what linear leads to may have gone, too */
+		return code_fetch_slow(cpu, linear);
 	if (!code)
 		return decode_single(cpu, linear);
 	if (code->insn.len > most)

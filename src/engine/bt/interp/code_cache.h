@@ -45,6 +45,7 @@ struct code_cache {
 	struct code_page *hash[CODE_HASH_SIZE];
 	size_t memory;      /* bytes that the pages take */
 	size_t memory_max;  /* CODE_MEMORY_MAX; tests make it less */
+	bool stale;         /* to be emptied before the next look-up: code_cache_forget */
 	struct code single; /* one that is not cached: it crosses a page, or is not in RAM */
 	uint64_t decoded;   /* instructions decoded, for statistics */
 };
@@ -52,6 +53,11 @@ struct code_cache {
 /* Allocates and frees a vCPU's cache; 0 or -ENOMEM. While it does not run. */
 int code_cache_init(struct cpu *cpu);
 void code_cache_release(struct cpu *cpu);
+
+/* RAM goes away: what was decoded will not be looked at again, nor the pages' records (struct page)
+ * that it was kept with. While the vCPU does not execute guest code (exclusive.h); it may stand in
+ * the middle of an instruction, which stays valid. The caller flushes the vCPU's TLB. */
+void code_cache_forget(struct cpu *cpu);
 
 /* Instructions that were decoded so far; any thread. */
 uint64_t code_cache_decoded(const struct cpu *cpu);

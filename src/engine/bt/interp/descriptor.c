@@ -125,27 +125,13 @@ void segment_load_real(struct cpu *cpu, unsigned seg, uint16_t selector)
 	}
 }
 
-/* AMD processors keep base and limit of a register that is loaded with a null selector, but the
- * newer ones that say otherwise (CPUID Fn8000_0021 EAX bit 6), and all since Zen 3, where a
- * hypervisor may have hidden that bit. */
-#define FAMILY_ZEN3 0x19
-
-static bool null_clears_base(const struct cpu *cpu)
-{
-	const struct cpuid_entry *leaf = cpuid_find(&cpu->cpuid, 0x80000021, 0);
-	const struct cpuid_entry *signature = cpuid_find(&cpu->cpuid, 1, 0);
-	unsigned family = signature ? (signature->eax >> 8 & 15) + (signature->eax >> 20 & 255) : 0;
-
-	return !cpu->amd || (leaf && (leaf->eax & BIT(6))) || family >= FAMILY_ZEN3;
-}
-
 void segment_load_null(struct cpu *cpu, unsigned seg, uint16_t selector)
 {
 	struct segment *s = &cpu->seg[seg];
 
 	s->selector = selector;
 	s->attr = SEG_ATTR_UNUSABLE;
-	if (null_clears_base(cpu)) {
+	if (!cpu->null_keeps) {
 		s->base = 0;
 		s->limit = 0;
 	}

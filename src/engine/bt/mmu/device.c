@@ -32,7 +32,7 @@ static uint64_t lapic_read(struct cpu *cpu, unsigned offset, unsigned size)
 	unsigned within = offset % LAPIC_STRIDE;
 	uint64_t value;
 
-	if (!env->lapic || (within && within + size > LAPIC_REGISTER))
+	if (within && within + size > LAPIC_REGISTER)
 		return 0;
 	value = env->lapic->read(env->opaque, cpu->id, offset - within);
 	return value >> (within * 8) & MASK(size * 8);
@@ -42,7 +42,7 @@ static void lapic_write(struct cpu *cpu, unsigned offset, unsigned size, uint64_
 {
 	const struct engine_env *env = cpu->vm->env;
 
-	if (!env->lapic || offset % LAPIC_STRIDE || size < LAPIC_REGISTER)
+	if (offset % LAPIC_STRIDE || size < LAPIC_REGISTER)
 		return;
 	env->lapic->write(env->opaque, cpu->id, offset, (uint32_t)value);
 }

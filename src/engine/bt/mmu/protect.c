@@ -31,8 +31,11 @@ uint32_t mmu_protect_code(struct cpu *cpu, uint64_t gpa, unsigned len)
 	if (!pages_mark_code(&vm->pages, gpa, len))
 		return generation;
 	exclusive_begin(cpu);
-	drop_everywhere(vm, record);
-	atomic_fetch_and(&record->flags, ~PAGE_WRITABLE);
+	record = pages_find(&vm->pages, gpa); /* RAM may have been unmapped meanwhile */
+	if (record) {
+		drop_everywhere(vm, record);
+		atomic_fetch_and(&record->flags, ~PAGE_WRITABLE);
+	}
 	exclusive_end(cpu);
 	return generation;
 }

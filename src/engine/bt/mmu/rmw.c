@@ -22,6 +22,27 @@ static bool crosses_line(uint64_t linear, unsigned size)
 	return (linear ^ (linear + size - 1)) & ~(uint64_t)(CACHE_LINE - 1);
 }
 
+/* Where the copy is from and belongs. For whoever may have waited since the places were found:
+ * pages may have got code, so that pages_written is called in any case, or been unmapped. */
+static void places_again(struct cpu *cpu, const struct mmu_rmw *rmw, struct places *p)
+{
+	unsigned room = GUEST_PAGE_SIZE - (rmw->linear & PAGE_OFFSET);
+	struct page *record;
+
+	p->count = rmw->size > room ? 2 : 1;
+	p->part[0].len = MIN(rmw->size, room);
+	p->part[1].len = rmw->size - p->part[0].len;
+	for (unsigned i = 0; i < p->count; i++) {
+		struct place *place = &p->part[i];
+
+		place->gpa = rmw->gpa[i];
+		place->host = device_is_lapic(cpu, place->gpa)
+				      ? NULL
+				      : pages_host(&cpu->vm->pages, place->gpa, &record);
+		place->tell = place->host;
+	}
+}
+
 static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw *rmw,
 						 enum tlb_context context, bool locked)
 {
@@ -39,8 +60,10 @@ static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw
 		return;
 	}
 	rmw->exclusive = locked;
-	if (locked)
+	if (locked) {
 		exclusive_begin(cpu);
+		places_again(cpu, rmw, &p);
+	}
 	places_read(cpu, &p, rmw->copy);
 	rmw->ptr = rmw->copy;
 }
@@ -72,27 +95,6 @@ void mmu_system_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear,
 {
 	prepare(rmw, linear, size);
 	begin_slow(cpu, rmw, tlb_context_system(cpu), true);
-}
-
-/* Where the copy belongs. Whether a page has code may have changed since begin, if that waited:
- * pages_written is called in any case. */
-static void places_again(struct cpu *cpu, const struct mmu_rmw *rmw, struct places *p)
-{
-	unsigned room = GUEST_PAGE_SIZE - (rmw->linear & PAGE_OFFSET);
-	struct page *record;
-
-	p->count = rmw->size > room ? 2 : 1;
-	p->part[0].len = MIN(rmw->size, room);
-	p->part[1].len = rmw->size - p->part[0].len;
-	for (unsigned i = 0; i < p->count; i++) {
-		struct place *place = &p->part[i];
-
-		place->gpa = rmw->gpa[i];
-		place->host = device_is_lapic(cpu, place->gpa)
-				      ? NULL
-				      : pages_host(&cpu->vm->pages, place->gpa, &record);
-		place->tell = place->host;
-	}
 }
 
 void mmu_rmw_end(struct cpu *cpu, struct mmu_rmw *rmw)

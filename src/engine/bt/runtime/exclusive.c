@@ -34,6 +34,24 @@ static void wait_while_wanted(struct exclusive *x)
 		pthread_cond_wait(&x->changed, &x->lock);
 }
 
+static void set_cpu(struct vm *vm, unsigned id, struct cpu *cpu)
+{
+	pthread_mutex_lock(&vm->exclusive.lock);
+	wait_while_wanted(&vm->exclusive);
+	vm->cpu[id] = cpu;
+	pthread_mutex_unlock(&vm->exclusive.lock);
+}
+
+void exclusive_join(struct cpu *cpu)
+{
+	set_cpu(cpu->vm, cpu->id, cpu);
+}
+
+void exclusive_part(struct cpu *cpu)
+{
+	set_cpu(cpu->vm, cpu->id, NULL);
+}
+
 void exclusive_enter(struct cpu *cpu)
 {
 	struct exclusive *x = &cpu->vm->exclusive;

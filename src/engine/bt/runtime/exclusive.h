@@ -27,6 +27,11 @@ struct exclusive {
 void exclusive_init(struct exclusive *x);
 void exclusive_release(struct exclusive *x);
 
+/* The vCPU becomes one of its VM's (vm->cpu), or ceases to be, while nobody is exclusive: whoever
+ * is finds the same vCPUs to the end. Any thread; the vCPU does not run. */
+void exclusive_join(struct cpu *cpu);
+void exclusive_part(struct cpu *cpu);
+
 /* The vCPU begins, or ceases, to execute guest code; enter waits while another is exclusive. */
 void exclusive_enter(struct cpu *cpu);
 void exclusive_leave(struct cpu *cpu);

@@ -27,6 +27,17 @@ static int make_parts(struct cpu *cpu, struct err *e)
 	return fpu_init(&cpu->fpu, e);
 }
 
+static void discard(struct engine_vcpu *vcpu)
+{
+	struct cpu *cpu = &vcpu->cpu;
+
+	fpu_release(&cpu->fpu);
+	msr_release(cpu);
+	code_cache_release(cpu);
+	mmu_release(cpu);
+	free(vcpu);
+}
+
 int bt_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_config *config,
 		   struct engine_vcpu **vcpu, struct err *e)
 {
@@ -53,25 +64,18 @@ int bt_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_config *config
 	}
 	free(state);
 	if (rc) {
-		bt_vcpu_destroy(v);
+		discard(v);
 		return rc;
 	}
-	vm->vm.cpu[cpu->id] = cpu;
+	exclusive_join(cpu);
 	*vcpu = v;
 	return 0;
 }
 
 void bt_vcpu_destroy(struct engine_vcpu *vcpu)
 {
-	struct cpu *cpu = &vcpu->cpu;
-
-	if (cpu->vm->cpu[cpu->id] == cpu)
-		cpu->vm->cpu[cpu->id] = NULL;
-	fpu_release(&cpu->fpu);
-	msr_release(cpu);
-	code_cache_release(cpu);
-	mmu_release(cpu);
-	free(vcpu);
+	exclusive_part(&vcpu->cpu);
+	discard(vcpu);
 }
 
 /* What the processor was doing when it gave up, in a user's words. */
@@ -97,8 +101,8 @@ enum engine_exit bt_vcpu_run(struct engine_vcpu *vcpu, struct engine_detail *det
 	struct cpu *cpu = &vcpu->cpu;
 	enum interp_exit exit;
 
-	kvmclock_refresh(cpu); /* guest time may have stood still since the last run */
 	exclusive_enter(cpu);
+	kvmclock_refresh(cpu); /* guest time may have stood still since the last run */
 	exit = interp_run(cpu, 0);
 	exclusive_leave(cpu);
 	switch (exit) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/bt/runtime/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err
 {
 	struct engine_vm *v = calloc(1, sizeof(*v));
 
+	assert(env->lapic); /* core/engine.h: an engine without local APICs reaches the machine's */
 	if (!v)
 		return err_errno(e, ENOMEM, "cannot make a VM");
 	v->vm.env = env;
@@ -70,9 +72,12 @@ int bt_vm_unmap(struct engine_vm *vm, const struct mem_region *region, struct er
 {
 	(void)e;
 	exclusive_begin_outside(&vm->vm);
-	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++)
-		if (vm->vm.cpu[i])
-			mmu_flush(vm->vm.cpu[i], true);
+	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++) {
+		if (!vm->vm.cpu[i])
+			continue;
+		mmu_flush(vm->vm.cpu[i], true);
+		code_cache_forget(vm->vm.cpu[i]);
+	}
 	pages_unmap(&vm->vm.pages, region);
 	exclusive_end_outside(&vm->vm);
 	return 0;
@@ -108,7 +113,8 @@ int bt_vm_dirty_take(struct engine_vm *vm, const struct mem_region *region, uint
 	return 0;
 }
 
-/* Sums of all vCPUs. They run meanwhile: recent figures, not exact ones. */
+/* Sums of all vCPUs. They run meanwhile: recent figures, not exact ones. The lock keeps them from
+ * being destroyed. */
 size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
 {
 	struct engine_stat sum[] = {
@@ -119,6 +125,7 @@ size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
 		{"tlb flushes", 0},
 	};
 
+	pthread_mutex_lock(&vm->vm.exclusive.lock);
 	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++) {
 		const struct cpu *cpu = vm->vm.cpu[i];
 		unsigned n = 0;
@@ -135,6 +142,7 @@ size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
 		sum[n++].count += cpu_counted(&cpu->stats.tlb_fills);
 		sum[n++].count += cpu_counted(&cpu->stats.tlb_flushes);
 	}
+	pthread_mutex_unlock(&vm->vm.exclusive.lock);
 	memcpy(stats, sum, MIN(max, ARRAY_LEN(sum)) * sizeof(*stats));
 	return ARRAY_LEN(sum);
 }

@@ -225,6 +225,33 @@ static void levels_of_the_topology(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Intel's processors clear the base of a register that gets a null selector, AMD's kept it until
+ * Zen 3 (family 0x19), and those that say so in CPUID Fn8000_0021 EAX bit 6 do not. */
+static void null_selectors(void **state)
+{
+	static const struct {
+		bool amd;
+		uint32_t signature; /* leaf 1 EAX */
+		uint32_t says;
+		bool keeps;
+	} cases[] = {
+		{false, 0x000906ea, 0, false},   {true, 0x00800f12, 0, true},  /* 0x17 */
+		{true, 0x00800f12, 0x40, false}, {true, 0x00a00f11, 0, false}, /* 0x19 */
+		{true, 0x00800f12, 0xbf, true},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		cpu->amd = cases[i].amd;
+		cpu->cpuid.count = 2;
+		cpu->cpuid.entries[0] = (struct cpuid_entry){.leaf = 1, .eax = cases[i].signature};
+		cpu->cpuid.entries[1] = (struct cpuid_entry){.leaf = 0x80000021,
+							     .eax = cases[i].says};
+		features_apply(cpu);
+		assert_int_equal(cpu->null_keeps, cases[i].keeps);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +263,7 @@ int main(void)
 		TEST(sizes_of_the_xsave_area),
 		TEST(leaves_that_are_not_there),
 		TEST(levels_of_the_topology),
+		TEST(null_selectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

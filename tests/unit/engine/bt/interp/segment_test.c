@@ -104,14 +104,13 @@ static void a_null_selector_makes_unusable(void **state)
 	struct far_rig *r = fr_new(FR_64, 0);
 
 	(void)state;
-	/* Intel's processors clear the base, AMD's keep it. */
-	for (int amd = 0; amd < 2; amd++) {
-		r->cpu->amd = amd;
+	for (int keeps = 0; keeps < 2; keeps++) {
+		r->cpu->null_keeps = keeps;
 		r->cpu->seg[SEG_GS].base = 0x123456789000;
 		r->cpu->gpr[GPR_RAX] = 0;
 		assert_int_equal(FR_EXEC(r, 0x8e, 0xe8), FR_FINE); /* mov gs, eax */
 		assert_true(r->cpu->seg[SEG_GS].attr & SEG_ATTR_UNUSABLE);
-		assert_int_equal(r->cpu->seg[SEG_GS].base, amd ? 0x123456789000 : 0);
+		assert_int_equal(r->cpu->seg[SEG_GS].base, keeps ? 0x123456789000 : 0);
 	}
 	fr_free(r);
 }
