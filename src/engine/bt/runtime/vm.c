@@ -52,32 +52,36 @@ void bt_vm_destroy(struct engine_vm *vm)
 	free(vm);
 }
 
+/* No vCPU may know what the region's addresses were: a device's, or another region's. */
+static void forget_memory(struct vm *vm)
+{
+	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++) {
+		if (!vm->cpu[i])
+			continue;
+		mmu_flush(vm->cpu[i], true);
+		code_cache_forget(vm->cpu[i]);
+	}
+}
+
 int bt_vm_map(struct engine_vm *vm, const struct mem_region *region, struct err *e)
 {
-	int rc = pages_map(&vm->vm.pages, region);
+	int rc;
 
-	if (rc)
-		return err_errno(e, rc, "cannot keep track of %llu MiB of RAM",
-				 (unsigned long long)(region->size >> 20));
-	/* The TLBs may know these addresses as a device's. */
 	exclusive_begin_outside(&vm->vm);
-	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++)
-		if (vm->vm.cpu[i])
-			mmu_flush(vm->vm.cpu[i], true);
+	rc = pages_map(&vm->vm.pages, region);
+	if (!rc)
+		forget_memory(&vm->vm);
 	exclusive_end_outside(&vm->vm);
-	return 0;
+	return rc ? err_errno(e, rc, "cannot keep track of %llu MiB of RAM",
+			      (unsigned long long)(region->size >> 20))
+		  : 0;
 }
 
 int bt_vm_unmap(struct engine_vm *vm, const struct mem_region *region, struct err *e)
 {
 	(void)e;
 	exclusive_begin_outside(&vm->vm);
-	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++) {
-		if (!vm->vm.cpu[i])
-			continue;
-		mmu_flush(vm->vm.cpu[i], true);
-		code_cache_forget(vm->vm.cpu[i]);
-	}
+	forget_memory(&vm->vm);
 	pages_unmap(&vm->vm.pages, region);
 	exclusive_end_outside(&vm->vm);
 	return 0;
