@@ -46,6 +46,44 @@ guest_reload_gdt:
 	lgdt gdtr
 	ret
 
+/* Where other processors begin: copied to START_OTHERS (guest.c); from real mode to 64-bit mode. */
+	.globl other_begin, other_end
+	.code16
+other_begin:
+	cli
+	xor %ax, %ax
+	mov %ax, %ds
+	lgdtl 0x8000 + other_gdtr - other_begin
+	mov $pml4, %eax
+	mov %eax, %cr3
+	mov $0x620, %eax
+	mov %eax, %cr4
+	mov $0xc0000080, %ecx
+	mov $0x901, %eax
+	xor %edx, %edx
+	wrmsr
+	mov $0x80010033, %eax
+	mov %eax, %cr0
+	ljmpl $8, $other_long
+other_gdtr:
+	.word 64 * 8 - 1
+	.long gdt
+other_end:
+	.code64
+other_long:
+	mov $0x10, %eax
+	mov %eax, %ds
+	mov %eax, %es
+	mov %eax, %ss
+	mov $8192, %eax
+	lock xadd %eax, other_stack(%rip)
+	lea other_stacks + 8192(%rax), %rsp
+	xor %ebp, %ebp
+	call guest_other
+2:	cli
+	hlt
+	jmp 2b
+
 /* bool call_guarded(fn, arg): keeps what to come back to. */
 	.globl call_guarded, come_back
 call_guarded:
@@ -169,6 +207,8 @@ guarded_sp:
 	.quad 0
 start_info: /* what PVH hands over */
 	.long 0
+other_stack: /* of the next processor, from other_stacks */
+	.long 0
 
 	.balign 4096
 	.globl pml4, pdpt, pd
@@ -195,3 +235,5 @@ user_stack_top:
 	.skip 16384
 handler_stack_top:
 	.skip 64
+other_stacks: /* GUEST_CPUS_MAX - 1 */
+	.skip 7 * 8192

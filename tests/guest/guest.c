@@ -197,6 +197,53 @@ struct fault guest_try_user(void (*fn)(uptr arg), uptr arg)
 	return guest_try(to_user, (uptr)&call);
 }
 
+#ifdef __x86_64__
+
+#define LAPIC        0xfee00000ull
+#define SVR          0xf0
+#define ICR          0x300
+#define ICR_HIGH     0x310
+#define INIT         0x4500
+#define SIPI         0x4600
+#define START_OTHERS 0x8000 /* entry64.S */
+
+extern u8 other_begin[], other_end[];
+void guest_other(void);
+
+static void (*volatile other_work)(void);
+static volatile unsigned others;
+
+static void lapic_write(unsigned reg, u32 value)
+{
+	*(volatile u32 *)(uptr)(LAPIC + reg) = value;
+}
+
+void guest_other(void)
+{
+	const struct gate_table idtr = {sizeof(idt) - 1, (uptr)idt};
+
+	__asm__ volatile("lidt %0" : : "m"(idtr));
+	others++;
+	other_work();
+}
+
+void guest_start_others(unsigned cpus, void (*fn)(void))
+{
+	copy((u8 *)START_OTHERS, other_begin, (uptr)(other_end - other_begin));
+	other_work = fn;
+	lapic_write(SVR, 0x1ff);
+	for (unsigned n = 1; n < cpus; n++) {
+		lapic_write(ICR_HIGH, n << 24);
+		lapic_write(ICR, INIT);
+		lapic_write(ICR_HIGH, n << 24);
+		lapic_write(ICR, SIPI | START_OTHERS >> 12);
+		while (others < n)
+			;
+	}
+}
+
+#endif
+
 static void load_tss(void)
 {
 	uptr base = (uptr)&guest_tss;

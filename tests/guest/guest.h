@@ -77,6 +77,14 @@ void guest_gate_present(unsigned vector, bool present);
 void guest_gate_default(unsigned vector);
 void guest_reload_gdt(void);
 
+#ifdef __x86_64__
+/* Has processors 1 to cpus - 1 begin, one after the other, in 64-bit mode with the boot processor's
+ * tables: each calls fn and halts when that returns. Returns when the last has called it; a
+ * processor that does not come is waited for. */
+#define GUEST_CPUS_MAX 8
+void guest_start_others(unsigned cpus, void (*fn)(void));
+#endif
+
 /* The console. */
 void say(const char *text);
 void say_hex(u64 value);

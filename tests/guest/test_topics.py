@@ -16,6 +16,8 @@ from lab import product
 # RF; has no INT1, no #XM, no P in the error code of a reserved bit, and other error codes for IDT
 # entries in 64-bit mode; and does not tell KVM of XSETBV.
 TCG = {
+    # KVM does not look whether CPUID has VME, which TCG's does not.
+    "cpuid": ["CR4.VME", "CR4.PVI", "  reads back", "room for XCR0"],
     "debug": ["general detect", "  DR6.BD", "  GD is cleared", "INT1"],
     "fpu": ["MMX with TS", "MMX with EM", "an unmasked SSE exception",
             "  without OSXMMEXCPT", "reserved bits in MXCSR", "FXRSTOR with reserved bits in MXCSR",
@@ -23,6 +25,8 @@ TCG = {
     "gates": ["  RF is pushed set", "int n in ring 3 through a DPL 0 gate",
               "a gate of the wrong type", "a gate not present",
               "an exception's gate not present", "#UD, then #NP: one after the other"],
+    "msrs": ["LSTAR above the lower half", "CSTAR below the upper half",
+             "GS.base not canonical"],
     "paging": ["address too high in a PTE", "reserved bit in a 1 GiB entry",
                "reserved bit in a 2 MiB entry", "NX is reserved without EFER.NXE",
                "store beyond the canonical half", "CR0 above bit 31", "CR4 reserved"],
@@ -38,7 +42,7 @@ TCG = {
     "wake": ["no interrupt comes between STI and HLT"],  # see docs/lab.md
 }
 
-CPUS = {"smp": 4, "wake": 8}
+CPUS = {"cpuid": 4, "smp": 4, "wake": 8}
 
 
 def command(topic, engine):
