@@ -14,10 +14,18 @@ from lab import product
 # kvm there, these verdicts fail; under bt none may. Under SVM it does not check segment limits and
 # types, reserved bits of control registers, CR3, MXCSR and MSRs, DR7.GD, #NM for MMX; does not push
 # RF; has no INT1, no #XM, no P in the error code of a reserved bit, and other error codes for IDT
-# entries in 64-bit mode; and does not tell KVM of XSETBV.
+# entries in 64-bit mode; and does not tell KVM of XSETBV. What modifies memory it reads first, so
+# that a page not there is missed by a read (processors tell of a write);
+# IRET's reads of a stack of ring 3 it makes as ring 0.
 TCG = {
     # KVM does not look whether CPUID has VME, which TCG's does not.
     "cpuid": ["CR4.VME", "CR4.PVI", "  reads back", "room for XCR0"],
+    "crossing": [f"{operation}: {page}"
+                 for operation in ("ADD to 2", "ADD to 8", "LOCK ADD", "INC", "SHL", "XCHG", "XADD",
+                                   "CMPXCHG, not equal", "LOCK CMPXCHG", "CMPXCHG8B", "LOCK BTS")
+                 for page in ("the second page absent", "the second ring 0's, in ring 3",
+                              "the first absent")]
+                + ["IRET: the upper page absent", "IRET: the lower page absent"],
     "debug": ["general detect", "  DR6.BD", "  GD is cleared", "INT1"],
     "fpu": ["MMX with TS", "MMX with EM", "an unmasked SSE exception",
             "  without OSXMMEXCPT", "reserved bits in MXCSR", "FXRSTOR with reserved bits in MXCSR",
