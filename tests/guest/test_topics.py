@@ -15,8 +15,10 @@ from lab import product
 # types, reserved bits of control registers, CR3, MXCSR and MSRs, DR7.GD, #NM for MMX; does not push
 # RF; has no INT1, no #XM, no P in the error code of a reserved bit, and other error codes for IDT
 # entries in 64-bit mode; and does not tell KVM of XSETBV. What modifies memory it reads first, so
-# that a page not there is missed by a read (processors tell of a write);
-# IRET's reads of a stack of ring 3 it makes as ring 0.
+# that a page not there is missed by a read (processors tell of a write); IRET's reads of a stack of
+# ring 3 it makes as ring 0. It looks for LOCK, privilege, CR0.TS and pages before it finds that there
+# is no such instruction, #AC or #MF due; has #GP for #SS of addresses that are none; does not hold
+# data breakpoints off after MOV SS.
 TCG = {
     # KVM does not look whether CPUID has VME, which TCG's does not.
     "cpuid": ["CR4.VME", "CR4.PVI", "  reads back", "room for XCR0"],
@@ -35,6 +37,11 @@ TCG = {
               "an exception's gate not present", "#UD, then #NP: one after the other"],
     "msrs": ["LSTAR above the lower half", "CSTAR below the upper half",
              "GS.base not canonical"],
+    "order": ["LOCK MOV, in no page: #UD", "LOCK HLT in ring 3: #UD", "MOV from CR5 in ring 3: #UD",
+              "  by RBP: #SS", "  of PUSH in ring 3: #SS", "misaligned with AC, in no page: #AC",
+              "TS and EM, SSE: #UD", "an x87 exception waits, the operand in no page: #MF",
+              "  behind the next instruction",
+              "an interrupt, then #NP: its error code says so"],
     "paging": ["address too high in a PTE", "reserved bit in a 1 GiB entry",
                "reserved bit in a 2 MiB entry", "NX is reserved without EFER.NXE",
                "store beyond the canonical half", "CR0 above bit 31", "CR4 reserved"],
