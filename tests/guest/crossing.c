@@ -67,7 +67,7 @@ static void faults(const char *what, const char *how, struct fault f, uptr error
 	check("  cr2", f.cr2, at);
 }
 
-/* Where of several accesses that one instruction makes the processor is free to choose the first. */
+/* Where the processor is free to choose which of an instruction's accesses is the first. */
 static void faults_in(const char *what, const char *how, struct fault f, uptr error, u64 page_at)
 {
 	check_fault(name(what, how), f, 14, error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Five levels of page tables, where CPUID has LA57: the fifth level's entries, addresses of 57 bits,
- * what is canonical. By way of 32-bit mode, for CR4.LA57 cannot change in long mode. Where CPUID has
- * it not, that the bit is reserved. SDM vol. 3A 4.5, 2.5; vol. 1 3.3.7.1. */
+/* Five levels of page tables, where CPUID has LA57: the fifth level's entries, addresses of 57
+ * bits, what is canonical. By way of 32-bit mode, for CR4.LA57 cannot change in long mode. Where
+ * CPUID has it not, that the bit is reserved. SDM vol. 3A 4.5, 2.5; vol. 1 3.3.7.1. */
 #include "guest.h"
 
 #define P        1ull

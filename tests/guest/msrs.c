@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Model-specific registers: who may reach them, which there are, what values they take, and what
- * follows from them. SDM vol. 4 and vol. 3A 2.2.1, 11.4.4, 12.11, 12.12, 15.3; APM vol. 2 3.1, 3.2. */
+ * follows from them. SDM vol. 4 and vol. 3A 2.2.1, 11.4.4, 12.11, 12.12, 15.3; APM vol. 2 3.1. */
 #include "guest.h"
 
 #define TSC          0x10

@@ -16,9 +16,9 @@ from lab import product
 # RF; has no INT1, no #XM, no P in the error code of a reserved bit, and other error codes for IDT
 # entries in 64-bit mode; and does not tell KVM of XSETBV. What modifies memory it reads first, so
 # that a page not there is missed by a read (processors tell of a write); IRET's reads of a stack of
-# ring 3 it makes as ring 0. It looks for LOCK, privilege, CR0.TS and pages before it finds that there
-# is no such instruction, #AC or #MF due; has #GP for #SS of addresses that are none; does not hold
-# data breakpoints off after MOV SS.
+# ring 3 it makes as ring 0. It looks for LOCK, privilege, CR0.TS and pages before it finds that
+# there is no such instruction, #AC or #MF due; has #GP for #SS of addresses that are none; does not
+# hold data breakpoints off after MOV SS.
 TCG = {
     # KVM does not look whether CPUID has VME, which TCG's does not.
     "cpuid": ["CR4.VME", "CR4.PVI", "  reads back", "room for XCR0"],
