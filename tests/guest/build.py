@@ -30,7 +30,7 @@ def kernel(topic, folder=HERE):
     sources = [HERE / f"entry{width}.S", HERE / "guest.c", folder / f"{topic}.c"]
     command = ["gcc", *FLAGS[width], *COMMON, "-I", HERE]
     digest = hashlib.sha256(repr(command).encode())
-    for path in [*sources, HERE / "guest.h"]:
+    for path in [*sources, *sorted(HERE.glob("*.h"))]:
         digest.update(path.read_bytes())
     path = cache.directory("built") / f"guest-{topic}-{digest.hexdigest()[:16]}"
     if not path.exists():

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The interval timer: counting modes, latches and read-back, counter 0's interrupts by the 8259s
- * and by the I/O APIC, counter 2's gate and output at port 61. Intel 231164 (8254). No verdict is about
- * how long something takes. */
+ * and by the I/O APIC, counter 2's gate and output at port 61. Intel 231164 (8254). No verdict is
+ * about how long something takes. */
 #include "guest.h"
 
 #define LAPIC   0xfee00000ull
