@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Instructions, operands, stacks and strings across two pages; what is done and what is left when
- * one of the pages is not there or not allowed. SDM vol. 3A 4.7, 4.8, 6.15 (#PF); vol. 1 7.3.9.3. */
+ * one of the pages is not there or not allowed. SDM vol. 3A 4.7, 4.8, 6.15 (#PF); vol. 1
+ * 7.3.9.3. */
 #include "window.h"
 
 /* Mends what is not there, counts, and notes where the instruction stood. */
