@@ -13,7 +13,6 @@ the program ran (natively, the program's own), whatever else was running.
 
 import argparse
 import json
-import platform
 import re
 import statistics
 import subprocess
@@ -24,7 +23,6 @@ from pathlib import Path
 
 import chart
 import places
-from lab import debian, qemu
 
 # What a guest's clock may be off, of the time that passed here; and seconds that a line may take.
 CLOCK = 0.02
@@ -95,7 +93,7 @@ def compare(place, ran, reference):
     """The checksums are the reference's, and all of its programs ran."""
     for name, expected in reference.items():
         if name not in ran:
-            raise places.Failed(f"{place.name}: {name} did not run")
+            raise places.Failed(f"{place.name}: {name} did not run; it needs what is missing there")
         if ran[name].checksum != expected.checksum:
             raise places.Failed(f"{place.name}: {name}: checksum {ran[name].checksum}, natively "
                                 f"{expected.checksum}")
@@ -173,14 +171,9 @@ class Table:
 
 def circumstances(options):
     """What the figures depend on, as a line."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text(
-        encoding="utf-8").splitlines() if line.startswith("model name")), "")
-    version = subprocess.run([qemu.binary(), "--version"], check=True, stdout=subprocess.PIPE,
-                             text=True).stdout.split("\n")[0]
     of = "wall time" if options.measure == "wall" else "CPU time of the monitor's process"
-    return (f"{cpu}, Linux {platform.release()}; guests: Debian's kernel "
-            f"{debian.release('cloud')}, {options.memory} MiB, one CPU; {version}. Medians of "
-            f"{options.rounds} rounds in turns, scale {options.scale:g}, {of}.")
+    return (f"{places.host()}, {options.memory} MiB, one CPU. Medians of {options.rounds} rounds "
+            f"in turns, scale {options.scale:g}, {of}.")
 
 
 def document(table, options):

@@ -7,6 +7,7 @@ lines came.
 """
 
 import os
+import platform
 import selectors
 import subprocess
 import time
@@ -31,6 +32,7 @@ def tsc_khz():
 
 
 _WORK = b"""#!/bin/sh
+mkdir -p /dev/shm
 mount -t tmpfs shm /dev/shm
 scale=1 only=
 for word in $(cat /proc/cmdline); do
@@ -43,8 +45,25 @@ done
 """
 
 
+def host():
+    """What the figures depend on, in words: processor, host's kernel, QEMU, guests' kernel."""
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text(
+        encoding="utf-8").splitlines() if line.startswith("model name")), "")
+    version = subprocess.run([qemu.binary(), "--version"], check=True, stdout=subprocess.PIPE,
+                             text=True).stdout.split("\n")[0]
+    return (f"{cpu}, {os.cpu_count()} CPUs, Linux {platform.release()}; {version}; guests' kernel "
+            f"{debian.release('cloud')}")
+
+
 class Failed(Exception):
     """A run came to no good end; the text says how."""
+
+
+def guest_qemu(memory, *words):
+    """QEMU's command line for a guest under TCG with a serial console and nothing else."""
+    return [qemu.binary(), "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory),
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
+            *words]
 
 
 def suite():
@@ -138,15 +157,14 @@ class Tcg(Guest):
 
     def command(self, scale, only):
         """QEMU's command line."""
-        return [qemu.binary(), "-M", "microvm", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m",
-                str(self.memory), "-nodefaults", "-no-user-config", "-display", "none",
-                "-no-reboot", "-serial", "stdio", "-kernel", str(kernel()), "-initrd",
-                str(self.initrd), "-append", self.words(scale, only), *self.flags]
+        return guest_qemu(self.memory, "-M", "microvm", "-kernel", str(kernel()), "-initrd",
+                          str(self.initrd), "-append", self.words(scale, only), *self.flags)
 
 
 @dataclass
 class Line:
-    """A line that a process wrote, when it came, and the CPU time of the process until then."""
+    """A line that a process wrote, when it came (seconds after the process was started), and the
+    CPU time of the process until then."""
 
     text: str
     at: float
@@ -158,17 +176,17 @@ def _cpu_clock(pid):
     return (~pid << 3) | 2
 
 
-def _lines(process, deadline):
-    """Yields the process's lines as they come."""
+def _lines(process, begin, timeout):
+    """Yields the lines of the process that was started at `begin`, as they come."""
     clock = _cpu_clock(process.pid)
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            if not selector.select(max(0, deadline - time.monotonic())):
+            if not selector.select(max(0, begin + timeout - time.monotonic())):
                 raise Failed("its time is over")
             data = os.read(process.stdout.fileno(), 65536)
-            at, cpu = time.monotonic(), time.clock_gettime(clock)
+            at, cpu = time.monotonic() - begin, time.clock_gettime(clock)
             if not data:
                 return
             *whole, pending = (pending + data).split(b"\n")
@@ -179,12 +197,13 @@ def _lines(process, deadline):
 def follow(command, last, timeout):
     """Runs a command until it writes a line that begins with `last`; its lines.  It is ended then:
     not every guest can power its machine off."""
+    begin = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     found = []
     why = "it ended too early"
     try:
-        for line in _lines(process, time.monotonic() + timeout):
+        for line in _lines(process, begin, timeout):
             found.append(line)
             if line.text.startswith(last):
                 return found
