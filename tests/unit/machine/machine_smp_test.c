@@ -252,8 +252,10 @@ static void bt_never_stands_still(void **state)
 static void kvm_never_stands_still(void **state)
 {
 	(void)state;
-	if (access("/dev/kvm", R_OK | W_OK))
+	if (access("/dev/kvm", R_OK | W_OK)) {
+		print_message("skipped: there is no /dev/kvm that this user may open\n");
 		skip();
+	}
 	under.slow = false;
 	parked_at_any_moment(&kvm_engine, 1000);
 	on_its_own(&kvm_engine, 30);

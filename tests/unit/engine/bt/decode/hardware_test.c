@@ -83,8 +83,14 @@ static void bench_open(struct bench *b)
 
 	*b = (struct bench){.random = 88172645463325252ULL};
 	b->samples = samples ? strtoul(samples, NULL, 0) : SAMPLES;
-	if (!host_is_amd() || !host_step_open(&b->host))
+	if (!host_is_amd()) {
+		print_message("skipped: only an AMD processor shows what AMD's decode\n");
 		skip();
+	}
+	if (!host_step_open(&b->host)) {
+		print_message("skipped: no process may be traced here\n");
+		skip();
+	}
 	b->decoder = decoder_new(true, &e);
 	if (!b->decoder)
 		fail_msg("%s", e.text);

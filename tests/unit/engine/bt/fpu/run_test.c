@@ -296,8 +296,10 @@ static void run_sample(const char *text, const struct fpu_insn *insn, uint32_t m
 
 static void run_all(uint32_t (*mxcsr)(void))
 {
-	if (!native_possible())
+	if (!native_possible()) {
+		print_message("skipped: this host has no AVX2 or no FMA\n");
 		skip();
+	}
 	assert_int_equal(fpu_init(&fpu, NULL), 0);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		const char *text = texts[i];

@@ -244,8 +244,10 @@ static void test_supervisor_saves(void **state)
 
 	(void)state;
 	begin();
-	if (!cpu->features[FEATURE_XSAVES])
+	if (!cpu->features[FEATURE_XSAVES]) {
+		print_message("skipped: this host has no XSAVES\n");
 		skip();
+	}
 	memset(cpu->fpu.area + XSAVE_XMM, 0x11, 256);
 	memset(cpu->fpu.area + FPU_YMM_HI, 0x22, 256);
 	cpu->gpr[GPR_RAX] = UINT32_MAX;

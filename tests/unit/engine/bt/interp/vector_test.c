@@ -299,8 +299,10 @@ static void run_all(uint32_t mxcsr_set, uint32_t mxcsr_random, bool align)
 {
 	unsigned differences = 0;
 
-	if (!native_possible())
+	if (!native_possible()) {
+		print_message("skipped: this host has no AVX2 or no FMA\n");
 		skip();
+	}
 	native_catch();
 	rig_init(&rig);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
