@@ -183,6 +183,27 @@ static void vcpus_come_and_go_while_others_run(void **state)
 	box_release(&b);
 }
 
+/* As by INIT and SIPI: its caches are emptied, which others empty, too. */
+static void a_vcpu_is_started_while_others_run(void **state)
+{
+	struct vcpu_state s;
+	struct runner r;
+	struct box b;
+
+	(void)state;
+	box_init(&b, &bt_engine, &cpuid, 2);
+	load_churn(&b);
+	box_get(&b, 1, &s);
+	start(&r, &b, 0);
+	for (unsigned i = 0; i < 300; i++) {
+		bt_engine.kick(b.vcpus[1]);
+		box_run(&b, 1, ENGINE_KICKED);
+		box_set(&b, 1, &s);
+	}
+	finish(&r);
+	box_release(&b);
+}
+
 static int group_setup(void **state)
 {
 	const struct engine_ops *engines[] = {&bt_engine};
@@ -198,6 +219,7 @@ int main(void)
 		cmocka_unit_test(code_of_unmapped_memory_is_forgotten),
 		cmocka_unit_test(memory_comes_and_goes_while_others_run),
 		cmocka_unit_test(vcpus_come_and_go_while_others_run),
+		cmocka_unit_test(a_vcpu_is_started_while_others_run),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, NULL);

@@ -104,13 +104,14 @@ enum engine_exit bt_vcpu_run(struct engine_vcpu *vcpu, struct engine_detail *det
 	exclusive_enter(cpu);
 	kvmclock_refresh(cpu); /* guest time may have stood still since the last run */
 	exit = interp_run(cpu, 0);
+	if (exit == INTERP_SHUTDOWN)
+		describe_shutdown(cpu, detail);
 	exclusive_leave(cpu);
 	switch (exit) {
 	case INTERP_HALTED:
 		cpu_count(&cpu->stats.halts);
 		return ENGINE_HALTED;
 	case INTERP_SHUTDOWN:
-		describe_shutdown(cpu, detail);
 		return ENGINE_SHUTDOWN;
 	default:
 		return ENGINE_KICKED;
@@ -144,5 +145,11 @@ int bt_vcpu_get_state(struct engine_vcpu *vcpu, struct vcpu_state *state, struct
 
 int bt_vcpu_set_state(struct engine_vcpu *vcpu, const struct vcpu_state *state, struct err *e)
 {
-	return cpu_set_state(&vcpu->cpu, state, e);
+	int rc;
+
+	/* A vCPU that is started while others run: nobody else may be at its TLB meanwhile. */
+	exclusive_enter(&vcpu->cpu);
+	rc = cpu_set_state(&vcpu->cpu, state, e);
+	exclusive_leave(&vcpu->cpu);
+	return rc;
 }
