@@ -46,6 +46,7 @@ def boots(bt, kernel, initrd, row, words):
     shown = guests.sections(done.stdout)
     assert f" {debian.release(flavour)} " in shown["uname"]
     assert not re.search(r"alg: .*fail|soft lockup|rcu.*stall|Oops|BUG:", shown["dmesg"])
+    assert ("alg: self-tests disabled" in shown["dmesg"]) == (NO_SELF_TESTS in words)
     assert done.err == ""
     return shown
 
@@ -76,10 +77,14 @@ def test_an_idle_guest_costs_next_to_nothing(bt, kernel, initrd, cpus):
     session = bt.spawn(kernel("cloud"), initrd(), "--cpus", str(cpus),
                        cmdline="quiet lodge.do=wait")
     session.expect("LODGE-GUEST: wait", timeout=200)
-    time.sleep(3)  # what the kernel puts off until after the boot
-    before = cpu_seconds(session.pid)
-    time.sleep(10)
-    used = cpu_seconds(session.pid) - before
+    time.sleep(3)
+    for _ in range(4):  # what the kernel puts off until after the boot may take its time
+        before = cpu_seconds(session.pid)
+        time.sleep(10)
+        used = cpu_seconds(session.pid) - before
+        if used < 0.02 * 10:
+            break
+    assert not session.ended()
     session.signal(15)
     assert session.wait(timeout=60).status == 130
     assert used < 0.02 * 10

@@ -98,8 +98,10 @@ def test_no_input_is_no_harm(lab, source):
 @pytest.mark.parametrize("source", ["</dev/null", "<&-", "<>/tmp/never"])
 def test_a_signal_still_counts_without_input(lab, source):
     """A closed standard input must not become the name of another descriptor."""
-    done = in_shell(lab, "rm -f /tmp/never; mkfifo /tmp/never; "
-                    f"\"$@\" {source} & sleep 3; kill -TERM $!; wait $!; echo $?", "wait")
+    done = in_shell(lab, "rm -f /tmp/never; mkfifo /tmp/never; : >/tmp/said; "
+                    f"\"$@\" {source} >/tmp/said & "
+                    "until grep -q bare /tmp/said; do sleep 0.1; done; sleep 1; "
+                    "kill -TERM $!; wait $!; s=$?; cat /tmp/said; echo $s", "wait")
     assert (done.out, done.err) == ("bare\n130\n", "")
 
 

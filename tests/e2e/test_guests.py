@@ -4,6 +4,7 @@ engines are to do alike under bt on this one.  More of bt is in test_bt.py."""
 
 import re
 import signal
+import time
 
 import pytest
 
@@ -12,19 +13,18 @@ from lab import debian, guests, modules
 
 MARKER = guests.MARKER
 
-# What a Debian kernel says at warning level or above in the lab through no fault of lodge: each
-# cause and the lines, which are cut out before the rest is looked at. The first and the last are
-# there in the same words under QEMU's pc machine with KVM in the lab.
-EXPECTED = {
-    # -cpu EPYC has Zen 1's model number and no microcode, so the mitigation cannot work.
-    "microcode": r".*Speculative Return Stack Overflow: .*\n",
-    # The lab's machines share their host with others.
-    "late": r".*hrtimer: interrupt took \d+ ns\n",
-    # KVM does not learn of an XSETBV in the emulated machine, so the size in CPUID leaf 0xD stays
-    # that of power-on; Linux warns with a trace.
-    "xsave": r".*cut here.*\n.*XSAVE consistency problem: size 832 != kernel_size 576\n"
-             r"(.*\n)*?.*end trace.*\n(.*CPUID\[0d, [0-9a-f]{2}\]: .*\n)+",
-}
+# What a Debian kernel says at warning level or above through no fault of lodge: lines that are cut
+# out before the rest is looked at. With an AMD processor's model number (-cpu EPYC's in the lab,
+# the host's under bt) and no microcode, the mitigation cannot work; and the machines share their
+# host with others.
+EXPECTED = [r".*Speculative Return Stack Overflow: .*\n", r".*hrtimer: interrupt took \d+ ns\n"]
+
+# KVM does not learn of an XSETBV in the emulated machine, so the size in CPUID leaf 0xD stays that
+# of power-on; Linux warns with a trace, under QEMU's pc machine with KVM in the lab as well.
+EXPECTED_IN_THE_LAB = [
+    r".*cut here.*\n.*XSAVE consistency problem: size 832 != kernel_size 576\n"
+    r"(.*\n)*?.*end trace.*\n(.*CPUID\[0d, [0-9a-f]{2}\]: .*\n)+",
+]
 
 
 # Linux prefers an invariant TSC, which bt has and the lab's processor has not, to kvm-clock.
@@ -85,7 +85,8 @@ def test_a_guest_has_nothing_to_complain_of(place, kernel, initrd):
     for word in ("Firmware Bug", "FW_BUG", "ACPI Error", "ACPI Warning", "ACPI BIOS",
                  "unchecked MSR", "Call Trace: <IRQ>", "nobody cared", "soft lockup"):
         assert word not in shown["dmesg"]
-    left = re.sub("|".join(EXPECTED.values()), "", shown["warnings"])
+    expected = EXPECTED + (EXPECTED_IN_THE_LAB if place.engine == "kvm" else [])
+    left = re.sub("|".join(expected), "", shown["warnings"])
     assert not left, left
 
 
@@ -108,17 +109,25 @@ def test_the_machine_is_the_one_described(place, kernel, initrd):
     assert " hypervisor " in shown["cpuinfo"] and " svm " not in shown["cpuinfo"]
 
 
+def now(machine):
+    """Its clock, in seconds."""
+    return int(machine.run(["date", "+%s"]).out)
+
+
 @pytest.mark.parametrize("kvmclock", ["on", "off"])
 def test_the_wall_clock_is_right_within_a_second(place, kernel, initrd, kvmclock):
-    """The guest's date lies between the host's dates before and after, give or take a second."""
-    done = place.machine.run(["sh", "-c", 'date +%s; "$@"; s=$?; date +%s; exit $s', "sh",
-                              *place.command(kernel("cloud"), initrd(), "--kvmclock", kvmclock,
-                                             cmdline="quiet lodge.show=date")], timeout=300)
-    assert done.status == 0, done.err
-    lines = done.out.replace("\r", "").split("\n")
-    before, after = int(lines[0]), int([line for line in lines if line.strip()][-1])
-    inside = int(guests.sections(done.stdout)["date"])
-    assert before - 1 <= inside <= after + 1
+    """The guest looks at it between two looks at the host's."""
+    session = place.spawn(kernel("cloud"), initrd(), "--kvmclock", kvmclock,
+                          cmdline="quiet lodge.do=shell")
+    session.expect(MARKER, timeout=200)
+    session.send("\necho rea''dy\n")
+    session.expect("ready", timeout=100)
+    before = now(place.machine)
+    session.send("echo it is $(date +%s).\n")
+    inside = int(session.expect(r"it is (\d+)\.", timeout=100)[1])
+    assert before - 1 <= inside <= now(place.machine) + 1
+    session.send("exit\n")
+    assert session.wait(timeout=60).status == 0
 
 
 # Ends
@@ -211,9 +220,14 @@ def test_what_nobody_claims_reads_as_ones(place):
 
 @pytest.mark.parametrize("words", ["wait", "spin"])
 def test_the_time_limit_gives_124(place, words):
-    done = place.machine.run(place.bare(words, "--timeout", "1.5"))
+    for limit in ("1.5", "6", "24"):  # on a busy machine the guest may need some to say a word
+        began = time.monotonic()
+        done = place.machine.run(place.bare(words, "--timeout", limit))
+        if done.out:
+            break
     assert (done.status, done.out) == (124, "bare\n")
-    assert done.err == "lodge: stopped after the time limit of 1.5 seconds\n"
+    assert done.err == f"lodge: stopped after the time limit of {limit} seconds\n"
+    assert time.monotonic() - began > 0.9 * float(limit)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
