@@ -107,6 +107,15 @@ endif
 # Tests compress, and fuzz programs load nothing anew for each input: they are linked with all.
 TEST_LIBS := $(LIBS) -Wl,--no-as-needed -lzstd -llzma -llz4 -lbz2 -Wl,--as-needed
 
+# What every exit of a guest or every instruction under the software engine goes through is
+# compiled for speed, all else for size: it runs rarely, and is in memory and on disk always.
+SMALL := $(if $(filter -O2,$(CFLAGS)),-Os)
+FAST  := $(wildcard src/core/*.c src/engine/kvm/*.c src/engine/bt/mmu/*.c) \
+         $(patsubst %,src/devices/legacy/%.c,uart uart_rx) \
+         $(patsubst %,src/machine/%.c,posted vcpu) \
+         $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache deliver \
+           descriptor flags frame gate iret move muldiv operand run shift stack string vector)
+
 COMPILE := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(HARDEN)
 LINK    := $(CC) $(CFLAGS_ALL) $(HARDEN) $(LDFLAGS_ALL) $(LDHARDEN) -pie
 
@@ -151,7 +160,7 @@ ifeq ($(filter clean uninstall format,$(MAKECMDGOALS)),)
 remember = $(if $(call differ,$(strip $(2)),$(strip $(file <$(1)))),$(shell \
            mkdir -p $(dir $(1)))$(file >$(1),$(2)))
 differ   = $(if $(subst x$(1),,x$(2))$(subst x$(2),,x$(1)),different)
-$(call remember,$(BUILD)/.flags,$(COMPILE) / $(LINK) $(LIBS) / $(FUZZ_CC))
+$(call remember,$(BUILD)/.flags,$(COMPILE) $(SMALL) / $(FAST) / $(LINK) $(LIBS) / $(FUZZ_CC))
 $(call remember,$(BUILD)/.sources,$(SRC) $(HELP_SRC) $(INSN_SRC))
 endif
 
@@ -165,7 +174,7 @@ $(BUILD)/.headers: tools/packages tools/check-packages $(BUILD)/.flags
 $(BUILD)/%.o: %.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
+	$(Q)$(COMPILE) $(if $(filter src/%,$(filter-out $(FAST),$<)),$(SMALL)) -MMD -MP -c -o $@ $<
 
 define archive
 	$(call say,AR,$@)

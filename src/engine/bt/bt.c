@@ -16,7 +16,7 @@ static void probe(struct engine_offer *offer, bool measure)
 
 	(void)measure;
 	*offer = (struct engine_offer){.usable = decoder != NULL};
-	snprintf(offer->why, sizeof(offer->why), "%s",
+	snprintf(offer->why, sizeof(offer->why), "%.255s",
 		 decoder ? "guest code is interpreted, some tens of times slower than the CPU"
 			 : e.text);
 	decoder_free(decoder);
