@@ -54,10 +54,11 @@ void system_wbinvd(struct cpu *cpu, const struct insn *insn)
 	system_require_cpl0(cpu);
 }
 
-/* Faults as a load of the byte does. */
+/* Faults as a load of the byte does, but that the segment may be one to execute only (SDM vol. 2,
+ * CLFLUSH). */
 void system_clflush(struct cpu *cpu, const struct insn *insn)
 {
-	mmu_probe(cpu, operand_linear(cpu, insn, 1, SEG_READ), 1, false);
+	mmu_probe(cpu, operand_linear(cpu, insn, 1, SEG_ANY), 1, false);
 }
 
 /* A line of zeroes; the address is rAX, its low bits are ignored. */

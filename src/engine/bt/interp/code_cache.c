@@ -230,6 +230,9 @@ const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear)
 	if (c->stale || c->memory >= c->memory_max)
 		empty(c);
 	cpu_forget_code(cpu);
+	/* Bytes beyond the limit must not decide what it is: not even that it is undefined. */
+	if (most < INSN_BYTES_MAX)
+		return decode_single(cpu, linear);
 	gpa &= ~MASK(12);
 	p = find_page(cpu, gpa, pages_find(&cpu->vm->pages, gpa));
 	if (!p)
@@ -245,9 +248,5 @@ const struct code *code_fetch_slow(struct cpu *cpu, uint64_t linear)
 		code = decode_into(cpu, p, offset);
 	if (c->stale) /* what linear leads to may have gone, too */
 		return code_fetch_slow(cpu, linear);
-	if (!code)
-		return decode_single(cpu, linear);
-	if (code->insn.len > most)
-		cpu_raise_error(cpu, VECTOR_GP, 0);
-	return code;
+	return code ? code : decode_single(cpu, linear);
 }

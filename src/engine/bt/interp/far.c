@@ -51,13 +51,27 @@ static bool unprotected(const struct cpu *cpu)
 	return cpu->mode == CPU_REAL || cpu->mode == CPU_VM86;
 }
 
-/* CS and RIP of the instruction after this one, on the current stack. */
-static void push_return(struct cpu *cpu, struct frame *f, unsigned size)
+/* CS and RIP of the instruction after this one, on the current stack. AMD's processors load CS
+ * first, push then, by the new mode's stack, and look at the target's offset last (APM vol. 3,
+ * "CALL (Far)"; seen by tests/insn). */
+static void push_return(struct cpu *cpu, struct frame *f, unsigned size, bool to_long)
 {
 	frame_on_current(f, cpu, size, 0);
 	frame_push(f, cpu->seg[SEG_CS].selector);
 	frame_push(f, cpu->next_rip);
+	if (cpu->amd && to_long != f->flat)
+		frame_change_mode(f, to_long);
 	frame_check(cpu, f);
+	if (cpu->amd)
+		frame_write_current(cpu, f);
+}
+
+/* The rest of a CALL, which faults no more after its pushes. */
+static void finish_push(struct cpu *cpu, const struct frame *f)
+{
+	if (!cpu->amd)
+		frame_write_current(cpu, f);
+	cpu->gpr[GPR_RSP] = frame_rsp(f, cpu->gpr[GPR_RSP]);
 }
 
 static void transfer_real(struct cpu *cpu, const struct far_pointer *p)
@@ -65,14 +79,11 @@ static void transfer_real(struct cpu *cpu, const struct far_pointer *p)
 	struct frame f;
 
 	if (p->call)
-		push_return(cpu, &f, p->size);
+		push_return(cpu, &f, p->size, false);
 	if (p->offset > cpu->seg[SEG_CS].limit)
 		cpu_raise_error(cpu, VECTOR_GP, 0);
-	if (p->call) {
-		frame_probe(cpu, &f);
-		frame_write(cpu, &f);
-		cpu->gpr[GPR_RSP] = frame_rsp(&f, cpu->gpr[GPR_RSP]);
-	}
+	if (p->call)
+		finish_push(cpu, &f);
 	segment_load_real(cpu, SEG_CS, p->selector);
 	cpu->next_rip = p->offset;
 	cpu_update_mode(cpu);
@@ -92,14 +103,11 @@ static void transfer_code(struct cpu *cpu, const struct far_pointer *p, struct t
 	t->rip = p->offset;
 	t->cpl = cpu->cpl;
 	if (p->call)
-		push_return(cpu, &f, p->size);
+		push_return(cpu, &f, p->size, target_is_long(cpu, t));
 	target_check_rip(cpu, t, 0);
 	descriptor_set_accessed(cpu, &t->code);
-	if (p->call) {
-		frame_probe(cpu, &f);
-		frame_write(cpu, &f);
-		cpu->gpr[GPR_RSP] = frame_rsp(&f, cpu->gpr[GPR_RSP]);
-	}
+	if (p->call)
+		finish_push(cpu, &f);
 	target_commit(cpu, t);
 }
 

@@ -17,6 +17,12 @@ void frame_on_current(struct frame *f, const struct cpu *cpu, unsigned size, uin
 	f->error = error;
 }
 
+void frame_change_mode(struct frame *f, bool flat)
+{
+	f->flat = flat;
+	f->mask = flat ? UINT64_MAX : f->ss.attr & SEG_ATTR_DB ? UINT32_MAX : UINT16_MAX;
+}
+
 void frame_on_flat(struct frame *f, uint64_t rsp, unsigned cpl, uint32_t error)
 {
 	f->sp = rsp;
@@ -86,6 +92,18 @@ void frame_write(struct cpu *cpu, const struct frame *f)
 {
 	for (unsigned n = 0; n < f->count; n++)
 		mmu_write_as(cpu, f->cpl, linear_of(f, n), f->size, size_cut(f->value[n], f->size));
+}
+
+void frame_write_current(struct cpu *cpu, const struct frame *f)
+{
+	struct mmu_rmw rmw;
+
+	for (unsigned n = 0; !cpu->amd && n < f->count; n++) {
+		mmu_rmw_begin(cpu, &rmw, linear_of(f, n), f->size, false);
+		mmu_rmw_end(cpu, &rmw);
+	}
+	for (unsigned n = 0; n < f->count; n++)
+		mmu_write(cpu, linear_of(f, n), f->size, size_cut(f->value[n], f->size));
 }
 
 uint64_t frame_rsp(const struct frame *f, uint64_t rsp)

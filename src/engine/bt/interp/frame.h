@@ -28,6 +28,9 @@ void frame_on_current(struct frame *f, const struct cpu *cpu, unsigned size, uin
 void frame_on_flat(struct frame *f, uint64_t rsp, unsigned cpl, uint32_t error);
 void frame_on_segment(struct frame *f, const struct segment *ss, uint32_t esp, uint32_t error);
 
+/* A frame on the current stack is to be one of 64-bit mode (flat), or of compatibility mode. */
+void frame_change_mode(struct frame *f, bool flat);
+
 void frame_push(struct frame *f, uint64_t value);
 
 /* Raises #SS where the stack has no room; #PF where it cannot be written. Changes nothing. */
@@ -36,6 +39,10 @@ void frame_probe(struct cpu *cpu, const struct frame *f);
 
 /* Writes it: after both of the above. */
 void frame_write(struct cpu *cpu, const struct frame *f);
+
+/* Both of the current stack, after frame_check: #AC and #PF, and the values. AMD's processors write
+ * each value before the next one's faults, so that some may stand there where another faults. */
+void frame_write_current(struct cpu *cpu, const struct frame *f);
 
 /* RSP with the frame pushed; rsp is what it was, whose upper part a 16-bit stack leaves alone. */
 uint64_t frame_rsp(const struct frame *f, uint64_t rsp);

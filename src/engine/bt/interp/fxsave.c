@@ -22,15 +22,16 @@ static bool with_xmm(const struct cpu *cpu)
 	return !(cpu->efer & EFER_FFXSR && cpu->mode == CPU_LONG && cpu->cpl == 0);
 }
 
-/* In the order of AMD's processors: the first bytes as if to read them, alignment, the last byte,
- * whose offset is cut to the address size, then the others. So an image may wrap at 4 GiB. */
+/* In the order of AMD's processors: whether the first bytes are within the segment, alignment, the
+ * last byte, whose offset is cut to the address size, then the others. So an image may wrap at 4
+ * GiB. */
 static uint64_t image_address(struct cpu *cpu, const struct insn *insn, enum seg_use use)
 {
 	uint64_t ea = operand_ea(cpu, insn), linear, last;
 
 	if (cpu->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(cpu, VECTOR_NM);
-	linear = seg_linear(cpu, insn->mem.seg, ea, 4, SEG_READ);
+	linear = seg_linear(cpu, insn->mem.seg, ea, 4, SEG_ANY);
 	vector_align(cpu, linear, 4);
 	if (linear & 15)
 		cpu_raise_error(cpu, VECTOR_GP, 0);

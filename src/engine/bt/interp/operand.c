@@ -17,8 +17,10 @@ static _Noreturn void refuse(struct cpu *cpu, unsigned seg)
 
 static bool type_allows(const struct segment *s, enum seg_use use)
 {
+	if (use == SEG_ANY)
+		return true;
 	if (s->attr & SEG_TYPE_CODE)
-		return use == SEG_EXEC || (use == SEG_READ && (s->attr & SEG_TYPE_READABLE));
+		return use == SEG_READ && (s->attr & SEG_TYPE_READABLE);
 	return use == SEG_READ || (use == SEG_WRITE && (s->attr & SEG_TYPE_WRITABLE));
 }
 

@@ -81,8 +81,8 @@ static inline uint64_t operand_ea(const struct cpu *cpu, const struct insn *insn
 #define SEG_TYPE_READABLE    2u /* of code segments */
 #define SEG_TYPE_WRITABLE    2u /* of data segments */
 
-/* How a segment is going to be used. */
-enum seg_use { SEG_READ, SEG_WRITE, SEG_EXEC };
+/* How a segment is going to be used. SEG_ANY: its type does not matter. */
+enum seg_use { SEG_READ, SEG_WRITE, SEG_ANY };
 
 /* Whether [offset, offset + len) lies within a segment's limit, outside 64-bit mode. */
 bool seg_limit_allows(const struct segment *s, uint64_t offset, unsigned len);

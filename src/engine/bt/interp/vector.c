@@ -72,9 +72,32 @@ static const struct insn_operand *find_operand(const struct insn *insn, unsigned
 	return NULL;
 }
 
-static bool uses_x87(const struct insn *insn)
+/* CVTPI2PS of memory. */
+static bool is_cvtpi2ps_memory(const struct insn *insn)
+{
+	unsigned at = insn->at.opcode;
+
+	if (insn->unit != UNIT_SSE || !insn->has_mem || insn->bytes[at] != 0x2a ||
+	    insn->bytes[at - 1] != 0x0f)
+		return false;
+	for (unsigned i = 0; i < at - 1; i++)
+		if (insn->bytes[i] == 0x66 || insn->bytes[i] == 0xf2 || insn->bytes[i] == 0xf3)
+			return false; /* CVTPI2PD, CVTSI2SD, CVTSI2SS */
+	return true;
+}
+
+static bool has_x87(const struct insn *insn)
 {
 	return insn->unit == UNIT_X87 || insn->unit == UNIT_MMX || find_operand(insn, OPERAND_MMX);
+}
+
+static bool uses_x87(const struct cpu *cpu, const struct insn *insn)
+{
+	if (has_x87(insn))
+		return true;
+	/* Intel's goes over to MMX state even so (SDM vol. 2, CVTPI2PS; CVTPI2PD says otherwise of
+	 * itself); AMD's does not, as tests/insn finds. */
+	return !cpu->amd && is_cvtpi2ps_memory(insn);
 }
 
 /* MXCSR.MM does not free the moves that are called aligned. */
@@ -159,7 +182,7 @@ static void run(struct cpu *cpu, const struct insn *insn, const struct insn_oper
 		.tail = insn->at.imm ? insn->at.imm : insn->len,
 		.vex = insn->unit == UNIT_AVX,
 		.long_mode = cpu->decode == DECODE_64,
-		.x87 = uses_x87(insn),
+		.x87 = uses_x87(cpu, insn),
 		.memory = memory,
 		.gpr = gpr != NULL,
 	};
@@ -217,7 +240,8 @@ static void zero(struct cpu *cpu, const struct insn *insn)
 static void compute_mmx(struct cpu *cpu, const struct insn *insn)
 {
 	vector_require(cpu, insn->unit);
-	vector_wait(cpu);
+	if (uses_x87(cpu, insn))
+		vector_wait(cpu);
 	vector_execute(cpu, insn);
 }
 
@@ -249,7 +273,7 @@ static interp_fn native(const struct insn *insn)
 		return NULL;
 	if (insn->unit == UNIT_X87)
 		return compute_x87;
-	return uses_x87(insn) ? compute_mmx : compute;
+	return has_x87(insn) || is_cvtpi2ps_memory(insn) ? compute_mmx : compute;
 }
 
 interp_fn interp_vector(const struct insn *insn)

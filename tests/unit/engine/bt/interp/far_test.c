@@ -486,10 +486,75 @@ static void a_return_to_a_small_stack_changes_sp_only(void **state)
 	fr_free(r);
 }
 
+/* AMD APM vol. 3, "CALL (Far)": the return address is pushed before the offset is looked at; SDM
+ * vol. 2 has it the other way round. */
+static void what_a_call_has_pushed_when_its_offset_faults(void **state)
+{
+	(void)state;
+	for (int amd = 0; amd < 2; amd++) {
+		struct far_rig *r = fr_new(FR_64, 0);
+
+		r->cpu->amd = amd;
+		fr_put(r, FR_STACK0 - 8, 8, 0x5a5a5a5a5a5a5a5a);
+		assert_int_equal(jump_memory(r, true, FR_CODE0, 0x100000), VECTOR_GP);
+		assert_int_equal(r->cpu->gpr[GPR_RSP], FR_STACK0);
+		assert_int_equal(fr_get(r, FR_STACK0 - 4, 4), amd ? FR_LONG0 : 0x5a5a5a5a);
+		assert_int_equal(fr_get(r, FR_STACK0 - 8, 4), amd ? FR_CODE + 2 : 0x5a5a5a5a);
+		fr_free(r);
+	}
+}
+
+/* The same: CS is loaded before, so that AMD's push by the stack of the new mode. */
+static void a_call_between_modes_pushes_on_the_stack_of(void **state)
+{
+	(void)state;
+	for (int amd = 0; amd < 2; amd++) {
+		struct far_rig *r = fr_new(FR_COMPAT, 0);
+		const uint64_t at = FR_STACK0 - 4 + (amd ? 0 : 0x1000);
+
+		r->cpu->amd = amd;
+		r->cpu->seg[SEG_SS].base = 0x1000;
+		assert_int_equal(jump(r, true, FR_LONG0, OFFSET), FR_FINE);
+		assert_int_equal(r->cpu->mode, CPU_LONG);
+		assert_int_equal(r->cpu->gpr[GPR_RSP], FR_STACK0 - 8);
+		assert_int_equal(fr_get(r, at, 4), FR_CODE0);
+		fr_free(r);
+	}
+}
+
+/* #AC of a stack that is not aligned comes before #PF, as of all accesses (found by tests/insn). */
+static void a_call_checks_alignment_before_pages(void **state)
+{
+	static const struct {
+		uint64_t rsp;
+		int vector;
+	} cases[] = {
+		{FR_STACK3, FR_FINE},
+		{FR_STACK3 + 2, VECTOR_AC},
+		{FR_RAM + 0x1000, VECTOR_PF},
+		{FR_RAM + 0x1002, VECTOR_AC},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		struct far_rig *r = fr_new(FR_COMPAT, 3);
+
+		r->cpu->amd = i & 1;
+		r->cpu->cr0 |= CR0_AM;
+		cpu_set_rflags(r->cpu, r->cpu->rflags | RFLAGS_AC);
+		r->cpu->gpr[GPR_RSP] = cases[i / 2].rsp;
+		assert_int_equal(jump(r, true, FR_CODE3 | 3, OFFSET), cases[i / 2].vector);
+		fr_free(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(code_segments_are_checked),
+		cmocka_unit_test(what_a_call_has_pushed_when_its_offset_faults),
+		cmocka_unit_test(a_call_between_modes_pushes_on_the_stack_of),
+		cmocka_unit_test(a_call_checks_alignment_before_pages),
 		cmocka_unit_test(jumps_change_the_mode),
 		cmocka_unit_test(offsets_of_64_bits_are_vendor_specific),
 		cmocka_unit_test(real_mode_transfers),

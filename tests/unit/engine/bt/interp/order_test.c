@@ -114,6 +114,31 @@ static void test_stepped_string(void **state)
 	rig.cpu[0].amd = amd;
 }
 
+/* An undefined instruction that CS's limit cuts off: #GP(0), as of any other that leaves CS. What
+ * is beyond the limit says nothing about it. */
+static void test_undefined_at_the_limit(void **state)
+{
+	static const uint8_t code[] = {0xc6, 0xad, 0xb1, 0x12, 0x45, 0x00, 0x00}; /* C6 /5 */
+
+	(void)state;
+	for (unsigned most = 1; most <= sizeof(code); most += sizeof(code) - 1) {
+		struct cpu *cpu = begin(code, sizeof(code));
+		struct segment cs = cpu->seg[SEG_CS];
+
+		cpu->seg[SEG_CS].attr &= ~SEG_ATTR_L;
+		cpu->seg[SEG_CS].attr |= SEG_ATTR_DB;
+		cpu->seg[SEG_CS].limit = CODE + most - 1;
+		cpu_update_mode(cpu);
+		if (!_setjmp(cpu->unwind)) {
+			code_fetch_slow(cpu, CODE);
+			fail();
+		}
+		assert_int_equal(cpu->exception.vector, most == 1 ? VECTOR_GP : VECTOR_UD);
+		cpu->seg[SEG_CS] = cs;
+		cpu_update_mode(cpu);
+	}
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -137,6 +162,7 @@ int main(void)
 		cmocka_unit_test(test_cmpxchg16b),
 		cmocka_unit_test(test_gather_traps),
 		cmocka_unit_test(test_stepped_string),
+		cmocka_unit_test(test_undefined_at_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
