@@ -113,6 +113,8 @@ static struct sizes sizes_of(unsigned mode, const uint8_t *prefix, unsigned n, b
 
 	if (mode == MODE_64)
 		return (struct sizes){w ? 8 : small ? 2 : 4, addr ? 4 : 8};
+	if (mode == MODE_16)
+		return (struct sizes){small ? 4 : 2, addr ? 4 : 2};
 	return (struct sizes){small ? 2 : 4, addr ? 2 : 4};
 }
 
@@ -219,7 +221,7 @@ static void put_primary(struct encoding *e, struct test_case *c, const struct fo
 		put_imm(c, s->op, r);
 	else if (kind == 'E')
 		put_imm(c, 3, r);
-	else if (kind == 'f' && c->mode == MODE_32)
+	else if (kind == 'f' && c->mode != MODE_64)
 		put_imm(c, z + 2, r);
 	if (kind == 'o') {
 		e->moffs_at = c->len;
@@ -269,7 +271,7 @@ static void put_vex(struct encoding *e, struct test_case *c, const struct form *
 	/* Most VEX instructions without a second source want vvvv to be 15. */
 	if (rng_chance(r, 1, 2))
 		vvvv = 15;
-	if (c->mode == MODE_32)
+	if (c->mode != MODE_64)
 		vvvv |= 8 * rng_chance(r, 7, 8), rex &= 8;
 	if (map == 1 && !f->w && !(rex & 3) && rng_chance(r, 1, 2)) {
 		put(c, 0xc5);
@@ -302,7 +304,7 @@ void encode(struct encoding *e, struct test_case *c, const struct form *f, struc
 	e->seg = seg_of(prefix, n, c->mode);
 	for (unsigned i = 0; i < n; i++)
 		put(c, prefix[i]);
-	if (c->mode == MODE_32)
+	if (c->mode != MODE_64)
 		rex = 0;
 	if (vex) {
 		put_vex(e, c, f, rex, r);

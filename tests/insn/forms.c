@@ -135,7 +135,7 @@ void form_at(struct form *f, unsigned stream, uint64_t n, struct rng *r)
 	f->prefix = (unsigned)bits(&n, 4);
 	if (stream == FORMS_X87) {
 		f->opcode = (uint8_t)(0xd8 + bits(&n, 3));
-		f->w = rng_chance(r, 1, 8);
+		f->w = rng_chance(r, 1, 4);
 		if (rng_chance(r, 3, 4))
 			f->prefix = 0;
 		return;

@@ -3,10 +3,8 @@
  * Makes a case of a seed and a number.
  *
  * The number's low bits choose the stream (encode.h) or another source: sequences of
- * instructions without branches, random bytes, prefixes without measure. Then come
- * registers and memory; where the instruction has a memory operand a register of its address is
- * chosen such that it points where something happens: within the data pages, across the border to
- * one that cannot be written or is not there, far away.
+ * instructions without branches, random bytes, prefixes without measure. Then come segments,
+ * registers and memory (scene.c).
  *
  * Where the generator does not know the instruction's length (an opcode that it did not choose) it
  * sets TF: the case then ends by #DB. All others are followed by a jump to EXIT_ADDR.
@@ -14,16 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "encode.h"
+#include "scene.h"
+#include "segments.h"
 #include "values.h"
-
-struct work {
-	struct test_case *c;
-	struct rng r;
-	struct encoding e;
-	struct head h;
-	bool stepped; /* length unknown: TF */
-};
 
 #define SOURCES 32
 
@@ -39,8 +30,6 @@ static const uint8_t sources[SOURCES] = {
 	SOURCE_PREFIXES,  FORMS_0F38_KNOWN,
 };
 
-/* --- memory ---------------------------------------------------------------------------------- */
-
 void generate_background(uint8_t *data, uint64_t seed)
 {
 	struct rng r;
@@ -49,291 +38,6 @@ void generate_background(uint8_t *data, uint64_t seed)
 	for (unsigned i = 0; i < DATA_SIZE; i += 32)
 		value_lanes(&r, data + i, 32);
 }
-
-/* A linear address to work on. */
-static uint64_t target(struct work *w)
-{
-	struct rng *r = &w->r;
-	unsigned k = 1 + rng_below(r, 40), kind = rng_below(r, 100);
-
-	if (w->c->mode == MODE_64 && rng_chance(r, 1, 8)) {
-		static const uint64_t far[] = {HIGH_ADDR + PAGE,
-					       HIGH_ADDR + PAGE,
-					       HIGH_ADDR + 2 * PAGE,
-					       HIGH_ADDR + 3 * PAGE,
-					       HIGH_ADDR + 4 * PAGE,
-					       HIGH_ADDR + 1000,
-					       HIGH_ADDR + 2 * PAGE + 1024,
-					       0x0000800000000000,
-					       0xffff800000000000,
-					       0x0000800000000000,
-					       0};
-
-		return far[rng_below(r, 11)] - k;
-	}
-	if (kind < 35)
-		return DATA_ADDR + 0x100 + rng_below(r, DATA_RW - 0x400);
-	if (kind < 65)
-		return DATA_ADDR + 0x100 + (rng_below(r, DATA_RW - 0x400) & ~63u);
-	if (kind < 75)
-		return DATA_ADDR + PAGE - k;
-	if (kind < 82)
-		return DATA_ADDR + DATA_RW - k;
-	if (kind < 86)
-		return DATA_ADDR + DATA_RW + rng_below(r, PAGE);
-	if (kind < 91)
-		return DATA_ADDR + DATA_SIZE - k;
-	if (kind < 95)
-		return DATA_ADDR - k;
-	if (kind < 97)
-		return 0x100000000 - k;
-	return CODE_ADDR + rng_below(r, CODE_SIZE + PAGE);
-}
-
-/* The offset in the data pages of a linear address, or -1. */
-static int window(uint64_t linear)
-{
-	if (linear - DATA_ADDR < DATA_SIZE)
-		return (int)(linear - DATA_ADDR);
-	if (linear - HIGH_ADDR < PAGE)
-		return (int)(linear - HIGH_ADDR);
-	if (linear - (HIGH_ADDR + 2 * PAGE) < 2 * PAGE)
-		return (int)(linear - HIGH_ADDR - PAGE);
-	return -1;
-}
-
-static uint8_t *patch_at(struct work *w, uint64_t linear, unsigned len)
-{
-	struct test_case *c = w->c;
-	int at = window(linear);
-	struct patch *p = &c->patch[c->patches];
-
-	if (at < 0 || c->patches == PATCHES_MAX)
-		return NULL;
-	c->patches++;
-	p->offset = (unsigned)at;
-	p->len = len > DATA_SIZE - p->offset ? DATA_SIZE - p->offset : len;
-	memset(p->bytes, 0, sizeof p->bytes);
-	return p->bytes;
-}
-
-static uint64_t code_pointer(struct work *w)
-{
-	switch (rng_below(&w->r, 8)) {
-	case 0:
-		return target(w);
-	case 1:
-		return CODE_ADDR + CODE_SIZE - 1 - rng_below(&w->r, 4);
-	default:
-		return CODE_ADDR + 0x40 + rng_below(&w->r, CODE_SIZE - 0x80);
-	}
-}
-
-static uint16_t selector(struct rng *r)
-{
-	static const uint16_t common[] = {SEL_CODE32, SEL_DATA, SEL_CODE64, 0,       3,    0x2a,
-					  0x28,       0x10,     0x18,       0x7b,    0x63, 0x40,
-					  0x48,       0x50,     SEL_CODE64, SEL_DATA};
-
-	return rng_chance(r, 7, 8) ? common[rng_below(r, 16)] : (uint16_t)rng_next(r);
-}
-
-/* A frame for IRET, or a far pointer, of units of size bytes. */
-static void far_frame(struct work *w, uint8_t *p, unsigned size)
-{
-	uint64_t f[5] = {code_pointer(w), selector(&w->r), rng_next(&w->r), target(w),
-			 rng_chance(&w->r, 3, 4) ? SEL_DATA : selector(&w->r)};
-
-	if (rng_chance(&w->r, 1, 2))
-		f[1] = w->c->mode == MODE_64 ? SEL_CODE64 : SEL_CODE32;
-	if (rng_chance(&w->r, 3, 4))
-		f[2] = (f[2] & 0x40cd5) | 0x202;
-	for (unsigned i = 0; i < 5; i++)
-		memcpy(p + i * size, &f[i], size);
-}
-
-/* What stands at an address that the case is going to use. */
-static void fill(struct work *w, uint64_t linear)
-{
-	struct rng *r = &w->r;
-	unsigned kind = rng_below(r, 8);
-	uint8_t *p;
-
-	p = patch_at(w, linear, 80);
-	if (!p)
-		return;
-	if (kind == 0) {
-		value_f80(r, p);
-		value_lanes(r, p + 16, 64);
-	} else if (kind == 1) { /* equal to a register */
-		memcpy(p, &w->c->in.gpr[rng_chance(r, 1, 2) ? 0 : rng_below(r, 16)], 8);
-		memcpy(p + 8, &w->c->in.gpr[2], 8);
-		value_lanes(r, p + 16, 64);
-	} else if (kind == 2) {
-		far_frame(w, p, 2u << rng_below(r, 3));
-	} else {
-		value_lanes(r, p, 80);
-	}
-}
-
-/* The stack, for whoever pops. */
-static void fill_stack(struct work *w)
-{
-	const struct head *h = &w->h;
-	uint64_t sp = w->c->in.gpr[4], v;
-	unsigned size = w->c->mode == MODE_64 ? 8 : 4;
-	uint8_t *p = patch_at(w, sp, 64);
-
-	if (!p)
-		return;
-	value_lanes(&w->r, p, 64);
-	if (h->opsize)
-		size = 2;
-	if (h->map == 0 && (h->opcode == 0xcf || (h->opcode & 0xfe) == 0xca)) {
-		if (h->rex & 8)
-			size = 8;
-		else if (!h->opsize)
-			size = 4;
-		far_frame(w, p, size);
-	} else if (rng_chance(&w->r, 1, 2)) {
-		v = code_pointer(w);
-		memcpy(p, &v, size);
-	} else if (rng_chance(&w->r, 1, 2)) {
-		v = selector(&w->r);
-		memcpy(p, &v, size);
-	}
-}
-
-/* --- registers ------------------------------------------------------------------------------- */
-
-static void registers(struct work *w)
-{
-	struct state *s = &w->c->in;
-	struct rng *r = &w->r;
-	bool wide = w->c->mode == MODE_64;
-
-	for (unsigned i = 0; i < 16; i++)
-		s->gpr[i] = value_gpr(r);
-	if (rng_chance(r, 3, 4))
-		s->gpr[1] = rng_below(r, 24); /* counts */
-	s->gpr[4] = rng_chance(r, 15, 16) ? DATA_ADDR + 0x400 + 4 * rng_below(r, 0x600) : target(w);
-	if (rng_chance(r, 1, 2))
-		s->gpr[4] &= ~15ULL;
-	for (unsigned i = 5; i < 8; i++)
-		if (rng_chance(r, 5, 8))
-			s->gpr[i] = target(w);
-	if (rng_chance(r, 1, 4))
-		s->gpr[3] = target(w);
-	if (rng_chance(r, 1, 8))
-		s->gpr[rng_below(r, 4)] = code_pointer(w);
-	if (rng_chance(r, 1, 8))
-		s->gpr[rng_below(r, 4)] = selector(r);
-	for (unsigned i = 0; !wide && i < 16; i++)
-		s->gpr[i] = (uint32_t)s->gpr[i];
-	s->rflags = (rng_next(r) & 0xcd5) | 0x202;
-	if (rng_chance(r, 7, 8))
-		s->rflags &= ~0x400ULL;
-	if (rng_chance(r, 1, 16))
-		s->rflags |= 1 << 18; /* AC */
-	if (rng_chance(r, 1, 32))
-		s->rflags |= 1 << 14; /* NT */
-	if (rng_chance(r, 1, 4))
-		s->rflags |= 1 << 21; /* ID */
-}
-
-static void segments(struct work *w)
-{
-	struct state *s = &w->c->in;
-	struct rng *r = &w->r;
-	bool wide = w->c->mode == MODE_64;
-
-	s->sel[SEG_CS_] = wide ? SEL_CODE64 : SEL_CODE32;
-	s->sel[SEG_SS_] = SEL_DATA;
-	for (unsigned i = 0; i < SEGS; i++)
-		if (i != SEG_CS_ && i != SEG_SS_)
-			s->sel[i] = rng_chance(r, 1, 16) != wide ? SEL_DATA : 0;
-	s->sel[SEG_FS_] = rng_chance(r, 1, 8) ? 0 : SEL_DATA;
-	s->fs_base = rng_chance(r, 1, 2) ? rng_below(r, 0x10000) : rng_next(r) >> 18;
-	s->gs_base = rng_chance(r, 1, 2) ? rng_below(r, 0x10000) : ~(rng_next(r) >> 18);
-}
-
-static void put_at(uint8_t *p, uint64_t v, unsigned size)
-{
-	memcpy(p, &v, size);
-}
-
-static uint64_t disp_of(const struct work *w)
-{
-	const struct encoding *e = &w->e;
-	int64_t d = 0;
-
-	if (!e->disp_size)
-		return 0;
-	memcpy(&d, w->c->code + e->disp_at, e->disp_size);
-	return (uint64_t)(d << (64 - 8 * e->disp_size) >> (64 - 8 * e->disp_size));
-}
-
-/* The base that the operand's segment adds. */
-static uint64_t seg_base(const struct work *w)
-{
-	const struct state *s = &w->c->in;
-
-	return w->e.seg == SEG_FS_ ? s->fs_base : w->e.seg == SEG_GS_ ? s->gs_base : 0;
-}
-
-/* Index registers of a gather, in small steps from its base. */
-static void aim_vsib(struct work *w)
-{
-	unsigned n = (unsigned)w->e.index & 15;
-
-	for (unsigned i = 0; i < 8; i++) {
-		int32_t v = (int32_t)rng_below(&w->r, 200) - 20;
-		uint8_t *half = w->c->in.xsave + (i < 4 ? 160 : 576) + 16 * n;
-
-		if (w->h.opcode & 1 && i & 1)
-			v = 0;
-		memcpy(half + 4 * (i & 3), &v, 4);
-	}
-	w->c->in.xsave[512] = 7;
-}
-
-/* Makes the memory operand's address be t, as far as it lies in registers and displacement. */
-static void aim(struct work *w, uint64_t t)
-{
-	const struct encoding *e = &w->e;
-	struct test_case *c = w->c;
-	uint64_t *gpr = c->in.gpr, ea = t - seg_base(w), rest = ea - disp_of(w);
-	uint64_t mask = e->addr_size == 8 ? UINT64_MAX : e->addr_size == 4 ? UINT32_MAX : 0xffff;
-
-	if (e->moffs_at) {
-		put_at(c->code + e->moffs_at, ea, e->addr_size);
-		return;
-	}
-	if (e->vsib)
-		aim_vsib(w);
-	if (e->base == 16) {
-		rest = ea - (c->addr + c->len);
-		put_at(c->code + e->disp_at, rest, 4);
-	} else if (e->base < 0 && (e->index < 0 || e->disp_size >= 2)) {
-		if (e->index >= 0 && !e->vsib)
-			rest = ea - (gpr[e->index] << e->shift);
-		else
-			rest = ea;
-		if (e->disp_size)
-			put_at(c->code + e->disp_at, rest, e->disp_size);
-	} else if (e->base >= 0) {
-		if (e->index >= 0 && !e->vsib && e->index != e->base)
-			rest -= gpr[e->index] << e->shift;
-		else if (e->index == e->base && !e->vsib)
-			rest /= 1 + (1u << e->shift);
-		/* Above what counts may stand anything. */
-		if (rng_chance(&w->r, 1, 4))
-			rest = (rest & mask) | (rng_next(&w->r) & ~mask);
-		gpr[e->base] = c->mode == MODE_64 ? rest : (uint32_t)rest;
-	}
-}
-
-/* --- cases ----------------------------------------------------------------------------------- */
 
 /* XSAVE and its kin: only components that the CPU models have. */
 static void tame_xsave(struct work *w)
@@ -349,41 +53,53 @@ static void tame_xsave(struct work *w)
 	}
 }
 
+/* The jump to EXIT_ADDR: near in 64-bit code, far to there in other code. */
 static void terminate(struct test_case *c)
 {
-	uint32_t exit = EXIT_ADDR + (c->mode == MODE_32 ? EXIT32 : 0);
-	uint32_t rel = exit - (c->addr + c->len + 5);
+	uint32_t exit = EXIT_ADDR, rel = exit - (c->addr + c->len + 5);
+	uint8_t far[] = {0x66, 0xea, 0, 0, 0, 0, SEL_CODE64, 0};
 
-	c->terminated = true;
-	c->code[c->len] = 0xe9;
-	memcpy(c->code + c->len + 1, &rel, 4);
+	if (c->mode == MODE_64) {
+		c->tail = 5;
+		c->code[c->len] = 0xe9;
+		memcpy(c->code + c->len + 1, &rel, 4);
+		return;
+	}
+	memcpy(far + 2, &exit, 4);
+	c->tail = c->mode == MODE_16 ? 8 : 7;
+	memcpy(c->code + c->len, far + 8 - c->tail, c->tail);
 }
 
 /* Where in the code pages: mostly the middle, now and then across their border, or up to the end
- * of the second. */
+ * of the second, or to that of the segment. */
 static void place(struct work *w)
 {
 	struct test_case *c = w->c;
+	uint32_t base = segment_base(c->in.sel[SEG_CS_]), last = segment_last(c->in.sel[SEG_CS_]);
 	unsigned kind = rng_below(&w->r, 32);
 
 	c->addr = CODE_ADDR + 0x400 + rng_below(&w->r, 0x400);
+	c->tail = !w->stepped;
 	if (kind == 0)
 		c->addr = CODE_ADDR + PAGE - 1 - rng_below(&w->r, 14);
-	if (kind == 1 && !w->stepped) {
+	if (kind > 2 || kind == 0 || w->stepped)
+		return;
+	c->tail = 0;
+	if (kind == 2 && last < 2 * CODE_SIZE)
+		c->addr = base + last + 1 - c->len + rng_below(&w->r, 2) * rng_below(&w->r, c->len);
+	else if (last >= 2 * CODE_SIZE)
 		c->addr = CODE_ADDR + CODE_SIZE - c->len +
 			  rng_below(&w->r, 2) * rng_below(&w->r, c->len);
-		c->terminated = false;
-	}
 }
 
 static void aim_branch(struct work *w)
 {
 	struct test_case *c = w->c;
 	const struct encoding *e = &w->e;
-	uint64_t rel = code_pointer(w) - (c->addr + e->rel_at + e->rel_size);
+	uint64_t rel = scene_code(w) - (c->addr + e->rel_at + e->rel_size);
 
 	if (e->rel_size == 4 || rng_chance(&w->r, 1, 2))
-		put_at(c->code + e->rel_at, rel, e->rel_size);
+		memcpy(c->code + e->rel_at, &rel, e->rel_size);
 }
 
 /* A branch into its own bytes, or into the jump after it, which may be anything. */
@@ -398,7 +114,7 @@ static bool lands_inside(const struct work *w)
 	memcpy(&rel, c->code + e->rel_at, e->rel_size);
 	if (e->rel_size < 4)
 		rel = e->rel_size == 1 ? (int8_t)rel : (int16_t)rel;
-	return rel < 5 && rel > -(int)c->len && rel != 0;
+	return rel < 8 && rel > -(int)c->len && rel != 0;
 }
 
 static void random_tail(struct work *w, unsigned len)
@@ -521,54 +237,64 @@ static void make_state(struct work *w)
 	struct test_case *c = w->c;
 	uint64_t t;
 
-	registers(w);
-	segments(w);
+	scene_code_segment(w);
+	scene_segments(w);
+	scene_registers(w);
 	value_xsave(&w->r, c->in.xsave, rng_chance(&w->r, 1, 2));
 	if (rng_chance(&w->r, 1, 64))
 		w->stepped = true;
 	if (c->insns != 1)
 		w->stepped |= c->insns == 0;
-	c->terminated = !w->stepped;
 	place(w);
-	t = target(w);
+	t = scene_target(w);
 	if (w->e.memory || w->e.moffs_at)
-		aim(w, t);
+		scene_aim(w, t);
 	if (w->e.rel_at && c->insns == 1)
 		aim_branch(w);
 	tame_xsave(w);
 	if (rng_chance(&w->r, 3, 4))
-		fill(w, t);
-	fill_stack(w);
+		scene_fill(w, t);
+	scene_stack(w);
 	if (w->stepped)
 		c->in.rflags |= 0x100;
-	c->in.rip = c->addr;
-	if (c->terminated)
+	c->in.rip = c->addr - segment_base(c->in.sel[SEG_CS_]);
+	if (c->tail)
 		terminate(c);
 }
 
-bool generate(struct test_case *c, uint64_t seed, uint64_t number, const char *only)
+static unsigned draw_mode(struct work *w)
 {
-	struct work w = {.c = c};
+	unsigned k = rng_below(&w->r, 16);
+
+	return k < 9 ? MODE_64 : k < 13 || !w->ldt ? MODE_32 : MODE_16;
+}
+
+bool generate(const struct generator *g, struct test_case *c, uint64_t number)
+{
+	struct work w = {.c = c, .ldt = g->ldt};
 	char name[NAME_MAX];
 
-	rng_init(&w.r, seed, number);
-	c->seed = seed;
+	rng_init(&w.r, g->seed, number);
+	c->seed = g->seed;
 	c->number = number;
-	c->mode = rng_chance(&w.r, 3, 10) ? MODE_32 : MODE_64;
+	c->mode = draw_mode(&w);
 	c->len = 0;
 	c->insns = 0;
-	c->terminated = false;
+	c->tail = 0;
 	c->patches = 0;
-	make_code(&w, sources[number % SOURCES], seed + number / SOURCES * 13 + number % SOURCES);
+	make_code(&w, sources[number % SOURCES],
+		  g->seed + number / SOURCES * 13 + number % SOURCES);
 	if (!c->len || !head_parse(&w.h, c->mode, c->code, c->len + 4))
 		return false;
-	if (only) {
+	if (g->only) {
 		head_name(&w.h, c->mode, name);
-		if (!strstr(name, only))
+		if (!strstr(name, g->only))
 			return false;
 	}
 	make_state(&w);
-	if (lands_inside(&w))
+	/* Where the encoding was not the one that was thought, an address may have been put into
+	 * the opcode. */
+	if (lands_inside(&w) || !head_parse(&w.h, c->mode, c->code, c->len + 4))
 		return false;
 	return !excluded(&w.h, c->mode, c->code, c->len);
 }

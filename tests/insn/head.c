@@ -89,7 +89,7 @@ bool head_parse(struct head *h, unsigned mode, const uint8_t *code, unsigned len
 	return true;
 }
 
-static bool is_group(const struct head *h)
+bool head_is_group(const struct head *h)
 {
 	static const uint8_t base[] = {0x80, 0x81, 0x82, 0x83, 0x8f, 0xc0, 0xc1, 0xc6, 0xc7,
 				       0xd0, 0xd1, 0xd2, 0xd3, 0xd8, 0xd9, 0xda, 0xdb, 0xdc,
@@ -104,12 +104,14 @@ static bool is_group(const struct head *h)
 	return h->map == 6 && h->opcode == 0xf3;
 }
 
+const char *const mode_names[MODES] = {"64", "32", "16"};
+
 void head_name(const struct head *h, unsigned mode, char name[NAME_MAX])
 {
 	static const char *const maps[] = {"",       "0f.",      "0f38.",    "0f3a.", "vex0.",
 					   "vex0f.", "vex0f38.", "vex0f3a.", "xop.",  "evex."};
 	const char *map = h->map < 10 ? maps[h->map] : "vex?.";
-	int n = snprintf(name, NAME_MAX, "%s:%s%s%s%s%02x", mode == MODE_64 ? "64" : "32",
+	int n = snprintf(name, NAME_MAX, "%s:%s%s%s%s%02x", mode_names[mode],
 			 h->lock ? "lock." : "",
 			 h->pp == 0x66   ? "66."
 			 : h->pp == 0xf2 ? "f2."
@@ -117,7 +119,7 @@ void head_name(const struct head *h, unsigned mode, char name[NAME_MAX])
 					 : "",
 			 map, h->map >= 4 && h->l ? "L1." : "", h->opcode);
 
-	if (is_group(h))
+	if (head_is_group(h))
 		snprintf(name + n, NAME_MAX - (size_t)n, "/%u%s", h->modrm >> 3 & 7,
 			 h->modrm >= 0xc0 ? "r" : "m");
 }

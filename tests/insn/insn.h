@@ -16,6 +16,9 @@
  *	                              third; above 4 GiB
  *	EXIT_ADDR                     r-x, leaves the case       the same bytes; lodge stops there
  *
+ * 64-bit code runs in the host's segment, 32-bit code in the host's or one of ours, 16-bit code in
+ * one of ours; so do stacks and data (segments.h).
+ *
  * Everything of a worker process is in struct worker; workers share nothing.
  */
 #ifndef LODGE_TESTS_INSN_INSN_H
@@ -37,7 +40,10 @@
 #define DATA_RW    (2 * PAGE) /* so much of it can be written */
 #define HIGH_ADDR  0x7a0000000000u
 #define EXIT_ADDR  0x18000000 /* no suffix: the assembler reads it, too */
-#define EXIT32     0x800u     /* from EXIT_ADDR: for 32-bit code */
+
+/* native.c's own page. IRETQ to a stack segment of 16 bits loads SP alone: the upper part of ESP is
+ * that of this address. */
+#define SCRATCH 0x7c1230000000
 
 #define SEL_CODE32 0x23 /* Linux's, the same in all its versions */
 #define SEL_DATA   0x2b
@@ -66,7 +72,7 @@ struct outcome {
 	uint64_t cr2;
 };
 
-enum { MODE_64, MODE_32, MODES };
+enum { MODE_64, MODE_32, MODE_16, MODES };
 
 #define PATCHES_MAX 8
 #define PATCH_MAX   96
@@ -84,9 +90,9 @@ struct test_case {
 	unsigned mode;
 	uint8_t code[CODE_MAX];
 	unsigned len;
-	unsigned insns;  /* how many instructions it was made of; 0: not known */
-	bool terminated; /* a jump to EXIT_ADDR follows at len */
-	uint32_t addr;   /* of the first byte */
+	unsigned insns; /* how many instructions it was made of; 0: not known */
+	unsigned tail;  /* bytes of the jump to EXIT_ADDR that follows at len; 0: none does */
+	uint32_t addr;  /* of the first byte, linear */
 	struct state in;
 	struct patch patch[PATCHES_MAX];
 	unsigned patches;
@@ -104,17 +110,21 @@ void native_run(const struct state *in, struct outcome *out);
 /* The bytes at EXIT_ADDR, a page. */
 const uint8_t *native_exit_page(void);
 
-/* lodge.c: the interpreter. */
-int lodge_init(struct memory *m);
+/* lodge.c: the engine's vCPU, driven by an executor of execute.c. */
+int lodge_init(struct memory *m, const char *executor);
 void lodge_run(const struct test_case *c, struct outcome *out);
 /* The exit page is the host's: after native_init, which is to come after lodge_init. */
 void lodge_exit_page(void);
 /* [at, at + len) of the code pages was written. */
 void lodge_code_written(uint64_t at, uint64_t len);
 
-/* generate.c: the case of this seed and number, or false where it is none to run. only: NULL, or
- * what its name must contain. */
-bool generate(struct test_case *c, uint64_t seed, uint64_t number, const char *only);
+/* generate.c: the case of this seed and number, or false where it is none to run. */
+struct generator {
+	uint64_t seed;
+	const char *only; /* NULL, or what the case's name must contain */
+	bool ldt;         /* the segments of segments.h are there */
+};
+bool generate(const struct generator *g, struct test_case *c, uint64_t number);
 /* What the data pages hold before a case's patches. */
 void generate_background(uint8_t *data, uint64_t seed);
 
@@ -132,6 +142,9 @@ struct head {
 };
 /* Parses prefixes and opcode of the instruction at code; false: longer than len. */
 bool head_parse(struct head *h, unsigned mode, const uint8_t *code, unsigned len);
+/* Whether ModRM.reg says which instruction it is: of map and opcode. */
+bool head_is_group(const struct head *h);
+extern const char *const mode_names[MODES];
 void head_name(const struct head *h, unsigned mode, char name[NAME_MAX]);
 /* Why this instruction cannot be compared, or NULL. */
 const char *excluded(const struct head *h, unsigned mode, const uint8_t *code, unsigned len);

@@ -24,11 +24,11 @@
 #include "engine/bt/features.h"
 #include "engine/bt/fpu/trap.h"
 #include "engine/bt/interp/code_cache.h"
-#include "engine/bt/interp/interp.h"
 #include "engine/bt/interp/msr.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/vm.h"
-#include "insn.h"
+#include "execute.h"
+#include "segments.h"
 
 #define RAM_SIZE   0x400000u
 #define TABLES_GPA 0x1000u
@@ -42,11 +42,10 @@
 #define TSS_AT     (KERNEL + KERNEL_GPA + 0x2000)
 #define STACK_AT   (KERNEL + KERNEL_GPA + 0x5000) /* its top */
 #define HANDLER_AT (KERNEL + KERNEL_GPA + 0x6000)
+#define LDT_AT     (KERNEL + KERNEL_GPA + 0x1800)
 #define SEL_KERNEL 0x10
 #define SEL_TSS    0x40
 #define GDT_LIMIT  127
-
-#define BUDGET 70000 /* steps that a case may take: a LOOP of CX to itself ends, too */
 
 /* All of the interpreter's world. */
 struct world {
@@ -57,7 +56,9 @@ struct world {
 	struct cpu cpu;
 	uint8_t *ram;
 	uint64_t next_table;
-	struct segment seg[1 << 16 >> 3]; /* of each selector that user code can load, by index */
+	struct segment seg[GDT_LIMIT / 8 + 1]; /* of each selector that user code can load */
+	struct segment local[LDT_SEGMENTS];
+	execute_fn execute;
 };
 
 static struct world *world;
@@ -131,11 +132,25 @@ static bool host_segment(uint16_t selector, struct segment *s)
 	return good && (rights >> 8 & SEG_ATTR_S);
 }
 
+/* The bases are those that segments_install has asked for; a process without a table sees none. */
+static void build_ldt(void)
+{
+	for (unsigned i = 0; i < LDT_SEGMENTS; i++) {
+		struct segment *s = &world->local[i];
+
+		if (!host_segment(SEL_LDT(i), s))
+			continue;
+		s->base = ldt_entry(i)->base;
+		put64(LDT_AT - KERNEL + i * 8, segment_to_descriptor(s));
+	}
+}
+
 static void build_tables(void)
 {
 	uint64_t gdt = GDT_AT - KERNEL, idt = IDT_AT - KERNEL, tss = TSS_AT - KERNEL;
 	struct segment s;
 
+	build_ldt();
 	for (unsigned i = 1; i <= GDT_LIMIT / 8; i++) {
 		if (host_segment((uint16_t)(i * 8 | 3), &s)) {
 			world->seg[i] = s;
@@ -159,7 +174,7 @@ static void build_tables(void)
 	memset(world->ram + (HANDLER_AT - KERNEL), 0xf4, 256); /* HLT */
 }
 
-static void host_cpuid(struct cpuid_table *t)
+void host_cpuid(struct cpuid_table *t)
 {
 	static const uint32_t leaves[][2] = {{0, 0},          {1, 0},          {7, 0},
 					     {7, 1},          {0xd, 0},        {0xd, 1},
@@ -188,7 +203,11 @@ static void control_registers(struct cpu *cpu)
 	cpu->gdt = (struct descriptor_table){.base = GDT_AT, .limit = GDT_LIMIT};
 	cpu->idt = (struct descriptor_table){.base = IDT_AT, .limit = 4095};
 	cpu->tr = segment_tss(SEL_TSS, TSS_AT, 0x67);
-	cpu->ldtr = segment_null();
+	cpu->ldtr = (struct segment){
+		.attr = SEG_TYPE_LDT | SEG_ATTR_P,
+		.base = LDT_AT,
+		.limit = LDT_SEGMENTS * 8 - 1,
+	};
 }
 
 static int build_cpu(void)
@@ -219,14 +238,15 @@ static int build_cpu(void)
 	return 0;
 }
 
-int lodge_init(struct memory *m)
+int lodge_init(struct memory *m, const char *executor)
 {
 	struct err e = {0};
 
 	world = aligned_alloc(64, (sizeof *world + 63) & ~63ULL);
 	if (world)
 		memset(world, 0, sizeof *world);
-	if (!world || mem_init(&world->mem, 0, &e) || mem_add_ram(&world->mem, 0, RAM_SIZE, &e))
+	if (!world || !(world->execute = execute_by(executor)) || mem_init(&world->mem, 0, &e) ||
+	    mem_add_ram(&world->mem, 0, RAM_SIZE, &e))
 		return -ENOMEM;
 	world->ram = mem_ptr_rw(&world->mem, 0, RAM_SIZE);
 	bus_init(&world->pio, "pio", 0xffff);
@@ -252,7 +272,9 @@ static struct segment loaded(uint16_t selector, uint64_t base)
 {
 	struct segment s = {.selector = selector, .attr = SEG_ATTR_UNUSABLE};
 
-	if (selector & ~3u)
+	if (ldt_index(selector) >= 0)
+		s = world->local[selector >> 3];
+	else if (selector & ~3u)
 		s = world->seg[selector >> 3];
 	s.selector = selector;
 	s.base = base;
@@ -269,7 +291,7 @@ static void load(struct cpu *cpu, const struct state *in)
 	for (unsigned i = 0; i < SEGS; i++)
 		cpu->seg[i] = loaded(in->sel[i], i == SEG_FS   ? in->fs_base
 						 : i == SEG_GS ? in->gs_base
-							       : 0);
+							       : segment_base(in->sel[i]));
 	cpu->cpl = 3;
 	cpu->rflags = in->rflags;
 	cpu->exception.pending = false;
@@ -337,20 +359,19 @@ static void unwind(struct cpu *cpu, struct outcome *out)
 void lodge_run(const struct test_case *c, struct outcome *out)
 {
 	struct cpu *cpu = &world->cpu;
-	uint64_t end = c->terminated ? c->addr + c->len : EXIT_ADDR;
-	enum interp_exit exit = INTERP_BUDGET;
+	const struct ending end = {
+		.has_rip = c->tail,
+		.rip = c->in.rip + c->len,
+		.cs = c->in.sel[SEG_CS_],
+	};
+	enum interp_exit exit;
 
 	load(cpu, &c->in);
-	for (unsigned i = 0; i < BUDGET && exit == INTERP_BUDGET; i++) {
-		if (cpu->cpl == 3 && !(cpu->rflags & RFLAGS_TF) &&
-		    (cpu->rip == end || cpu->rip == EXIT_ADDR))
-			break;
-		exit = interp_run(cpu, 1);
-	}
+	exit = world->execute(cpu, &end);
 	store(cpu, out);
 	if (exit == INTERP_HALTED)
 		unwind(cpu, out);
-	else if (exit == INTERP_BUDGET && (cpu->rip == end || cpu->rip == EXIT_ADDR))
+	else if (exit == INTERP_BUDGET && execute_ended(cpu, &end))
 		out->end = END_REACHED;
 	else
 		out->end = exit == INTERP_BUDGET ? END_TIMEOUT : 300 + exit;

@@ -28,6 +28,8 @@ static const char usage[] =
 	"  --case N      case N alone, printed\n"
 	"  --jobs J      processes (one a CPU)\n"
 	"  --show K      print so many cases of failures (10)\n"
+	"  --executor E  what runs lodge's side (interp)\n"
+	"  --coverage    print which forms of instructions the cases had\n"
 	"  --self        the host against itself: a test of this test\n";
 
 static pid_t start(const struct options *o, struct report *r, uint64_t from, uint64_t end)
@@ -43,6 +45,7 @@ static pid_t start(const struct options *o, struct report *r, uint64_t from, uin
 
 static void merge(struct report *all, const struct report *r)
 {
+	all->ldt |= r->ldt;
 	all->run += r->run;
 	all->left_out += r->left_out;
 	all->reached += r->reached;
@@ -128,10 +131,10 @@ static unsigned gather(const struct options *o, struct report *reports)
 static bool parse(struct options *o, unsigned *shown, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seed", 1, 0, 's'}, {"cases", 1, 0, 'n'},   {"only", 1, 0, 'o'},
-		{"case", 1, 0, 'c'}, {"jobs", 1, 0, 'j'},    {"self", 0, 0, 'S'},
-		{"show", 1, 0, 'k'}, {"seconds", 1, 0, 't'}, {"help", 0, 0, 'h'},
-		{0, 0, 0, 0},
+		{"seed", 1, 0, 's'},     {"cases", 1, 0, 'n'},    {"only", 1, 0, 'o'},
+		{"case", 1, 0, 'c'},     {"jobs", 1, 0, 'j'},     {"self", 0, 0, 'S'},
+		{"executor", 1, 0, 'e'}, {"coverage", 0, 0, 'C'}, {"show", 1, 0, 'k'},
+		{"seconds", 1, 0, 't'},  {"help", 0, 0, 'h'},     {0, 0, 0, 0},
 	};
 	int c;
 
@@ -153,6 +156,12 @@ static bool parse(struct options *o, unsigned *shown, int argc, char **argv)
 		case 'j':
 			o->jobs = (unsigned)strtoul(optarg, NULL, 0);
 			break;
+		case 'C':
+			o->coverage = coverage_new();
+			break;
+		case 'e':
+			o->executor = optarg;
+			break;
 		case 'S':
 			o->self = true;
 			break;
@@ -172,8 +181,10 @@ static bool parse(struct options *o, unsigned *shown, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct options o = {
-		.seed = 1, .cases = 1000000, .jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
+	struct options o = {.seed = 1,
+			    .cases = 1000000,
+			    .executor = "interp",
+			    .jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
 	struct report *reports, *all;
 	struct timespec begin, done;
 	unsigned crashes, shown = 10;
@@ -214,6 +225,10 @@ int main(int argc, char **argv)
 		printf("%8llu  %-24s %-8s --case %llu\n", (unsigned long long)all->group[i].count,
 		       all->group[i].name, all->group[i].field,
 		       (unsigned long long)all->group[i].first);
+	if (o.coverage)
+		printf("insn: %u forms without a case\n", coverage_print(o.coverage, stdout));
+	if (!all->ldt)
+		printf("insn: this kernel gives no 16-bit segments (modify_ldt): without them\n");
 	printf("insn: %llu cases of seed %llu (%llu ended, %llu raised an exception, %llu were "
 	       "endless, %llu left out) in %.1f s, %.0f a second and process: %llu differ, in %u "
 	       "kinds; %llu differed once; %u died\n",

@@ -28,7 +28,9 @@
 
 #include "insn.h"
 
-#define SCRATCH 0x7c1230000000
+/* Far from where a stack pointer with the upper part of SCRATCH can get: a signal would be taken to
+ * come on this stack already. */
+#define SIGNAL_STACK 0x7c2000000000
 
 #define STR_(x) #x
 #define STR(x)  STR_(x)
@@ -57,7 +59,7 @@ int native_enter(void);
 void native_signal(int sig, siginfo_t *info, void *context);
 void native_abort(void);
 int native_fault(int sig, siginfo_t *info, ucontext_t *uc);
-extern const uint8_t native_leave[], native_leave_end[], native_leave32[], native_leave32_end[];
+extern const uint8_t native_leave[], native_leave_end[];
 
 /* clang-format off */
 __asm__(
@@ -101,6 +103,7 @@ __asm__(
 	"	mov %rax, %rbx\n"
 	"	popq 144(%rbx)\n"
 	"	mov %ss, %eax; mov %eax, 160(%rbx)\n"
+	"	mov $" STR(SEL_DATA) ", %eax; mov %eax, %ss\n"
 	"	movq $0, 216(%rbx)\n"
 	"	movq $0, 768(%rbx)\n"
 	"	mov $7, %eax; xor %edx, %edx\n"
@@ -123,13 +126,6 @@ __asm__(
 	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"	ret\n"
 	"native_leave_end:\n"
-
-	/* For compatibility mode: a far jump to the above. */
-	".globl native_leave32\n"
-	".globl native_leave32_end\n"
-	"native_leave32:\n"
-	"	.byte 0xea; .long " STR(EXIT_ADDR) "; .word " STR(SEL_CODE64) "\n"
-	"native_leave32_end:\n"
 
 	/* On the alternate stack, with FS and GS as the case left them. */
 	".globl native_signal\n"
@@ -276,7 +272,6 @@ static bool map_exit(void)
 		return false;
 	memset(p, 0xcc, PAGE);
 	memcpy(p, native_leave, (size_t)(native_leave_end - native_leave));
-	memcpy(p + EXIT32, native_leave32, (size_t)(native_leave32_end - native_leave32));
 	return mprotect(p, PAGE, PROT_READ | PROT_EXEC) == 0;
 }
 
@@ -289,7 +284,7 @@ static int catch_signals(void)
 {
 	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 	size_t size = 64 * 1024;
-	stack_t stack = {.ss_sp = map_at(SCRATCH + 16 * PAGE, size, PROT_READ | PROT_WRITE, -1, 0),
+	stack_t stack = {.ss_sp = map_at(SIGNAL_STACK, size, PROT_READ | PROT_WRITE, -1, 0),
 			 .ss_size = size};
 	struct sigaction act = {.sa_sigaction = native_signal,
 				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};

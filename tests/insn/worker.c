@@ -9,11 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "segments.h"
 #include "worker.h"
 
 struct rig {
 	const struct options *o;
 	struct report *r;
+	struct generator generator;
 	struct memory native, lodge;
 	uint8_t saved[DATA_SIZE]; /* with o->self: what the first run left */
 	uint8_t background[DATA_SIZE];
@@ -22,7 +24,7 @@ struct rig {
 
 static void write_code(struct rig *g, const struct test_case *c)
 {
-	unsigned at = c->addr - CODE_ADDR, len = c->len + (c->terminated ? 5 : 0);
+	unsigned at = c->addr - CODE_ADDR, len = c->len + c->tail;
 	unsigned from = at, to = at + len;
 
 	if (to > CODE_SIZE)
@@ -66,7 +68,7 @@ static void add_failure(struct report *r, const struct test_case *c, const char 
 	if (head_parse(&h, c->mode, c->code, c->len + 4))
 		head_name(&h, c->mode, name);
 	if (c->insns > 1)
-		strcpy(name, c->mode == MODE_64 ? "64:sequence" : "32:sequence");
+		snprintf(name, sizeof name, "%s:sequence", mode_names[c->mode]);
 	for (unsigned i = 0; i < r->groups; i++) {
 		f = &r->group[i];
 		if (!strcmp(f->name, name) && !strcmp(f->field, field)) {
@@ -109,6 +111,8 @@ static void compare_case(struct rig *g, const struct test_case *c, bool *again)
 		g->r->reached += native.end == END_REACHED;
 		g->r->faulted += native.end < END_REACHED;
 		g->r->endless += native.end == END_TIMEOUT;
+		if (g->o->coverage)
+			coverage_count(g->o->coverage, c, native.end);
 	}
 	field = compare(c, &native, &other, &g->native, second, NULL);
 	if (field && *again)
@@ -172,7 +176,9 @@ _Noreturn void worker(const struct options *o, struct report *r, uint64_t from, 
 	g.r = r;
 	stay((unsigned)from);
 	generate_background(g.background, o->seed);
-	if ((!o->self && lodge_init(&g.lodge)) || native_init(&g.native)) {
+	g.generator = (struct generator){o->seed, o->only, segments_install()};
+	r->ldt = g.generator.ldt;
+	if ((!o->self && lodge_init(&g.lodge, o->executor)) || native_init(&g.native)) {
 		fprintf(stderr, "insn: cannot set up\n");
 		_exit(1);
 	}
@@ -183,7 +189,7 @@ _Noreturn void worker(const struct options *o, struct report *r, uint64_t from, 
 		memcpy(g.lodge.data, g.background, DATA_SIZE);
 	for (uint64_t n = from; n < end; n += step) {
 		r->current = n + 1;
-		if (generate(&c, o->seed, n, o->only))
+		if (generate(&g.generator, &c, n))
 			run_case(&g, &c);
 		else
 			r->left_out++;

@@ -3,6 +3,7 @@
 #ifndef LODGE_TESTS_INSN_WORKER_H
 #define LODGE_TESTS_INSN_WORKER_H
 
+#include "coverage.h"
 #include "insn.h"
 
 #define GROUPS_MAX 4096
@@ -19,6 +20,7 @@ struct report {
 	uint64_t run, left_out;   /* cases compared; excluded, or not asked for */
 	uint64_t reached, faulted, endless;
 	uint64_t failed, transient; /* differ; did so the first time only */
+	bool ldt;                   /* the kernel gave 16-bit segments */
 	unsigned groups;
 	struct failure group[GROUPS_MAX];
 };
@@ -27,8 +29,10 @@ struct options {
 	uint64_t seed, from, cases;
 	unsigned jobs;
 	const char *only;
-	bool self;   /* the host against itself */
-	bool single; /* one case, printed whether it fails or not */
+	const char *executor;      /* of execute.h */
+	struct coverage *coverage; /* NULL: not asked for */
+	bool self;                 /* the host against itself */
+	bool single;               /* one case, printed whether it fails or not */
 	double seconds;
 	bool verbose;
 };
