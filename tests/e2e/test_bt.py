@@ -71,7 +71,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("cpus", [1, pytest.param(4, marks=SLOW)])
+@pytest.mark.parametrize("cpus", [1, 2, pytest.param(4, marks=SLOW)])
 def test_an_idle_guest_costs_next_to_nothing(bt, kernel, initrd, cpus):
     """Processor time, which other work on this machine does not change."""
     session = bt.spawn(kernel("cloud"), initrd(), "--cpus", str(cpus),
