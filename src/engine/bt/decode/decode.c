@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/dynlib.h"
+#include "core/x86/regs.h"
 #include "core/x86/vcpu_state.h"
 #include "engine/bt/decode/decode_int.h"
 
@@ -189,6 +190,19 @@ static uint8_t prefixes_of(const struct zydis *z, const struct prefixes *p)
 	return bits;
 }
 
+/* Zydis's flags have RFLAGS's places. */
+static void fill_flags(struct insn *insn, const ZydisAccessedFlags *flags)
+{
+	const uint32_t status = RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF |
+				RFLAGS_OF;
+
+	if (!flags)
+		return;
+	insn->flags_read = flags->tested & status;
+	insn->flags_written = (flags->modified | flags->set_0 | flags->set_1) & status;
+	insn->flags_touched = insn->flags_written | (flags->undefined & status);
+}
+
 static bool fill(const struct decoder *d, enum decode_mode mode, struct insn *insn,
 		 const struct zydis *z, const struct prefixes *p)
 {
@@ -208,6 +222,7 @@ static bool fill(const struct decoder *d, enum decode_mode mode, struct insn *in
 	if (insn->op == OP_JCC || insn->op == OP_SETCC || insn->op == OP_CMOVCC)
 		insn->cond = z->insn.opcode & 15;
 	insn->op_size = 2u << z->context.eosz_index;
+	fill_flags(insn, z->insn.cpu_flags);
 	fill_layout(&insn->at, z, p);
 	if (!operands_fill(insn, z, p))
 		return false;

@@ -105,6 +105,11 @@ struct insn {
 	uint8_t aligned; /* the memory operand must be aligned to so many bytes, or #GP; 0: no */
 	struct insn_layout at;
 	uint8_t bytes[INSN_BYTES_MAX];
+	/* Status flags, as bits of RFLAGS: read; given a value in any case where the instruction
+	 * does its work (a shift by 0 does not); and given one, perhaps, or left undefined. */
+	uint16_t flags_read;
+	uint16_t flags_written;
+	uint16_t flags_touched;
 	uint64_t imm;  /* sign- or zero-extended to 64 bits, as the instruction uses it */
 	uint32_t imm2; /* ENTER's level, a far pointer's selector, EXTRQ's second */
 };

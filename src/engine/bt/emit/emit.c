@@ -12,13 +12,13 @@
 #define REX_X     0x02
 #define REX_B     0x01
 
-#define MOD_NONE   0x00
-#define MOD_DISP8  0x40
-#define MOD_DISP32 0x80
-#define MOD_REG    0xc0
-#define RM_SIB     4u
-#define SIB_NONE   0x20 /* no index */
-#define SIB_DISP32 0x25 /* neither base nor index */
+#define MOD_NONE     0x00
+#define MOD_DISP8    0x40
+#define MOD_DISP32   0x80
+#define MOD_REG      0xc0
+#define RM_SIB       4u
+#define SIB_NO_INDEX 4u
+#define SIB_NO_BASE  5u /* with MOD_NONE: a displacement of 32 bits */
 
 /* Of a distance that is not known yet. */
 #define DISTANCE 4
@@ -81,7 +81,7 @@ void emit_reg(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsi
 static void absolute(struct emit *e, unsigned reg, int32_t disp)
 {
 	emit_byte(e, modrm(MOD_NONE, reg, RM_SIB));
-	emit_byte(e, SIB_DISP32);
+	emit_byte(e, SIB_NO_INDEX << 3 | SIB_NO_BASE);
 	emit_le(e, 4, (uint32_t)disp);
 }
 
@@ -164,28 +164,34 @@ void emit_shift(struct emit *e, bool left, unsigned size, unsigned reg, unsigned
 	emit_byte(e, count);
 }
 
-void emit_lea(struct emit *e, unsigned size, unsigned reg, unsigned base, unsigned index,
-	      unsigned shift, int32_t disp)
+void emit_lea(struct emit *e, unsigned size, unsigned reg, const struct emit_address *a)
 {
-	bool sib = index != EMIT_NONE || base == EMIT_NONE || (base & 7) == RM_SIB;
+	bool based = a->base != EMIT_NONE, indexed = a->index != EMIT_NONE;
+	bool sib = indexed || !based || (a->base & 7) == RM_SIB;
 	unsigned mod = MOD_DISP32, disp_size = 4;
 
-	if (base == EMIT_NONE) {
+	if (!based) {
 		mod = MOD_NONE;
-	} else if (!disp && (base & 7) != GPR_RBP) {
+	} else if (!a->disp && (a->base & 7) != GPR_RBP) {
 		mod = MOD_NONE;
 		disp_size = 0;
-	} else if (fits8(disp)) {
+	} else if (fits8(a->disp)) {
 		mod = MOD_DISP8;
 		disp_size = 1;
 	}
-	rex(e, size, reg, index == EMIT_NONE ? 0 : index, base == EMIT_NONE ? 0 : base);
+	rex(e, size, reg, indexed ? a->index : 0, based ? a->base : 0);
 	emit_byte(e, 0x8d);
-	emit_byte(e, modrm(mod, reg, sib ? RM_SIB : base));
+	emit_byte(e, modrm(mod, reg, sib ? RM_SIB : a->base));
 	if (sib)
-		emit_byte(e, shift << 6 | (index == EMIT_NONE ? 4u : index & 7) << 3 |
-				     (base == EMIT_NONE ? 5u : base & 7));
-	emit_le(e, disp_size, (uint32_t)disp);
+		emit_byte(e, a->shift << 6 | (indexed ? a->index & 7 : SIB_NO_INDEX) << 3 |
+				     (based ? a->base & 7 : SIB_NO_BASE));
+	emit_le(e, disp_size, (uint32_t)a->disp);
+}
+
+void emit_lea_disp(struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp)
+{
+	emit_lea(e, size, reg,
+		 &(struct emit_address){.base = base, .index = EMIT_NONE, .disp = disp});
 }
 
 void emit_jmp_ctx_index(struct emit *e, unsigned index, int32_t disp)

@@ -73,10 +73,16 @@ void emit_ctx_set(struct emit *e, unsigned size, int32_t disp, int32_t imm);
 void emit_set(struct emit *e, unsigned reg, uint64_t imm);
 /* SHR and SHL by imm. */
 void emit_shift(struct emit *e, bool left, unsigned size, unsigned reg, unsigned count);
-/* LEA reg, [base + (index << shift) + disp]; EMIT_NONE for what is not there. */
-#define EMIT_NONE 0xffu
-void emit_lea(struct emit *e, unsigned size, unsigned reg, unsigned base, unsigned index,
-	      unsigned shift, int32_t disp);
+/* LEA reg, [base + (index << shift) + disp]. */
+#define EMIT_NONE 0xffu /* a register that is not there */
+struct emit_address {
+	unsigned base, index; /* EMIT_NONE: none */
+	unsigned shift;
+	int32_t disp;
+};
+void emit_lea(struct emit *e, unsigned size, unsigned reg, const struct emit_address *a);
+/* The same of [base + disp]. */
+void emit_lea_disp(struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp);
 void emit_jmp_ctx_index(struct emit *e, unsigned index, int32_t disp); /* JMP gs:[index + disp] */
 
 /* Jumps, of which the four bytes that hold the distance are returned, to be filled in by
