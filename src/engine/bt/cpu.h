@@ -27,6 +27,8 @@
 struct vm;
 struct tlb;
 struct code_cache;
+struct translator;
+struct journal;
 
 /* How code is interpreted; from CR0.PE, RFLAGS.VM, EFER.LMA and CS. */
 enum cpu_mode {
@@ -77,12 +79,25 @@ struct cpu_stats {
 	uint64_t tlb_flushes;
 };
 
+/* What translated code reads and writes besides the registers (translate/). */
+struct cpu_native {
+	uint64_t host_sp; /* the stack of who entered translated code */
+	uint64_t scratch; /* of one guest instruction */
+	uint64_t site; /* the memory access that missed the TLB, and its address: runtime/gates.c */
+	uint64_t missed;
+	uint32_t epoch;       /* of the translations that cross-page jumps rely on */
+	uint16_t flags;       /* guest flags that are not in the host's: LAHF's AH, and OF in AL */
+	_Atomic uint8_t poll; /* translated code is to be left; after attention was set */
+	bool remapped;        /* addresses of code may have other translations than before */
+};
+
 struct cpu {
 	uint64_t gpr[GPR_COUNT];
 	uint64_t rip;
 	uint64_t next_rip;
 	uint64_t rflags;
 	_Atomic uint32_t attention;
+	struct cpu_native native;
 
 	struct segment seg[SEG_COUNT];
 	uint8_t mode;      /* enum cpu_mode */
@@ -103,6 +118,13 @@ struct cpu {
 	uint64_t code_linear; /* page whose instructions code->current has: cpu_forget_code */
 	struct vm *vm;
 	unsigned id; /* APIC id */
+
+	/* Instead of executing one instruction in the interpreter: translated code
+	 * (runtime/step.h). NULL: there is no translator. Called where an instruction would be
+	 * executed and nothing traces it. */
+	void (*step)(struct cpu *cpu);
+	struct translator *translator;
+	struct journal *journal; /* NULL: nobody asks for one */
 
 	struct segment ldtr;
 	struct segment tr;
@@ -173,6 +195,7 @@ static inline unsigned cpu_iopl(const struct cpu *cpu)
 static inline void cpu_attention(struct cpu *cpu, uint32_t bits)
 {
 	atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+	atomic_store_explicit(&cpu->native.poll, 1, memory_order_release);
 }
 
 /* Whether the next instruction is a string instruction whose first repetitions have been executed:

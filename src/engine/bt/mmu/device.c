@@ -15,6 +15,7 @@
 #include "core/bus.h"
 #include "core/engine.h"
 #include "engine/bt/cpu.h"
+#include "engine/bt/mmu/journal.h"
 #include "engine/bt/vm.h"
 
 #define LAPIC_REGISTER 4u  /* bytes of a register */
@@ -52,6 +53,7 @@ void device_read(struct cpu *cpu, uint64_t gpa, void *buf, unsigned len)
 	uint8_t *bytes = buf;
 	unsigned part;
 
+	journal_refuse(cpu);
 	cpu_count(&cpu->stats.mmio_accesses);
 	for (unsigned done = 0; done < len; done += part) {
 		uint64_t value, at = gpa + done;
@@ -70,6 +72,7 @@ void device_write(struct cpu *cpu, uint64_t gpa, const void *buf, unsigned len)
 	const uint8_t *bytes = buf;
 	unsigned part;
 
+	journal_refuse(cpu);
 	cpu_count(&cpu->stats.mmio_accesses);
 	for (unsigned done = 0; done < len; done += part) {
 		uint64_t value, at = gpa + done;

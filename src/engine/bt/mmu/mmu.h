@@ -87,6 +87,11 @@ void mmu_system_rmw_begin(struct cpu *cpu, struct mmu_rmw *rmw, uint64_t linear,
  */
 size_t mmu_span(struct cpu *cpu, uint64_t linear, size_t len, bool write, uint8_t **host);
 
+/* For translated code: whether size bytes at linear can be read (written) by the TLB's entry of
+ * their page, after that has been filled if need be. False where they cannot, for whatever reason:
+ * the ordinary way then does what is due. Raises nothing, and uses no vector register. */
+bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write);
+
 /* Instruction fetch: copies up to len bytes from linear, within its page, and gives the page's
  * guest physical address (*page) and whether it is RAM. Raises what a fetch raises. MMIO gives bus
  * reads. */

@@ -99,24 +99,27 @@ static uint64_t pieces_of(unsigned offset, unsigned len)
 	return MASK(last + 1) & ~MASK(first);
 }
 
-/* Makes a page of code plain, and what was decoded from it stale. */
-static void outdate(struct page *page)
+/* Makes a page of code plain, and what was decoded from it stale. False: it was plain. */
+static bool outdate(struct page *page)
 {
 	uint64_t old = atomic_load(whole(page)), new;
 
 	do {
 		if (!(old & PAGE_CODE))
-			return; /* another writer did it since our write */
+			return false; /* another writer did it since our write */
 		new = (old & ~(uint64_t)PAGE_CODE) + BIT(32);
 	} while (!atomic_compare_exchange_weak(whole(page), &old, new));
+	return true;
 }
 
-static void page_written(struct page *page, unsigned offset, unsigned len)
+static void page_written(struct pages *p, struct page *page, uint64_t gpa, unsigned len)
 {
+	unsigned offset = gpa % GUEST_PAGE_SIZE;
+
 	if (!(atomic_load_explicit(&page->flags, memory_order_relaxed) & PAGE_CODE))
 		return;
-	if (atomic_load(&page->pieces) & pieces_of(offset, len))
-		outdate(page);
+	if (atomic_load(&page->pieces) & pieces_of(offset, len) && outdate(page) && p->stale)
+		p->stale(p->opaque, gpa);
 }
 
 void pages_written(struct pages *p, uint64_t gpa, uint64_t len)
@@ -134,7 +137,7 @@ void pages_written(struct pages *p, uint64_t gpa, uint64_t len)
 			continue;
 		offset = gpa - p->region[slot]->gpa;
 		index = offset >> GUEST_PAGE_SHIFT;
-		page_written(&p->page[slot][index], offset % GUEST_PAGE_SIZE, part);
+		page_written(p, &p->page[slot][index], gpa, part);
 		if (logging)
 			mark_dirty(p, slot, index);
 	}

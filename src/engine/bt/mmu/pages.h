@@ -57,6 +57,10 @@ struct pages {
 	struct page *page[MEM_REGIONS_MAX];       /* one a page of the region, by slot */
 	_Atomic uint64_t *dirty[MEM_REGIONS_MAX]; /* a bit a page, written while logging */
 	_Atomic bool logging;
+	/* Told of each page of code that was written, on the writing thread, after its generation
+	 * was raised. NULL: nobody asks. */
+	void (*stale)(void *opaque, uint64_t gpa);
+	void *opaque;
 };
 
 /* The record of the page that holds gpa; NULL where that is not RAM. Any thread. */

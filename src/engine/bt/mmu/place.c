@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/bt/mmu/device.h"
+#include "engine/bt/mmu/journal.h"
 #include "engine/bt/vm.h"
 
 static void place_find(struct cpu *cpu, struct place *place, enum tlb_context context,
@@ -99,6 +100,10 @@ void places_write(struct cpu *cpu, const struct places *p, const void *buf)
 	for (unsigned i = 0; i < p->count; i++) {
 		const struct place *place = &p->part[i];
 
+		if (place->host)
+			journal_write(cpu, place->host, place->len);
+		if (place->tell)
+			journal_refuse(cpu);
 		if (place->host)
 			copy(place->host, bytes, place->len);
 		else

@@ -9,6 +9,7 @@
  * host could do but may punish (split-lock detection).
  */
 #include "engine/bt/mmu/device.h"
+#include "engine/bt/mmu/journal.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/mmu/place.h"
 #include "engine/bt/mmu/tlb.h"
@@ -57,8 +58,12 @@ static __attribute__((noinline)) void begin_slow(struct cpu *cpu, struct mmu_rmw
 	if (rmw->direct) {
 		rmw->ptr = p.part[0].host;
 		rmw->tell = p.part[0].tell;
+		if (rmw->tell)
+			journal_refuse(cpu);
+		journal_write(cpu, rmw->ptr, rmw->size);
 		return;
 	}
+	journal_refuse(cpu); /* here, where something may still be raised */
 	rmw->exclusive = locked;
 	if (locked) {
 		exclusive_begin(cpu);

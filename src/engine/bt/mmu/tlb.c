@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/x86/cpuid.h"
+#include "engine/bt/interp/operand.h"
 #include "engine/bt/mmu/device.h"
 #include "engine/bt/mmu/walk.h"
 #include "engine/bt/vm.h"
@@ -40,7 +41,7 @@ static void choose_sets(struct cpu *cpu)
 	if (cpu->cr0 & CR0_AM)
 		tlb->data[3][1] = tlb->none;
 	tlb->watch = has_data_breakpoints(cpu->dr7);
-	for (unsigned cpl = 0; tlb->watch && cpl < 4; cpl++)
+	for (unsigned cpl = 0; (tlb->watch || cpu->journal) && cpl < 4; cpl++)
 		tlb->data[cpl][0] = tlb->data[cpl][1] = tlb->none;
 }
 
@@ -145,6 +146,7 @@ void mmu_flush(struct cpu *cpu, bool global)
 		set_flush(tlb, &tlb->set[i], global);
 	cpu_count(&cpu->stats.tlb_flushes);
 	cpu_forget_code(cpu);
+	cpu->native.remapped = true;
 	if (!global)
 		return;
 	extended = cpuid_find(&cpu->cpuid, 0x80000001, 0);
@@ -175,6 +177,7 @@ void mmu_invlpg(struct cpu *cpu, uint64_t linear)
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
 		set_drop(&cpu->tlb->set[i], linear, large);
 	cpu_forget_code(cpu);
+	cpu->native.remapped = true;
 }
 
 /* PCIDs are not told apart here: there are only entries of the current one, since MOV to CR3
@@ -261,6 +264,28 @@ struct tlb_entry *tlb_translate(struct cpu *cpu, enum tlb_context context, uint6
 	if (access == TLB_WRITE)
 		allow_writes(cpu, e);
 	return e;
+}
+
+bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write)
+{
+	enum tlb_context context = tlb_context(cpu, cpu->cpl);
+	struct tlb_set *set = &cpu->tlb->set[context];
+	struct tlb_entry *e = tlb_entry(set, linear);
+	unsigned access = write ? TLB_WRITE : TLB_READ;
+	struct translation t;
+	uint32_t error;
+
+	if ((linear & PAGE_OFFSET) + size > GUEST_PAGE_SIZE || !linear_canonical(cpu, linear))
+		return false;
+	if (e->page != (linear | PAGE_OFFSET) || !(e->rights & access)) {
+		if (!walk(cpu, context, linear, access, &t, &error))
+			return false;
+		fill(cpu, set, linear, &t);
+	}
+	if (!write)
+		return e->record;
+	allow_writes(cpu, e);
+	return tlb_writable(e);
 }
 
 bool mmu_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa)

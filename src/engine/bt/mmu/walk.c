@@ -15,6 +15,8 @@
  */
 #include "engine/bt/mmu/walk.h"
 
+#include "engine/bt/mmu/journal.h"
+
 #include <string.h>
 
 #include "core/bus.h"
@@ -221,6 +223,8 @@ static bool set_bits(struct walker *w, struct step *step, uint64_t bits)
 	}
 	if (done) {
 		step->value = set;
+		if (w->cpu->journal)
+			w->cpu->journal->disturbed = true;
 		pages_written(&vm->pages, step->gpa, w->mode->entry_size);
 	}
 	return done;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/mmu/journal.h"
+
+#include <string.h>
+
+#include "engine/bt/cpu.h"
+
+void journal_write(struct cpu *cpu, uint8_t *host, unsigned len)
+{
+	struct journal *j = cpu->journal;
+	struct journal_note *note;
+
+	if (!j || !j->open)
+		return;
+	if (j->count == JOURNAL_MAX || len > JOURNAL_BYTES)
+		cpu_restart(cpu);
+	note = &j->note[j->count++];
+	note->host = host;
+	note->len = len;
+	memcpy(note->old, host, len);
+}
+
+void journal_refuse(struct cpu *cpu)
+{
+	if (cpu->journal && cpu->journal->open)
+		cpu_restart(cpu);
+}
+
+void journal_undo(struct journal *j)
+{
+	for (unsigned n = 0; n < j->count; n++)
+		memcpy(j->note[n].new, j->note[n].host, j->note[n].len);
+	for (unsigned n = j->count; n-- > 0;)
+		memcpy(j->note[n].host, j->note[n].old, j->note[n].len);
+}
+
+bool journal_agrees(const struct journal *j)
+{
+	for (unsigned n = 0; n < j->count; n++)
+		if (memcmp(j->note[n].new, j->note[n].host, j->note[n].len) != 0)
+			return false;
+	return true;
+}
