@@ -23,14 +23,12 @@ from monitors import GUEST_MEMORY_MIB, boot_initrd, lodge_program
 LINE = "LODGE-GUEST: init"
 CMDLINE = "console=ttyS0 quiet panic=-1 tsc=reliable"
 
-# Machine types and processors, and what they add to the kernel's command line. microvm's ACPI is
-# left out on QEMU's side: without a word to the kernel it then finds its serial port's interrupt.
+# Machine types, and what they add to the kernel's command line. microvm's ACPI is left out on
+# QEMU's side: without a word to the kernel it then finds its serial port's interrupt.
 QEMU = {
-    "QEMU microvm": ("microvm", "max", ""),
-    "QEMU microvm, no ACPI": ("microvm,acpi=off", "max", ""),
-    "QEMU microvm, no ACPI, no ERMS": ("microvm,acpi=off", places.NO_ERMS, ""),
-    "QEMU pc, acpi=off": ("pc", "max", "acpi=off"),
-    "QEMU pc, acpi=off, no ERMS": ("pc", places.NO_ERMS, "acpi=off"),
+    "QEMU microvm": (["-M", "microvm"], ""),
+    "QEMU microvm, no ACPI": (["-M", "microvm,acpi=off"], ""),
+    "QEMU pc, acpi=off": (["-M", "pc"], "acpi=off"),
 }
 
 
@@ -41,10 +39,10 @@ def commands(options):
     found = {"lodge": [str(lodge_program()), "run", "--engine", options.engine, "--cpus", "1",
                        "--memory", f"{options.memory}M", "--kernel", kernel, "--initrd", initrd,
                        "--cmdline", words, *options.lodge]}
-    for name, (machine, cpu, more) in QEMU.items():
+    for name, (machine, more) in QEMU.items():
         append = f"{words} tsc_early_khz={places.tsc_khz()} {more}".strip()
-        found[name] = places.guest_qemu(options.memory, "-M", machine, "-kernel", kernel,
-                                        "-initrd", initrd, "-append", append, cpu=cpu)
+        found[name] = places.guest_qemu(options.memory, *machine, "-kernel", kernel, "-initrd",
+                                        initrd, "-append", append)
     return found
 
 

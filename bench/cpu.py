@@ -124,8 +124,8 @@ class Table:
                        for place, of in times.items()}
         base, *others = self.places
         self.ratios = [(other, base) for other in others]
-        if "bt" in others:
-            self.ratios += [(other, "bt") for other in others if other.startswith("tcg")]
+        if "bt" in others and "tcg" in others:
+            self.ratios.append(("tcg", "bt"))
 
     def ratio(self, name, pair):
         """One program's ratio of the pair (dividend, divisor) of places."""
@@ -200,8 +200,6 @@ def chosen_places(options, directory):
         "bt": places.Lodge("bt", initrd, options.memory, options.cmdline,
                            ["--engine", options.engine, *options.lodge]),
         "tcg": places.Tcg("tcg", initrd, options.memory, options.cmdline, options.qemu),
-        "tcg-no-erms": places.Tcg("tcg-no-erms", initrd, options.memory, options.cmdline,
-                                  options.qemu, places.NO_ERMS),
     }
     names = options.places.split(",")
     if unknown := [name for name in names if name not in every]:
@@ -214,9 +212,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", metavar="NAME,...", help="only these (default: all)")
-    parser.add_argument("--places", default="native,bt,tcg", metavar="NAME,...",
-                        help="of native, bt, tcg (-cpu max), tcg-no-erms (without ERMS and FSRM, "
-                        "which make TCG slow)")
+    parser.add_argument("--places", default="native,bt,tcg", metavar="NAME,...")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--scale", type=float, default=1, metavar="X",
                         help="part of the work to do: 1 is about 0.3 s a program natively")

@@ -17,10 +17,6 @@ from pathlib import Path
 from monitors import ROOT, lodge_program
 from lab import cache, debian, initramfs, qemu, userland, vmlinux
 
-# TCG does REP MOVSB and STOSB byte by byte. To a guest that is not told of fast ones (ERMS, FSRM)
-# its kernel and C library copy and clear in larger pieces, which is faster there.
-NO_ERMS = "max,-erms,-fsrm"
-
 # No tests of the kernel's ciphers, which are seconds of computing.
 CMDLINE = "console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable"
 
@@ -63,9 +59,9 @@ class Failed(Exception):
     """A run came to no good end; the text says how."""
 
 
-def guest_qemu(memory, *words, cpu="max"):
+def guest_qemu(memory, *words):
     """QEMU's command line for a guest under TCG with a serial console and nothing else."""
-    return [qemu.binary(), "-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", str(memory),
+    return [qemu.binary(), "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory),
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
             *words]
 
@@ -156,17 +152,13 @@ class Lodge(Guest):
                 "--cmdline", self.words(scale, only)]
 
 
-@dataclass
 class Tcg(Guest):
     """Under QEMU's TCG."""
-
-    cpu: str = "max"
 
     def command(self, scale, only):
         """QEMU's command line."""
         return guest_qemu(self.memory, "-M", "microvm", "-kernel", str(kernel()), "-initrd",
-                          str(self.initrd), "-append", self.words(scale, only), *self.flags,
-                          cpu=self.cpu)
+                          str(self.initrd), "-append", self.words(scale, only), *self.flags)
 
 
 @dataclass

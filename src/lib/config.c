@@ -48,9 +48,12 @@ static int parse_file(const struct setting *s, void *field, const char *value, s
 
 static int parse_engine(const struct setting *s, void *field, const char *value, struct err *e)
 {
-	if (strcmp(value, "auto") && strcmp(value, "kvm") && strcmp(value, "bt"))
-		return err_set(e, EINVAL, "engine '%s' is unknown: give auto, kvm or bt", value);
-	return parse_text(s, field, value, e);
+	static const char *const names[] = {"auto", "kvm", "bt", "bt,interp", "bt,check"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(value, names[i]))
+			return parse_text(s, field, value, e);
+	return err_set(e, EINVAL, "engine '%s' is unknown: give auto, kvm or bt", value);
 }
 
 static int parse_name(const struct setting *s, void *field, const char *value, struct err *e)

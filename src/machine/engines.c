@@ -10,6 +10,9 @@
 
 static const struct engine_ops *const engines[] = {&kvm_engine, &bt_engine};
 
+/* Those that are had by their name only. */
+static const struct engine_ops *const variants[] = {&bt_engine_interp, &bt_engine_check};
+
 _Static_assert(ARRAY_LEN(engines) <= ENGINES_MAX, "ENGINES_MAX");
 
 const struct engine_ops *engines_get(unsigned n)
@@ -19,7 +22,7 @@ const struct engine_ops *engines_get(unsigned n)
 
 bool engines_slow(const struct engine_ops *engine)
 {
-	return engine == &bt_engine;
+	return engine != &kvm_engine;
 }
 
 int engines_pick(const struct engine_offer *offers, unsigned count)
@@ -62,6 +65,12 @@ int engines_choose(const char *name, const struct engine_ops **engine, struct er
 	for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
 		if (!strcmp(engines[i]->name, name)) {
 			*engine = engines[i];
+			return 0;
+		}
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(variants); i++) {
+		if (!strcmp(variants[i]->name, name)) {
+			*engine = variants[i];
 			return 0;
 		}
 	}

@@ -11,7 +11,15 @@
 struct cpu;
 struct decoder;
 
+/* How guest code is executed. */
+enum vm_way {
+	VM_TRANSLATED,
+	VM_INTERPRETED,
+	VM_CHECKED, /* both, block by block: runtime/tandem.h */
+};
+
 struct vm {
+	enum vm_way way;
 	const struct engine_env *env; /* env->lapic is not NULL */
 	struct decoder *decoder;
 	struct pages pages;

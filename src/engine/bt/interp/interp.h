@@ -35,6 +35,9 @@ enum interp_exit {
 };
 enum interp_exit interp_run(struct cpu *cpu, uint64_t budget);
 
+/* Executes the instruction at cpu->rip, and nothing else: for cpu->step. Raises what it raises. */
+void interp_execute(struct cpu *cpu);
+
 /*
  * interp/deliver.c: makes the processor go to the handler of an interrupt or exception, through
  * the IDT, IVT, gates, stack and task switches: rip and next_rip are the handler's then. Faults in

@@ -25,6 +25,7 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/vm.h"
 
+#define NO_BUDGET       UINT64_MAX
 #define DR6_BREAKPOINTS (DR6_B(0) | DR6_B(1) | DR6_B(2) | DR6_B(3))
 
 /* SDM vol. 3A table 6-4; page faults stand by themselves. */
@@ -96,7 +97,7 @@ static bool deliver_exception(struct cpu *cpu)
 		.trap = x.trap,
 	};
 	cpu_count(&cpu->stats.exceptions);
-	if (cpu->budget > cpu->instructions)
+	if (cpu->budget != NO_BUDGET && cpu->budget > cpu->instructions)
 		cpu->budget--; /* a handler that faults at once executes no instruction */
 	/* A debugger's handler is not to be debugged by the breakpoint that called it. */
 	if (x.vector == VECTOR_DB) {
@@ -234,6 +235,11 @@ static bool branched(const struct cpu *cpu, const struct insn *insn, uint64_t ri
 	}
 }
 
+void interp_execute(struct cpu *cpu)
+{
+	execute(cpu);
+}
+
 /* One instruction with breakpoints before it and traps after it. */
 static void execute_traced(struct cpu *cpu)
 {
@@ -276,19 +282,32 @@ static void trap_partly(struct cpu *cpu)
 		cpu_raise_debug(cpu, hits, true);
 }
 
+/* What others want, as of now. Translated code has been left for it. */
+static uint32_t attention_now(struct cpu *cpu)
+{
+	if (atomic_load_explicit(&cpu->native.poll, memory_order_relaxed))
+		atomic_exchange(&cpu->native.poll, 0); /* before attention is read */
+	return atomic_load_explicit(&cpu->attention, memory_order_relaxed);
+}
+
 static enum interp_exit loop(struct cpu *cpu)
 {
+	const bool translated = cpu->step && cpu->budget == NO_BUDGET;
+
 	if (cpu->partly)
 		trap_partly(cpu);
 	if (cpu->exception.pending && !deliver_exception(cpu))
 		return INTERP_SHUTDOWN;
 	for (;;) {
-		uint32_t attention = atomic_load_explicit(&cpu->attention, memory_order_relaxed);
+		uint32_t attention = attention_now(cpu);
 
 		if (cpu->instructions >= cpu->budget)
 			return INTERP_BUDGET;
 		if (!attention) {
-			execute(cpu);
+			if (translated)
+				cpu->step(cpu);
+			else
+				execute(cpu);
 			continue;
 		}
 		if (attention & ~ATTENTION_TRACE) {
@@ -299,6 +318,8 @@ static enum interp_exit loop(struct cpu *cpu)
 		}
 		if (atomic_load(&cpu->attention) & ATTENTION_TRACE)
 			execute_traced(cpu);
+		else if (translated && !(attention & ATTENTION_SHADOW)) /* one, after a shadow */
+			cpu->step(cpu);
 		else
 			execute(cpu);
 	}
@@ -306,7 +327,7 @@ static enum interp_exit loop(struct cpu *cpu)
 
 enum interp_exit interp_run(struct cpu *cpu, uint64_t budget)
 {
-	cpu->budget = budget ? cpu->instructions + budget : UINT64_MAX;
+	cpu->budget = budget ? cpu->instructions + budget : NO_BUDGET;
 	cpu->delivering.active = false;
 	/* Raised exceptions come back here, with cpu->exception telling of them; an abandoned
 	 * instruction leaves nothing in a local variable that loop() would need. */

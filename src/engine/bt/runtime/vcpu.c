@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/bt/cpu.h"
 #include "engine/bt/features.h"
@@ -12,52 +13,81 @@
 #include "engine/bt/interp/interp.h"
 #include "engine/bt/interp/msr.h"
 #include "engine/bt/kvmclock.h"
+#include "engine/bt/mmu/journal.h"
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/exclusive.h"
+#include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/step.h"
 #include "engine/bt/runtime/vm.h"
 
+/* Translated code addresses what is next to struct cpu by displacements: all is one mapping. */
 struct engine_vcpu {
 	struct cpu cpu;
+	uint8_t room[] __attribute__((aligned(64))); /* mmu_room(), then BLOCKS_ROOM bytes */
 };
 
-static int make_parts(struct cpu *cpu, struct err *e)
+#define CODE_SIZE MIB(32) /* of translated code, at most */
+
+static size_t vcpu_size(void)
 {
+	return sizeof(struct engine_vcpu) + mmu_room() + BLOCKS_ROOM;
+}
+
+static int make_parts(struct engine_vcpu *v, struct err *e)
+{
+	struct cpu *cpu = &v->cpu;
+	int rc;
+
+	cpu->tlb_room = v->room;
 	if (mmu_init(cpu) || code_cache_init(cpu) || msr_init(cpu))
 		return err_errno(e, ENOMEM, "cannot make vCPU %u", cpu->id);
-	return fpu_init(&cpu->fpu, e);
+	rc = fpu_init(&cpu->fpu, e);
+	if (rc || cpu->vm->way == VM_INTERPRETED)
+		return rc;
+	cpu->step = translated_step;
+	if (cpu->vm->way == VM_CHECKED) {
+		cpu->journal = calloc(1, sizeof(*cpu->journal));
+		if (!cpu->journal)
+			return err_errno(e, ENOMEM, "cannot make vCPU %u", cpu->id);
+	}
+	return blocks_init(cpu, CODE_SIZE, v->room + mmu_room(), e);
 }
 
 static void discard(struct engine_vcpu *vcpu)
 {
 	struct cpu *cpu = &vcpu->cpu;
 
+	blocks_release(cpu);
 	fpu_release(&cpu->fpu);
 	msr_release(cpu);
 	code_cache_release(cpu);
 	mmu_release(cpu);
-	free(vcpu);
+	free(cpu->journal);
+	munmap(vcpu, vcpu_size());
 }
 
 int bt_vcpu_create(struct engine_vm *vm, const struct engine_vcpu_config *config,
 		   struct engine_vcpu **vcpu, struct err *e)
 {
-	struct engine_vcpu *v = aligned_alloc(64, sizeof(*v));
+	struct engine_vcpu *v = mmap(NULL, vcpu_size(), PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct vcpu_state *state = malloc(sizeof(*state));
-	struct cpu *cpu = v ? &v->cpu : NULL;
+	struct cpu *cpu = &v->cpu;
 	int rc;
 
-	if (!v || !state) {
-		free(v);
+	if (v == MAP_FAILED || !state) {
+		if (v != MAP_FAILED)
+			munmap(v, vcpu_size());
 		free(state);
 		return err_errno(e, ENOMEM, "cannot make vCPU %u", config->id);
 	}
-	memset(v, 0, sizeof(*v));
 	cpu->vm = &vm->vm;
 	cpu->id = config->id;
 	cpu->amd = vm->vm.amd;
 	cpu->cpuid = *config->cpuid;
 	features_apply(cpu);
-	rc = make_parts(cpu, e);
+	rc = make_parts(v, e);
 	if (!rc) {
 		vcpu_state_reset(state, config->id);
 		rc = cpu_set_state(cpu, state, e);
@@ -101,6 +131,7 @@ enum engine_exit bt_vcpu_run(struct engine_vcpu *vcpu, struct engine_detail *det
 	struct cpu *cpu = &vcpu->cpu;
 	enum interp_exit exit;
 
+	gates_set_base(cpu);
 	exclusive_enter(cpu);
 	kvmclock_refresh(cpu); /* guest time may have stood still since the last run */
 	exit = interp_run(cpu, 0);

@@ -10,6 +10,7 @@
 #include "engine/bt/features.h"
 #include "engine/bt/interp/code_cache.h"
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/tsc.h"
 
 /* A device wrote to RAM: code decoded from there is stale. */
@@ -18,7 +19,18 @@ static void device_wrote(void *opaque, uint64_t gpa, uint64_t len)
 	pages_written(opaque, gpa, len);
 }
 
-int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+/* Translations are kept by vCPUs, each its own. */
+static void code_written(void *opaque, uint64_t gpa)
+{
+	struct vm *vm = opaque;
+
+	for (unsigned i = 0; i < ENGINE_VCPUS_MAX; i++)
+		if (vm->cpu[i] && vm->cpu[i]->translator)
+			blocks_written(vm->cpu[i]->translator, gpa);
+}
+
+static int create(struct engine_vm **vm, const struct engine_env *env, enum vm_way way,
+		  struct err *e)
 {
 	struct engine_vm *v = calloc(1, sizeof(*v));
 
@@ -26,6 +38,7 @@ int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err
 	if (!v)
 		return err_errno(e, ENOMEM, "cannot make a VM");
 	v->vm.env = env;
+	v->vm.way = way;
 	v->vm.amd = features_amd();
 	v->vm.tsc_khz = tsc_khz();
 	v->vm.decoder = decoder_new(v->vm.amd, e);
@@ -35,9 +48,26 @@ int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err
 	}
 	exclusive_init(&v->vm.exclusive);
 	kvmclock_init(&v->vm.kvmclock);
+	v->vm.pages.stale = code_written;
+	v->vm.pages.opaque = &v->vm;
 	env->mem->observer = (struct mem_observer){device_wrote, &v->vm.pages};
 	*vm = v;
 	return 0;
+}
+
+int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+{
+	return create(vm, env, VM_TRANSLATED, e);
+}
+
+int bt_vm_create_interpreted(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+{
+	return create(vm, env, VM_INTERPRETED, e);
+}
+
+int bt_vm_create_checked(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+{
+	return create(vm, env, VM_CHECKED, e);
 }
 
 void bt_vm_destroy(struct engine_vm *vm)
@@ -60,6 +90,8 @@ static void forget_memory(struct vm *vm)
 			continue;
 		mmu_flush(vm->cpu[i], true);
 		code_cache_forget(vm->cpu[i]);
+		if (vm->cpu[i]->translator)
+			blocks_forget(vm->cpu[i]->translator);
 	}
 }
 

@@ -12,6 +12,8 @@ struct engine_vm {
 };
 
 int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e);
+int bt_vm_create_interpreted(struct engine_vm **vm, const struct engine_env *env, struct err *e);
+int bt_vm_create_checked(struct engine_vm **vm, const struct engine_env *env, struct err *e);
 void bt_vm_destroy(struct engine_vm *vm);
 int bt_vm_map(struct engine_vm *vm, const struct mem_region *region, struct err *e);
 int bt_vm_unmap(struct engine_vm *vm, const struct mem_region *region, struct err *e);

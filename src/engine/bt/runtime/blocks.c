@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocks are found in three steps, each slower than the one before:
+ *
+ *	direct jumps      linked, guarded by the epoch where they leave the page
+ *	the jump table    by linear address, for indirect jumps and the runtime
+ *	the hash          by linear and guest physical address, for what the TLB says that
+ *	                  the address is now
+ *
+ * The first two are good only while translations of addresses stay: blocks_remapped begins
+ * a new epoch, and empties the jump tables. Blocks stay: the guest's processes come back.
+ *
+ * A block whose page has been written is dead: its entries become jumps to code that
+ * asks for the address anew, so that whatever still leads to them is harmless, and exits that
+ * were linked to it are unlinked.
+ *
+ * When code memory or the array of blocks is used up, all are forgotten at once.
+ */
+#include "engine/bt/runtime/blocks.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/interp/operand.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/mmu/tlb.h"
+#include "engine/bt/runtime/gates.h"
+#include "engine/bt/translate/translate.h"
+#include "engine/bt/vm.h"
+
+#define CODE_PER_BLOCK 256 /* bytes on average, at least: bounds the array of blocks */
+
+static unsigned hash(uint64_t a, unsigned size)
+{
+	return (a * 0x9e3779b97f4a7c15ULL) >> 32 & (size - 1);
+}
+
+static struct block **bucket(struct translator *t, uint64_t linear, unsigned context)
+{
+	return &t->hash[hash(linear ^ (uint64_t)context << 60, BLOCK_HASH)];
+}
+
+static struct block **page_bucket(struct translator *t, uint64_t gpa)
+{
+	return &t->page_hash[hash(gpa >> GUEST_PAGE_SHIFT, PAGE_HASH)];
+}
+
+static struct jump *jump_of(struct translator *t, uint64_t linear, unsigned context)
+{
+	return &t->jumps[context][linear % JUMP_ENTRIES];
+}
+
+/* An address that is not looked for in entry n. */
+static uint64_t no_address(size_t n)
+{
+	return n ? 0 : 1;
+}
+
+static void clear_jumps(struct translator *t, unsigned context)
+{
+	memset(t->jumps[context], 0, sizeof(t->jumps[context]));
+	t->jumps[context][0].linear = no_address(0);
+	t->jumped[context] = false;
+}
+
+void blocks_remapped(struct translator *t)
+{
+	for (unsigned context = 0; context < BLOCK_CONTEXTS; context++)
+		if (t->jumped[context])
+			clear_jumps(t, context);
+	t->cpu->native.epoch++;
+	t->cpu->native.remapped = false;
+}
+
+static void forget_all(struct translator *t)
+{
+	t->emit.at = t->first;
+	t->emit.full = false;
+	t->used = 0;
+	memset(t->hash, 0, sizeof(t->hash));
+	memset(t->page_hash, 0, sizeof(t->page_hash));
+	for (unsigned context = 0; context < BLOCK_CONTEXTS; context++)
+		clear_jumps(t, context);
+	t->stats.flushes++;
+}
+
+static int32_t displacement(const struct cpu *cpu, const void *p)
+{
+	intptr_t d = (const char *)p - (const char *)cpu;
+
+	assert(d == (int32_t)d);
+	return (int32_t)d;
+}
+
+int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
+{
+	struct translator *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return err_errno(e, ENOMEM, "cannot make a translator");
+	cpu->translator = t;
+	t->cpu = cpu;
+	pthread_mutex_init(&t->stale.lock, NULL);
+	t->max = (unsigned)(size / CODE_PER_BLOCK);
+	rc = code_memory_init(&t->memory, "lodge-translated", size, e);
+	if (rc)
+		return rc;
+	t->blocks = mmap(NULL, t->max * sizeof(*t->blocks), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (t->blocks == MAP_FAILED) {
+		t->blocks = NULL;
+		return err_errno(e, errno, "cannot make a translator");
+	}
+	t->jumps = room;
+	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++) {
+		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[n]);
+		t->jumps_at[n] = displacement(cpu, &t->jumps[n]);
+		clear_jumps(t, n);
+	}
+	t->emit = (struct emit){
+		.at = t->memory.write,
+		.end = t->memory.write + size,
+		.shift = t->memory.exec - t->memory.write,
+	};
+	gates_emit(t);
+	t->first = t->emit.at;
+	return 0;
+}
+
+void blocks_release(struct cpu *cpu)
+{
+	struct translator *t = cpu->translator;
+
+	if (!t)
+		return;
+	if (t->blocks)
+		munmap(t->blocks, t->max * sizeof(*t->blocks));
+	code_memory_release(&t->memory);
+	pthread_mutex_destroy(&t->stale.lock);
+	free(t);
+	cpu->translator = NULL;
+}
+
+static void unlink_exit(struct translator *t, struct block_exit *exit)
+{
+	emit_patch_to(exit->distance, t->emit.shift, exit->unlinked);
+	exit->to = NULL;
+}
+
+/* The entry becomes a jump. */
+static void redirect(struct translator *t, const uint8_t *entry, const uint8_t *to)
+{
+	struct emit e = t->emit;
+
+	e.at = (uint8_t *)(uintptr_t)(entry - e.shift);
+	emit_jmp_to(&e, to);
+}
+
+static void kill(struct translator *t, struct block *b)
+{
+	struct jump *jump = jump_of(t, b->linear, b->context);
+	struct block **p = bucket(t, b->linear, b->context);
+
+	while (*p && *p != b)
+		p = &(*p)->next;
+	assert(*p);
+	*p = b->next;
+	if (jump->linear == b->linear)
+		jump->linear = no_address(b->linear % JUMP_ENTRIES);
+	for (struct block_exit *exit = b->incoming; exit; exit = exit->next)
+		unlink_exit(t, exit);
+	b->incoming = NULL;
+	b->dead = true;
+	redirect(t, b->near, b->dead_near);
+	redirect(t, b->far, b->dead_far);
+}
+
+/* Kills the blocks of a page (of any: all) that are stale. */
+static void forget_page(struct translator *t, struct block **head, uint64_t gpa, bool any)
+{
+	struct block **p = head, *b;
+
+	while ((b = *p)) {
+		bool same = any || !((b->gpa ^ gpa) >> GUEST_PAGE_SHIFT);
+
+		if (same && b->page && b->generation != atomic_load(&b->page->generation)) {
+			*p = b->next_in_page;
+			kill(t, b);
+		} else {
+			p = &b->next_in_page;
+		}
+	}
+}
+
+void blocks_forget_stale(struct translator *t)
+{
+	uint64_t gpa[STALE_MAX];
+	unsigned count;
+	bool all;
+
+	pthread_mutex_lock(&t->stale.lock);
+	atomic_store(&t->stale.some, false);
+	count = t->stale.count;
+	all = t->stale.all;
+	t->stale.all = false;
+	t->stale.count = 0;
+	memcpy(gpa, t->stale.gpa, MIN(count, STALE_MAX) * sizeof(gpa[0]));
+	pthread_mutex_unlock(&t->stale.lock);
+	if (all) {
+		forget_all(t);
+		return;
+	}
+	for (unsigned n = 0; count <= STALE_MAX && n < count; n++)
+		forget_page(t, page_bucket(t, gpa[n]), gpa[n], false);
+	for (unsigned n = 0; count > STALE_MAX && n < PAGE_HASH; n++)
+		forget_page(t, &t->page_hash[n], 0, true);
+}
+
+void blocks_written(struct translator *t, uint64_t gpa)
+{
+	pthread_mutex_lock(&t->stale.lock);
+	if (t->stale.count < STALE_MAX)
+		t->stale.gpa[t->stale.count] = gpa;
+	if (t->stale.count <= STALE_MAX)
+		t->stale.count++;
+	atomic_store(&t->stale.some, true);
+	pthread_mutex_unlock(&t->stale.lock);
+	atomic_store_explicit(&t->cpu->native.poll, 1, memory_order_release);
+}
+
+void blocks_forget(struct translator *t)
+{
+	pthread_mutex_lock(&t->stale.lock);
+	t->stale.all = true;
+	atomic_store(&t->stale.some, true);
+	pthread_mutex_unlock(&t->stale.lock);
+	atomic_store_explicit(&t->cpu->native.poll, 1, memory_order_release);
+}
+
+/* A block that is not in any table yet; NULL where memory is used up. */
+static struct block *make(struct translator *t, uint64_t linear, uint64_t gpa, unsigned context)
+{
+	struct block *b;
+
+	if (t->used == t->max)
+		return NULL;
+	b = &t->blocks[t->used];
+	memset(b, 0, sizeof(*b));
+	b->context = (uint8_t)context;
+	if (!translate(t, b, linear, gpa))
+		return NULL;
+	t->used++;
+	return b;
+}
+
+static struct block *make_and_insert(struct translator *t, uint64_t linear, uint64_t gpa,
+				     unsigned context)
+{
+	struct block *b = make(t, linear, gpa, context);
+
+	if (!b) {
+		forget_all(t);
+		b = make(t, linear, gpa, context);
+		assert(b); /* code memory has room for one */
+	}
+	b->next = *bucket(t, linear, context);
+	*bucket(t, linear, context) = b;
+	b->next_in_page = *page_bucket(t, gpa);
+	*page_bucket(t, gpa) = b;
+	return b;
+}
+
+/* The block at linear, by what the TLB says now; NULL: not in RAM. */
+static struct block *find_block(struct translator *t, uint64_t linear, enum block_context context)
+{
+	struct block *b = *bucket(t, linear, context);
+	uint64_t gpa;
+	uint8_t byte;
+	bool ram;
+
+	if (!linear_canonical(t->cpu, linear))
+		return NULL;
+	mmu_fetch(t->cpu, linear, &byte, 1, &gpa, &ram);
+	if (!ram)
+		return NULL;
+	gpa |= linear & PAGE_OFFSET;
+	while (b && (b->linear != linear || b->gpa != gpa || b->context != context))
+		b = b->next;
+	if (b && b->page && b->generation != atomic_load(&b->page->generation)) {
+		forget_page(t, page_bucket(t, gpa), gpa, false);
+		b = NULL;
+	}
+	return b ? b : make_and_insert(t, linear, gpa, context);
+}
+
+const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_context context)
+{
+	struct jump *jump = jump_of(t, linear, context);
+	const uint8_t *far;
+	struct block *b;
+
+	if (jump->linear == linear)
+		return jump->far;
+	b = find_block(t, linear, context);
+	if (!b)
+		return NULL;
+	far = b->count ? b->far : t->gates.interpret;
+	if (t->cpu->journal)
+		return far; /* block by block */
+	t->jumped[context] = true;
+	*jump = (struct jump){linear, far};
+	return far;
+}
+
+/* Takes exit from the list of where it leads to. */
+static void unlist(struct block_exit *exit)
+{
+	struct block_exit **p = &exit->to->incoming;
+
+	while (*p && *p != exit)
+		p = &(*p)->next;
+	assert(*p);
+	*p = exit->next;
+}
+
+const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
+			   enum block_context context)
+{
+	uint64_t flushes = t->stats.flushes;
+	struct block *b = find_block(t, exit->target, context);
+	uint32_t epoch = t->cpu->native.epoch;
+
+	if (!b)
+		return NULL;
+	if (flushes != t->stats.flushes)
+		return b->far; /* the exit's block is gone */
+	if (exit->to != b) {
+		if (exit->to)
+			unlist(exit);
+		exit->to = b;
+		exit->next = b->incoming;
+		b->incoming = exit;
+	}
+	emit_patch_to(exit->distance, t->emit.shift, exit->far ? b->far : b->near);
+	if (exit->guard)
+		memcpy(exit->guard, &epoch, sizeof(epoch));
+	t->stats.links++;
+	return b->far;
+}

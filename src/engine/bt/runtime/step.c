@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/runtime/step.h"
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/interp/interp.h"
+#include "engine/bt/mmu/tlb.h"
+#include "engine/bt/runtime/blocks.h"
+#include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/tandem.h"
+#include "engine/bt/translate/region.h"
+
+_Static_assert((int)BLOCK_SUPERVISOR == TLB_SUPERVISOR && (int)BLOCK_USER == TLB_USER &&
+		       (int)BLOCK_SUPERVISOR_ANY == TLB_SUPERVISOR_ANY,
+	       "a block's context begins with that of its accesses");
+
+/* The context of the code at RIP. What the interpreter alone knows how to do (alignment checks, the
+ * middle rings, other modes) it does. */
+static enum block_context context_now(const struct cpu *cpu)
+{
+	bool alignment = cpu->cr0 & CR0_AM && cpu->rflags & RFLAGS_AC;
+
+	if (cpu->mode != CPU_LONG || (cpu->cpl == 3 && alignment) || cpu->cpl == 1 || cpu->cpl == 2)
+		return BLOCK_NONE;
+	return (enum block_context)tlb_context(cpu, cpu->cpl);
+}
+
+/* LAHF's AH, and OF in AL. */
+static uint16_t flags_packed(uint64_t rflags)
+{
+	return (uint16_t)((rflags & 0xd5) << 8 | (rflags & RFLAGS_OF ? 1 : 0));
+}
+
+static uint64_t flags_unpacked(uint16_t flags)
+{
+	return (flags >> 8 & 0xd5) | (flags & 1 ? RFLAGS_OF : 0);
+}
+
+/* Runs translated code from far on, and does what it was left for, but for the interpreter's
+ * instruction: true, then. */
+static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
+{
+	struct translator *t = cpu->translator;
+
+	cpu->native.flags = flags_packed(cpu->rflags);
+	for (;;) {
+		struct left left = gates_enter(t, far);
+		struct block_exit *exit;
+
+		cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_STATUS) |
+			      flags_unpacked(cpu->native.flags);
+		t->stats.entered++;
+		if (left.reason != EXIT_LINK) {
+			cpu->rip = left.number;
+			return left.reason == EXIT_INTERPRET;
+		}
+		exit = (struct block_exit *)(uintptr_t)left.number;
+		cpu->rip = exit->target;
+		if (atomic_load(&t->stale.some))
+			return false;
+		if (cpu->journal)
+			return false;
+		far = blocks_link(t, exit, context);
+		if (!far)
+			return true;
+	}
+}
+
+void translated_step(struct cpu *cpu)
+{
+	struct translator *t = cpu->translator;
+
+	do {
+		enum block_context context = context_now(cpu);
+		const uint8_t *far = NULL;
+
+		if (atomic_load_explicit(&t->stale.some, memory_order_relaxed))
+			blocks_forget_stale(t);
+		if (cpu->native.remapped)
+			blocks_remapped(t);
+		if (context != BLOCK_NONE)
+			far = blocks_find(t, cpu->rip, context);
+		if (far && far != t->gates.interpret && cpu->journal) {
+			uint64_t rip = cpu->rip;
+
+			tandem(cpu, far);
+			if (cpu->rip != rip)
+				continue;
+			far = NULL;
+		}
+		if (!far || far == t->gates.interpret || run(cpu, far, context)) {
+			t->stats.interpreted++;
+			interp_execute(cpu);
+			if (atomic_load_explicit(&cpu->attention, memory_order_relaxed))
+				return;
+		}
+	} while (!atomic_load_explicit(&cpu->native.poll, memory_order_relaxed));
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/runtime/tandem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/interp/interp.h"
+#include "engine/bt/mmu/journal.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/gates.h"
+#include "engine/bt/translate/region.h"
+
+/* The registers that translated code changes. */
+struct registers {
+	uint64_t gpr[GPR_COUNT];
+	uint64_t rip;
+	uint64_t rflags;
+};
+
+static void get(const struct cpu *cpu, struct registers *r)
+{
+	memcpy(r->gpr, cpu->gpr, sizeof(r->gpr));
+	r->rip = cpu->rip;
+	r->rflags = cpu->rflags;
+}
+
+static void set(struct cpu *cpu, const struct registers *r)
+{
+	memcpy(cpu->gpr, r->gpr, sizeof(r->gpr));
+	cpu->rip = r->rip;
+	cpu->rflags = r->rflags;
+}
+
+/* Interprets count instructions, or up to stop, or to what cannot be done twice or raises an
+ * exception. Returns how many. */
+static unsigned interpret(struct cpu *cpu, unsigned count, uint64_t stop)
+{
+	struct journal *j = cpu->journal;
+	struct cpu_exception exception = cpu->exception;
+	struct registers before;
+	volatile unsigned done = 0;
+	volatile unsigned notes = 0;
+	jmp_buf unwind;
+
+	memcpy(&unwind, &cpu->unwind, sizeof(unwind));
+	j->count = 0;
+	j->open = true;
+	get(cpu, &before);
+	if (!_setjmp(cpu->unwind)) {
+		while (done < count && (!done || cpu->rip != stop)) {
+			notes = j->count;
+			get(cpu, &before);
+			interp_execute(cpu);
+			done++;
+		}
+	} else {
+		set(cpu, &before);
+		while (j->count > notes) { /* of the instruction that was abandoned */
+			struct journal_note *n = &j->note[--j->count];
+
+			memcpy(n->host, n->old, n->len);
+		}
+	}
+	j->open = false;
+	cpu->exception = exception;
+	cpu->partly = false;
+	memcpy(&cpu->unwind, &unwind, sizeof(unwind));
+	return done;
+}
+
+static void print_registers(const char *title, const struct registers *r)
+{
+	fprintf(stderr, "%s\n", title);
+	for (unsigned n = 0; n < GPR_COUNT; n++)
+		fprintf(stderr, " %2u=%016llx%s", n, (unsigned long long)r->gpr[n],
+			n % 4 == 3 ? "\n" : "");
+	fprintf(stderr, " rip=%016llx rflags=%llx\n", (unsigned long long)r->rip,
+		(unsigned long long)r->rflags);
+}
+
+static unsigned live_at(const struct region *region, uint64_t rip)
+{
+	for (unsigned n = 0; n < region->count; n++)
+		if (region->insn[n].linear + region->insn[n].insn.len == rip &&
+		    n + 1 < region->count)
+			return region->insn[n].live;
+	if (rip == region->linear)
+		return region->live;
+	return region->count ? region->insn[region->count - 1].live : FLAGS_STATUS;
+}
+
+static _Noreturn void differ(const uint8_t *far, const struct region *region,
+			     const struct registers *start, const struct registers *want,
+			     const struct registers *got, bool memory)
+{
+	fprintf(stderr, "lodge: translated code and the interpreter differ%s\n",
+		memory ? " in memory" : "");
+	for (unsigned n = 0; n < region->count; n++) {
+		fprintf(stderr, "  %016llx live %03x:", (unsigned long long)region->insn[n].linear,
+			region->insn[n].live);
+		for (unsigned i = 0; i < region->insn[n].insn.len; i++)
+			fprintf(stderr, " %02x", region->insn[n].insn.bytes[i]);
+		fprintf(stderr, "\n");
+	}
+	for (const uint8_t *p = far; p < far + 3000; p++)
+		fprintf(stderr, "%s%02x", (p - far) % 64 ? "" : "\nCODE ", *p);
+	fprintf(stderr, "\n");
+	print_registers("before", start);
+	print_registers("interpreter", want);
+	print_registers("translated", got);
+	abort();
+}
+
+static uint16_t pack(uint64_t rflags)
+{
+	return (uint16_t)((rflags & 0xd5) << 8 | (rflags & RFLAGS_OF ? 1 : 0));
+}
+
+/* Whether it was left before anything was done. */
+static bool run_block(struct cpu *cpu, const uint8_t *far)
+{
+	uint64_t rip = cpu->rip;
+	struct left left;
+
+	cpu->native.flags = pack(cpu->rflags);
+	left = gates_enter(cpu->translator, far);
+	cpu->rip = left.reason == EXIT_LINK ? ((struct block_exit *)(uintptr_t)left.number)->target
+					    : left.number;
+	cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_STATUS) | (cpu->native.flags >> 8 & 0xd5) |
+		      (cpu->native.flags & 1 ? RFLAGS_OF : 0);
+	return left.reason == EXIT_INTERPRET && left.number == rip;
+}
+
+void tandem(struct cpu *cpu, const uint8_t *far)
+{
+	struct registers start, want, got;
+	struct region region;
+	uint64_t gpa;
+	uint8_t byte;
+	unsigned done, live;
+	bool ram, idle;
+
+	mmu_fetch(cpu, cpu->rip, &byte, 1, &gpa, &ram);
+	region_read(cpu, &region, cpu->rip, gpa | (cpu->rip & MASK(12)));
+	region_analyse(cpu, &region);
+	get(cpu, &start);
+	do {
+		cpu->journal->disturbed = false;
+		done = interpret(cpu, region.count, 1);
+		get(cpu, &want);
+		journal_undo(cpu->journal);
+		set(cpu, &start);
+	} while (cpu->journal->disturbed);
+	idle = run_block(cpu, far);
+	get(cpu, &got);
+	if ((got.rip != want.rip || idle) && done) {
+		/* It came less far: once more, and only so far. What it wrote stays. */
+		struct journal again = *cpu->journal;
+
+		for (unsigned n = 0; n < again.count; n++)
+			memcpy(again.note[n].new, again.note[n].host, again.note[n].len);
+		journal_undo(cpu->journal);
+		set(cpu, &start);
+		cpu->journal->count = 0;
+		if (!idle)
+			interpret(cpu, region.count, got.rip);
+		get(cpu, &want);
+		journal_undo(cpu->journal);
+		for (unsigned n = 0; n < again.count; n++)
+			memcpy(again.note[n].host, again.note[n].new, again.note[n].len);
+	}
+	live = live_at(&region, got.rip);
+	if (memcmp(got.gpr, want.gpr, sizeof(got.gpr)) != 0 || got.rip != want.rip ||
+	    (got.rflags ^ want.rflags) & (live | ~(uint64_t)FLAGS_STATUS))
+		differ(far, &region, &start, &want, &got, false);
+	if (!journal_agrees(cpu->journal))
+		differ(far, &region, &start, &want, &got, true);
+	set(cpu, &want);
+}

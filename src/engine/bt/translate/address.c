@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How translated code reaches guest memory: an inline look-up in the software TLB
+ * (mmu/tlb.h), which has nothing but guest RAM in it.
+ *
+ *	      lea   r10, [operand]         linear address
+ *	      add   r10, segment base      FS and GS
+ *	retry:mov   r11d, r10d
+ *	      shr   r11d, 6                offset of the entry that the page selects
+ *	      and   r11d, (entries - 1) * 64
+ *	      sub   r10, [set + r11].read  offset in the page, if it is this page's entry
+ *	      cmp   r10, 4096 - size
+ *	      ja    miss                   another page, or into the next one
+ *	      add   r10, [set + r11].host
+ *
+ * A miss has the linear address put together again and goes to the runtime, which fills
+ * the entry and comes back to retry, or has the interpreter do the instruction.
+ */
+#include "engine/bt/mmu/tlb.h"
+#include "engine/bt/translate/lower.h"
+
+#define ENTRY_SHIFT 6
+
+_Static_assert(sizeof(struct tlb_entry) == 1u << ENTRY_SHIFT, "the shift makes an offset");
+
+/* The host's register that has a guest's, loaded into its own place if need be. */
+static unsigned loaded(struct lower *l, unsigned reg)
+{
+	if (reg >= MEM_REG_NONE)
+		return EMIT_NONE;
+	if (is_stolen(reg))
+		emit_ctx(l->e, EMIT_MOV, 8, reg, ctx_gpr(reg));
+	return reg;
+}
+
+void address_operand(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+	const struct insn_mem *m = &insn->mem;
+	unsigned size = insn->addr_size;
+	uint64_t fixed = (uint64_t)m->disp;
+
+	flags_clobber(l, flags_live_before(l));
+	if (m->base == MEM_REG_RIP)
+		fixed += l->i->linear + insn->len;
+	if (m->index == MEM_REG_NONE && (m->base >= MEM_REG_NONE)) {
+		emit_set(l->e, HOST_ADDRESS, size == 4 ? (uint32_t)fixed : fixed);
+	} else {
+		struct emit_address a = {
+			.base = loaded(l, m->base),
+			.index = loaded(l, m->index),
+			.shift = m->shift,
+			.disp = (int32_t)m->disp,
+		};
+
+		emit_lea(l->e, size, HOST_ADDRESS, &a);
+	}
+	if (m->seg >= SEG_FS)
+		emit_ctx(l->e, EMIT_ADD, 8, HOST_ADDRESS,
+			 (int32_t)(offsetof(struct cpu, seg) + m->seg * sizeof(struct segment) +
+				   offsetof(struct segment, base)));
+}
+
+void address_stack(struct lower *l, unsigned reg, int32_t disp)
+{
+	flags_clobber(l, flags_live_before(l));
+	emit_lea_disp(l->e, 8, HOST_ADDRESS, reg, disp);
+}
+
+void address_check(struct lower *l, unsigned size, bool write)
+{
+	struct emit *e = l->e;
+	int32_t tag = l->tlb + (int32_t)(write ? offsetof(struct tlb_entry, write)
+					       : offsetof(struct tlb_entry, read));
+	const uint8_t *retry = emit_here(e);
+
+	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+	emit_shift(e, false, 4, HOST_SPARE, GUEST_PAGE_SHIFT - ENTRY_SHIFT);
+	emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, (TLB_ENTRIES - 1) << ENTRY_SHIFT);
+	emit_ctx_index(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE, tag);
+	emit_imm(e, EMIT_CMP_IMM, 8, HOST_ADDRESS, (int32_t)(GUEST_PAGE_SIZE - size));
+	l->missing[l->missing_count++] = (struct missing_access){
+		.distance = emit_jcc(e, EMIT_ABOVE),
+		.retry = retry,
+		.rip = l->i->linear,
+		.access = size | (write ? ACCESS_WRITE : 0),
+	};
+	emit_ctx_index(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
+		       l->tlb + (int32_t)offsetof(struct tlb_entry, host));
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A translated block: the host code of guest instructions that follow each other, from one
+ * that something jumps to up to a branch, the end of the page, or an instruction that is left
+ * to the interpreter.
+ *
+ * Translated code is good for the linear address and the guest physical page that it was made
+ * for, and in the context that it was made for (enum block_context).
+ *
+ * A block has two entries:
+ *
+ *	far    the guest's status flags are in cpu->native.flags
+ *	near   they are in the host's flags, as far as the block looks at them
+ *
+ * and up to two exits that know where they go. Such an exit is a jump, which at first leads
+ * to a piece of code that asks the runtime for the target's block, and later to that
+ * block directly. Jumps within one guest page are near ones. Jumps to other pages are far, and
+ * rely on the page's translation: a comparison of cpu->native.epoch, which changes with
+ * translations, guards them.
+ */
+#ifndef LODGE_ENGINE_BT_TRANSLATE_BLOCK_H
+#define LODGE_ENGINE_BT_TRANSLATE_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct page;
+struct block;
+
+/* What code is translated for, besides its bytes: how it accesses memory, and its mode. */
+enum block_context {
+	/* First the contexts of mmu/tlb.h, in its order. */
+	BLOCK_SUPERVISOR,
+	BLOCK_SUPERVISOR_ANY,
+	BLOCK_USER,
+	BLOCK_CONTEXTS,
+	BLOCK_NONE = BLOCK_CONTEXTS /* the interpreter's */
+};
+
+#define BLOCK_EXITS 2
+
+struct block_exit {
+	struct block *to;        /* NULL: not linked */
+	struct block_exit *next; /* of those that lead to the same block */
+	uint64_t target;         /* linear */
+	uint8_t *distance;       /* of the jump, in the writable mapping; NULL: no exit */
+	uint8_t *guard;          /* the epoch that the jump is good for; NULL: within the page */
+	const uint8_t *unlinked; /* where the jump leads while it is not linked */
+	bool far;                /* to the far entry */
+};
+
+struct block {
+	uint64_t linear;
+	uint64_t gpa; /* of the first instruction */
+	struct page *page;
+	uint32_t generation; /* of the page when it was translated */
+	uint8_t context;     /* enum block_context */
+	bool dead;           /* its page was written: nothing leads here any more */
+	const uint8_t *far;
+	const uint8_t *near;
+	const uint8_t *dead_far; /* where the entries lead when the block is dead */
+	const uint8_t *dead_near;
+	uint16_t bytes;              /* of guest code */
+	uint16_t count;              /* guest instructions; 0: the interpreter does the first */
+	struct block *next;          /* in its hash chain */
+	struct block *next_in_page;  /* in that of its page */
+	struct block_exit *incoming; /* linked to this */
+	struct block_exit exit[BLOCK_EXITS];
+};
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How blocks end.
+ *
+ * A direct jump becomes a jump to the target's block, once that is there (block.h).
+ * Backward ones look whether the vCPU is wanted elsewhere (cpu->native.poll), and so do
+ * indirect ones: every loop has one of these.
+ *
+ * An indirect jump looks its target up in a table of the context, which the runtime
+ * keeps. What is not there, the interpreter does; so it is for the interpreter, too, to find a
+ * target that is not canonical.
+ */
+#include "engine/bt/mmu/tlb.h"
+#include "engine/bt/translate/lower.h"
+
+#define WIDTH      8
+#define JUMP_SHIFT 4
+
+_Static_assert(sizeof(struct jump) == 1u << JUMP_SHIFT, "the shift makes an offset");
+
+/* CMP byte gs:[poll], 0. */
+static void emit_poll(struct emit *e)
+{
+	static const uint8_t cmp_byte[] = {0x65, 0x80, 0x3c, 0x25};
+
+	emit_bytes(e, cmp_byte, sizeof(cmp_byte));
+	emit_le(e, 4, (uint32_t)CTX(native.poll));
+	emit_byte(e, 0);
+}
+
+static bool is_near(const struct lower *l, uint64_t target)
+{
+	return !((target ^ l->r->linear) & ~MASK(12));
+}
+
+static bool is_backward(const struct lower *l, uint64_t target)
+{
+	return target <= l->i->linear;
+}
+
+/* The next exit of the block, a jump with this distance. Flags are where they are now. */
+static void add_exit(struct lower *l, uint64_t target, uint8_t *distance)
+{
+	unsigned n = l->exits++;
+
+	l->unlinked[n] = (struct unlinked_exit){.save_flags = l->flags_host && !l->flags_saved};
+	l->b->exit[n] = (struct block_exit){
+		.target = target,
+		.distance = distance,
+		.far = !l->flags_host && l->flags_saved,
+	};
+}
+
+/* To another page: only while translations are those of when it was linked. */
+static void go_far(struct lower *l, uint64_t target)
+{
+	unsigned n = l->exits;
+	uint8_t *guard, *guarded;
+
+	flags_clobber(l, FLAGS_STATUS);
+	emit_ctx_imm32(l->e, EMIT_CMP_IMM, 4, CTX(native.epoch), 0);
+	guard = l->e->at - 4;
+	guarded = emit_jcc(l->e, EMIT_NOT_EQUAL);
+	add_exit(l, target, emit_jmp(l->e));
+	l->b->exit[n].far = true;
+	l->b->exit[n].guard = guard;
+	l->unlinked[n].guarded = guarded;
+}
+
+/* The block ends with a jump to target. */
+static void go(struct lower *l, uint64_t target)
+{
+	if (is_backward(l, target)) {
+		flags_clobber(l, l->i->live);
+		emit_poll(l->e);
+		l->polled[l->polled_count].target = target;
+		l->polled[l->polled_count++].distance = emit_jcc(l->e, EMIT_NOT_EQUAL);
+	}
+	if (is_near(l, target))
+		add_exit(l, target, emit_jmp(l->e));
+	else
+		go_far(l, target);
+}
+
+static uint64_t next_linear(const struct lower *l)
+{
+	return l->i->linear + l->i->insn.len;
+}
+
+/* To the address in HOST_ADDRESS; RSP moves by pop when nothing can come between any more. Flags
+ * are saved. */
+static void go_indirect(struct lower *l, int32_t pop)
+{
+	struct emit *e = l->e;
+
+	emit_poll(e);
+	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
+	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+	emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, JUMP_ENTRIES - 1);
+	emit_shift(e, true, 4, HOST_SPARE, JUMP_SHIFT);
+	emit_ctx_index(e, EMIT_CMP, 8, HOST_ADDRESS, HOST_SPARE,
+		       l->jumps + (int32_t)offsetof(struct jump, linear));
+	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
+	if (pop)
+		emit_lea_disp(e, 8, GPR_RSP, GPR_RSP, pop);
+	emit_jmp_ctx_index(e, HOST_SPARE, l->jumps + (int32_t)offsetof(struct jump, far));
+}
+
+/* The target of an indirect JMP or CALL into HOST_ADDRESS. */
+static void indirect_target(struct lower *l)
+{
+	const struct insn_operand *o = &l->i->insn.operand[0];
+
+	if (o->kind == OPERAND_MEM) {
+		address_operand(l);
+		address_check(l, WIDTH, false);
+		emit_mem(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS);
+		return;
+	}
+	flags_clobber(l, FLAGS_STATUS);
+	if (is_stolen(o->reg))
+		emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, ctx_gpr(o->reg));
+	else
+		emit_reg(l->e, EMIT_MOV, 8, HOST_ADDRESS, o->reg);
+}
+
+void lower_jmp(struct lower *l)
+{
+	if (l->i->insn.operand[0].kind == OPERAND_REL) {
+		go(l, next_linear(l) + l->i->insn.imm);
+		return;
+	}
+	indirect_target(l);
+	go_indirect(l, 0);
+}
+
+void lower_jcc(struct lower *l)
+{
+	uint64_t target = next_linear(l) + l->i->insn.imm;
+	bool flags_host, flags_saved;
+	uint8_t *taken;
+
+	flags_need(l);
+	taken = emit_jcc(l->e, l->i->insn.cond);
+	flags_host = l->flags_host;
+	flags_saved = l->flags_saved;
+	if (is_near(l, target) && !is_backward(l, target)) {
+		add_exit(l, target, taken);
+		go(l, next_linear(l));
+		return;
+	}
+	go(l, next_linear(l));
+	emit_patch(l->e, taken);
+	l->flags_host = flags_host;
+	l->flags_saved = flags_saved;
+	go(l, target);
+}
+
+void lower_call(struct lower *l)
+{
+	bool direct = l->i->insn.operand[0].kind == OPERAND_REL;
+
+	if (!direct) {
+		indirect_target(l);
+		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.scratch));
+	}
+	address_stack(l, GPR_RSP, -WIDTH);
+	address_check(l, WIDTH, true);
+	stack_store_imm(l, next_linear(l));
+	if (direct) {
+		emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, -WIDTH);
+		go(l, next_linear(l) + l->i->insn.imm);
+		return;
+	}
+	emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, CTX(native.scratch));
+	go_indirect(l, -WIDTH);
+}
+
+void lower_ret(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+	bool popping = insn->operands && insn->operand[0].kind == OPERAND_IMM;
+
+	address_stack(l, GPR_RSP, 0);
+	address_check(l, WIDTH, false);
+	emit_mem(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS);
+	go_indirect(l, WIDTH + (popping ? (int32_t)(insn->imm & 0xffff) : 0));
+}
+
+void lower_fall(struct lower *l)
+{
+	go(l, l->r->linear + l->r->bytes);
+}
+
+static void interpret(struct lower *l, uint64_t rip)
+{
+	emit_set(l->e, HOST_ADDRESS, rip);
+	emit_jmp_to(l->e, l->t->gates.interpret);
+}
+
+void lower_interpret(struct lower *l, uint64_t rip)
+{
+	flags_save(l);
+	interpret(l, rip);
+}
+
+void lower_leaves(struct lower *l, uint8_t *distance)
+{
+	l->leaving[l->leaving_count++] = (struct leaving){distance, l->i->linear};
+}
+
+static void leave(struct lower *l, enum translated_exit reason, uint64_t number)
+{
+	emit_set(l->e, HOST_ADDRESS, reason);
+	emit_set(l->e, HOST_SPARE, number);
+	emit_jmp_to(l->e, l->t->gates.leave);
+}
+
+static void miss(struct lower *l, const struct missing_access *m)
+{
+	struct emit *e = l->e;
+	int32_t tag = l->tlb + (int32_t)(m->access & ACCESS_WRITE
+						 ? offsetof(struct tlb_entry, write)
+						 : offsetof(struct tlb_entry, read));
+	static const uint8_t lea_r11_behind_jmp[] = {0x4c, 0x8d, 0x1d, 5, 0, 0, 0};
+	struct access_site site;
+
+	emit_patch(e, m->distance);
+	emit_ctx_index(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE, tag);
+	emit_bytes(e, lea_r11_behind_jmp, sizeof(lea_r11_behind_jmp));
+	emit_jmp_to(e, l->t->gates.fill);
+	site = (struct access_site){
+		.retry = (int32_t)(m->retry - emit_here(e)),
+		.access = m->access,
+		.rip = m->rip,
+	};
+	emit_bytes(e, &site, sizeof(site));
+}
+
+static void unlinked(struct lower *l, unsigned n)
+{
+	struct block_exit *exit = &l->b->exit[n];
+
+	exit->unlinked = emit_here(l->e);
+	emit_patch(l->e, exit->distance);
+	if (l->unlinked[n].guarded)
+		emit_patch(l->e, l->unlinked[n].guarded);
+	l->flags_host = l->unlinked[n].save_flags;
+	l->flags_saved = false;
+	flags_save(l);
+	leave(l, EXIT_LINK, (uintptr_t)exit);
+}
+
+/* Where the entries lead when the page has been written. */
+static void dead(struct lower *l)
+{
+	l->b->dead_near = emit_here(l->e);
+	l->flags_host = l->r->live;
+	l->flags_saved = false;
+	flags_save(l);
+	l->b->dead_far = emit_here(l->e);
+	leave(l, EXIT_GO, l->b->linear);
+}
+
+void lower_beside(struct lower *l)
+{
+	for (unsigned n = 0; n < l->missing_count; n++)
+		miss(l, &l->missing[n]);
+	for (unsigned n = 0; n < l->leaving_count; n++) {
+		emit_patch(l->e, l->leaving[n].distance);
+		if (n + 1 == l->leaving_count || l->leaving[n + 1].rip != l->leaving[n].rip)
+			interpret(l, l->leaving[n].rip);
+	}
+	for (unsigned n = 0; n < l->polled_count; n++) {
+		emit_patch(l->e, l->polled[n].distance);
+		leave(l, EXIT_GO, l->polled[n].target);
+	}
+	for (unsigned n = 0; n < l->exits; n++)
+		unlinked(l, n);
+	dead(l);
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Instructions that the host executes as they are. One without a memory operand is copied;
+ * of one with, prefixes for memory, ModRM, SIB and displacement are made anew.
+ *
+ * A guest register that the host's code has taken for itself is loaded before and stored
+ * after: into its own place without a memory operand, into HOST_SPARE beside one.
+ */
+#include <assert.h>
+
+#include "engine/bt/translate/kind.h"
+#include "engine/bt/translate/lower.h"
+
+#define REX        0x40
+#define REX_W      0x08
+#define REX_R      0x04
+#define REX_B      0x01
+#define VEX_NOT_R  0x80
+#define VEX_NOT_X  0x40
+#define VEX_NOT_B  0x20
+#define CACHE_LINE 64
+
+/* Of the instruction's operands, the first that is a given register. */
+static const struct insn_operand *find_gpr(const struct insn *insn, unsigned reg)
+{
+	for (unsigned n = 0; n < insn->operands; n++) {
+		const struct insn_operand *o = &insn->operand[n];
+
+		if (o->kind == OPERAND_GPR && o->reg == reg)
+			return o;
+	}
+	return NULL;
+}
+
+static bool writes_gpr(const struct insn *insn, unsigned reg)
+{
+	for (unsigned n = 0; n < insn->operands; n++) {
+		const struct insn_operand *o = &insn->operand[n];
+
+		if (o->kind == OPERAND_GPR && o->reg == reg && o->write)
+			return true;
+	}
+	return false;
+}
+
+/* The flags as the instruction and those after it need them. */
+static void prepare_flags(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+
+	if (kind_flags_read(insn) ||
+	    (kind_changes_flags(insn) && l->i->live & ~kind_flags_written(insn)))
+		flags_need(l);
+}
+
+static void flags_changed(struct lower *l)
+{
+	if (!kind_changes_flags(&l->i->insn))
+		return;
+	l->flags_host = true;
+	l->flags_saved = false;
+}
+
+static void copy_plain(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+
+	prepare_flags(l);
+	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
+		if (find_gpr(insn, reg))
+			emit_ctx(l->e, EMIT_MOV, 8, reg, ctx_gpr(reg));
+	emit_bytes(l->e, insn->bytes, insn->len);
+	flags_changed(l);
+	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
+		if (writes_gpr(insn, reg))
+			emit_ctx(l->e, EMIT_MOV_TO, 8, reg, ctx_gpr(reg));
+}
+
+static bool is_kept_prefix(uint8_t byte)
+{
+	return byte == 0x66 || byte == 0xf0 || byte == 0xf2 || byte == 0xf3;
+}
+
+static bool is_dropped_prefix(uint8_t byte)
+{
+	return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e || byte == 0x64 ||
+	       byte == 0x65 || byte == 0x67;
+}
+
+/* ModRM.reg with its extension, as the copy is to have it. */
+static unsigned new_reg(const struct insn *insn, unsigned reg)
+{
+	return is_stolen(reg) && find_gpr(insn, reg) ? HOST_SPARE : reg;
+}
+
+static void put_legacy(struct emit *e, const struct insn *insn)
+{
+	unsigned rex = insn->at.rex == INSN_AT_NONE ? 0 : insn->bytes[insn->at.rex];
+	unsigned reg = (insn->bytes[insn->at.modrm] >> 3 & 7) | (rex & REX_R ? 8 : 0);
+	unsigned first = 0;
+
+	for (; first < insn->at.opcode; first++) {
+		uint8_t byte = insn->bytes[first];
+
+		if (is_kept_prefix(byte))
+			emit_byte(e, byte);
+		else if (!is_dropped_prefix(byte) && (byte & 0xf0) != REX)
+			break;
+	}
+	reg = new_reg(insn, reg);
+	emit_byte(e, REX | REX_B | (rex & REX_W) | (reg & 8 ? REX_R : 0));
+	for (; first <= insn->at.opcode; first++)
+		emit_byte(e, insn->bytes[first]);
+	emit_byte(e, (reg & 7) << 3 | (HOST_ADDRESS & 7));
+}
+
+static void put_vex(struct emit *e, const struct insn *insn)
+{
+	const uint8_t *vex = insn->bytes + insn->at.vex;
+	bool two = vex[0] == 0xc5;
+	unsigned map = two ? 1 : vex[1] & 0x1f;
+	unsigned last = two ? vex[1] & 0x7f : vex[2]; /* W, vvvv, L, pp */
+	unsigned reg = (insn->bytes[insn->at.modrm] >> 3 & 7) | (vex[1] & VEX_NOT_R ? 0 : 8);
+	unsigned vvvv = ~last >> 3 & 15;
+
+	reg = new_reg(insn, reg);
+	vvvv = insn->unit == UNIT_INTEGER ? new_reg(insn, vvvv) : vvvv;
+	emit_byte(e, 0xc4);
+	emit_byte(e, (reg & 8 ? 0 : VEX_NOT_R) | VEX_NOT_X | map);
+	emit_byte(e, (last & 0x87) | (~vvvv & 15) << 3);
+	emit_byte(e, insn->bytes[insn->at.opcode]);
+	emit_byte(e, (reg & 7) << 3 | (HOST_ADDRESS & 7));
+}
+
+static const struct insn_operand *memory_operand(const struct insn *insn)
+{
+	for (unsigned n = 0; n < insn->operands; n++)
+		if (insn->operand[n].kind == OPERAND_MEM)
+			return &insn->operand[n];
+	return NULL;
+}
+
+/* A locked access that is not in one cache line, which the host may punish, and CMPXCHG16B that is
+ * not aligned are the interpreter's. */
+static void check_alignment(struct lower *l, unsigned size)
+{
+	const struct insn *insn = &l->i->insn;
+	bool locked = insn->prefixes & INSN_LOCK || insn->op == OP_XCHG;
+	unsigned mask = insn->op == OP_CMPXCHG16B ? 15 : CACHE_LINE - 1;
+
+	if (size == 1 || !(locked || insn->op == OP_CMPXCHG16B))
+		return;
+	emit_reg(l->e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, (int32_t)mask);
+	emit_imm(l->e, EMIT_CMP_IMM, 4, HOST_SPARE, (int32_t)(mask + 1 - size));
+	lower_leaves(l, emit_jcc(l->e, EMIT_ABOVE));
+}
+
+static void copy_memory(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+	const struct insn_operand *mem = memory_operand(insn);
+	unsigned reg = GPR_COUNT;
+
+	assert(mem && mem->size);
+	address_operand(l);
+	address_check(l, mem->size, mem->write);
+	check_alignment(l, mem->size);
+	prepare_flags(l);
+	for (unsigned n = HOST_ADDRESS; n <= HOST_SPARE; n++)
+		if (find_gpr(insn, n))
+			reg = n;
+	if (reg != GPR_COUNT)
+		emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, ctx_gpr(reg));
+	if (insn->at.vex != INSN_AT_NONE)
+		put_vex(l->e, insn);
+	else
+		put_legacy(l->e, insn);
+	if (insn->at.imm)
+		emit_bytes(l->e, insn->bytes + insn->at.imm, insn->len - insn->at.imm);
+	flags_changed(l);
+	if (reg != GPR_COUNT && writes_gpr(insn, reg))
+		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_SPARE, ctx_gpr(reg));
+}
+
+void lower_copy(struct lower *l)
+{
+	if (l->i->insn.has_mem)
+		copy_memory(l);
+	else
+		copy_plain(l);
+}
+
+void lower_lea(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+	const struct insn_mem *m = &insn->mem;
+	unsigned to = insn->operand[0].reg, host = is_stolen(to) ? HOST_ADDRESS : to;
+	unsigned size = MIN(insn->addr_size, insn->op_size);
+	unsigned regs[] = {m->base, m->index};
+
+	if (m->base >= MEM_REG_NONE && m->index == MEM_REG_NONE) {
+		uint64_t value = (uint64_t)m->disp;
+
+		if (m->base == MEM_REG_RIP)
+			value += l->i->linear + insn->len;
+		emit_set(l->e, host, size == 4 ? (uint32_t)value : value);
+	} else {
+		struct emit_address a = {
+			.base = m->base == MEM_REG_NONE ? EMIT_NONE : m->base,
+			.index = m->index == MEM_REG_NONE ? EMIT_NONE : m->index,
+			.shift = m->shift,
+			.disp = (int32_t)m->disp,
+		};
+
+		for (unsigned n = 0; n < ARRAY_LEN(regs); n++)
+			if (is_stolen(regs[n]))
+				emit_ctx(l->e, EMIT_MOV, 8, regs[n], ctx_gpr(regs[n]));
+		emit_lea(l->e, size, host, &a);
+	}
+	if (is_stolen(to))
+		emit_ctx(l->e, EMIT_MOV_TO, 8, host, ctx_gpr(to));
+}

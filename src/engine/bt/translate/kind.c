@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/translate/kind.h"
+
+#include "engine/bt/cpu.h"
+
+/* clang-format off */
+#define COPY(name) [OP_##name] = KIND_COPY
+
+static const uint8_t kinds[OP_COUNT] = {
+	COPY(ADD), COPY(OR), COPY(ADC), COPY(SBB), COPY(AND), COPY(SUB), COPY(XOR), COPY(CMP),
+	COPY(TEST), COPY(NOT), COPY(NEG), COPY(INC), COPY(DEC), COPY(MUL), COPY(IMUL),
+	COPY(ADCX), COPY(ADOX),
+	COPY(ROL), COPY(ROR), COPY(RCL), COPY(RCR), COPY(SHL), COPY(SHR), COPY(SAR), COPY(SHLD),
+	COPY(SHRD),
+	COPY(MOV), COPY(MOVZX), COPY(MOVSX), COPY(MOVSXD), COPY(MOVBE), COPY(XCHG), COPY(BSWAP),
+	COPY(CBW), COPY(CWDE), COPY(CDQE), COPY(CWD), COPY(CDQ), COPY(CQO), COPY(MOVNTI),
+	COPY(LAHF), COPY(SAHF), COPY(CLC), COPY(STC), COPY(CMC), COPY(PAUSE),
+	COPY(BT), COPY(BTS), COPY(BTR), COPY(BTC), COPY(BSF), COPY(BSR), COPY(LZCNT), COPY(TZCNT),
+	COPY(POPCNT), COPY(CRC32), COPY(ANDN), COPY(BEXTR), COPY(BLSI), COPY(BLSMSK), COPY(BLSR),
+	COPY(BZHI), COPY(MULX), COPY(PDEP), COPY(PEXT), COPY(RORX), COPY(SARX), COPY(SHLX),
+	COPY(SHRX),
+	COPY(XADD), COPY(CMPXCHG), COPY(CMPXCHG8B), COPY(CMPXCHG16B), COPY(CMOVCC), COPY(SETCC),
+	COPY(LFENCE), COPY(MFENCE), COPY(SFENCE),
+	[OP_NOP] = KIND_NOP, [OP_LEA] = KIND_LEA,
+	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
+	[OP_JMP] = KIND_JMP, [OP_JCC] = KIND_JCC, [OP_CALL] = KIND_CALL, [OP_RET] = KIND_RET,
+};
+/* clang-format on */
+
+static bool stolen(unsigned reg)
+{
+	return reg == GPR_R8 + 2 || reg == GPR_R8 + 3; /* translate/lower.h */
+}
+
+/* A memory operand and two different registers that the host needs for itself, or one that cannot
+ * be named beside R10. */
+static bool too_many_registers(const struct insn *insn)
+{
+	unsigned one = MEM_REG_NONE;
+
+	for (unsigned i = 0; i < insn->operands; i++) {
+		const struct insn_operand *o = &insn->operand[i];
+
+		if (o->kind != OPERAND_GPR)
+			continue;
+		if (o->high)
+			return true;
+		if (!stolen(o->reg))
+			continue;
+		if (one != MEM_REG_NONE && one != o->reg)
+			return true;
+		one = o->reg;
+	}
+	return false;
+}
+
+static bool copies(const struct insn *insn)
+{
+	const struct insn_operand *first = &insn->operand[0];
+
+	switch (insn->op) {
+	case OP_BT:
+	case OP_BTS:
+	case OP_BTR:
+	case OP_BTC: /* a bit far from the operand */
+		if (insn->has_mem && insn->operand[1].kind == OPERAND_GPR)
+			return false;
+		break;
+	default:
+		break;
+	}
+	if (insn->prefixes & INSN_LOCK && !(insn->has_mem && first->kind == OPERAND_MEM))
+		return false;
+	return !insn->has_mem || (insn->at.modrm && !insn->mem.vsib && !too_many_registers(insn));
+}
+
+/* With operands of 64 bits, as all branches and nearly all stack accesses have. */
+static bool is_wide(const struct insn *insn)
+{
+	const struct insn_operand *o = &insn->operand[0];
+
+	if (insn->op_size != 8)
+		return false;
+	switch (insn->op) {
+	case OP_POP:
+		return o->kind == OPERAND_GPR;
+	case OP_PUSH:
+	case OP_JMP:
+	case OP_CALL:
+		return o->kind != OPERAND_MEM || insn->operand[0].size == 8;
+	default:
+		return true;
+	}
+}
+
+enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
+{
+	enum kind kind = kinds[insn->op];
+
+	if (!cpu->features[insn->feature] || (insn->has_mem && insn->addr_size < 4))
+		return KIND_NONE;
+	switch (kind) {
+	case KIND_COPY:
+		return copies(insn) ? kind : KIND_NONE;
+	case KIND_LEA:
+		return insn->op_size >= 4 ? kind : KIND_NONE;
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+	case KIND_JMP:
+	case KIND_JCC:
+	case KIND_CALL:
+	case KIND_RET:
+		return is_wide(insn) ? kind : KIND_NONE;
+	default:
+		return kind;
+	}
+}
+
+unsigned kind_flags_read(const struct insn *insn)
+{
+	return insn->flags_read;
+}
+
+/* A count of 0 leaves the flags alone. */
+static bool may_do_nothing(const struct insn *insn)
+{
+	const struct insn_operand *last = &insn->operand[insn->operands - 1];
+	unsigned bits = insn->op_size == 8 ? 63 : 31;
+
+	switch (insn->op) {
+	case OP_ROL:
+	case OP_ROR:
+	case OP_RCL:
+	case OP_RCR:
+	case OP_SHL:
+	case OP_SHR:
+	case OP_SAR:
+	case OP_SHLD:
+	case OP_SHRD:
+		return last->kind != OPERAND_IMM || !(insn->imm & bits);
+	default:
+		return false;
+	}
+}
+
+unsigned kind_flags_written(const struct insn *insn)
+{
+	return may_do_nothing(insn) ? 0 : insn->flags_written;
+}
+
+bool kind_changes_flags(const struct insn *insn)
+{
+	return insn->flags_touched;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How an instruction is translated, and which status flags it reads and writes. */
+#ifndef LODGE_ENGINE_BT_TRANSLATE_KIND_H
+#define LODGE_ENGINE_BT_TRANSLATE_KIND_H
+
+#include "engine/bt/decode/insn.h"
+
+struct cpu;
+
+enum kind {
+	KIND_NONE, /* left to the interpreter */
+	KIND_COPY, /* the same instruction, its memory operand addressed anew */
+	KIND_NOP,
+	KIND_LEA,
+	KIND_PUSH,
+	KIND_POP,
+	KIND_LEAVE,
+	KIND_JMP,
+	KIND_JCC,
+	KIND_CALL,
+	KIND_RET,
+};
+
+/* How insn is translated on this vCPU. Kinds from KIND_JMP on end a block. */
+enum kind kind_of(const struct cpu *cpu, const struct insn *insn);
+
+/* Status flags that it may read; that it writes in any case. What it may write or leave alone, or
+ * leaves undefined, it counts as not written. */
+unsigned kind_flags_read(const struct insn *insn);
+unsigned kind_flags_written(const struct insn *insn);
+
+/* Whether it writes flags at all. */
+bool kind_changes_flags(const struct insn *insn);
+
+#endif

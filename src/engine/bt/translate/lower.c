@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/translate/lower.h"
+
+#include <string.h>
+
+#include "engine/bt/translate/kind.h"
+
+/* A generous bound of what one guest instruction becomes, with all that lies beside it. */
+#define BYTES_PER_INSN 256
+#define BYTES_MORE     512
+
+typedef void (*lower_fn)(struct lower *l);
+
+static void lower_nothing(struct lower *l)
+{
+	(void)l;
+}
+
+static lower_fn lower_of(enum kind kind)
+{
+	switch (kind) {
+	case KIND_NOP:
+		return lower_nothing;
+	case KIND_LEA:
+		return lower_lea;
+	case KIND_PUSH:
+		return lower_push;
+	case KIND_POP:
+		return lower_pop;
+	case KIND_LEAVE:
+		return lower_leave;
+	case KIND_JMP:
+		return lower_jmp;
+	case KIND_JCC:
+		return lower_jcc;
+	case KIND_CALL:
+		return lower_call;
+	case KIND_RET:
+		return lower_ret;
+	default:
+		return lower_copy;
+	}
+}
+
+/* Both entries, with the flags where each has them. */
+static void lower_entries(struct lower *l)
+{
+	l->b->far = emit_here(l->e);
+	if (l->r->live) {
+		l->flags_saved = true;
+		flags_need(l);
+	}
+	l->flags_saved = false;
+	l->flags_host = l->r->live;
+	l->b->near = emit_here(l->e);
+}
+
+static void lower_end(struct lower *l)
+{
+	uint64_t next = l->r->linear + l->r->bytes;
+
+	if (l->r->branches)
+		return;
+	if (l->r->count == REGION_MAX || (next ^ l->r->linear) & ~MASK(12))
+		lower_fall(l);
+	else
+		lower_interpret(l, next);
+}
+
+bool lower_region(struct translator *t, const struct region *r, struct block *b)
+{
+	struct emit e = t->emit;
+	struct lower l = {
+		.t = t,
+		.e = &e,
+		.r = r,
+		.b = b,
+		.tlb = t->tlb_at[b->context],
+		.jumps = t->jumps_at[b->context],
+	};
+
+	if (e.end - e.at < (ptrdiff_t)(r->count * BYTES_PER_INSN + BYTES_MORE))
+		return false;
+	lower_entries(&l);
+	for (unsigned n = 0; n < r->count; n++) {
+		l.i = &r->insn[n];
+		lower_of(kind_of(t->cpu, &l.i->insn))(&l);
+	}
+	lower_end(&l);
+	lower_beside(&l);
+	if (e.full)
+		return false;
+	t->emit = e;
+	return true;
+}

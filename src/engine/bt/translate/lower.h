@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a region to host code. Private to translate/. */
+#ifndef LODGE_ENGINE_BT_TRANSLATE_LOWER_H
+#define LODGE_ENGINE_BT_TRANSLATE_LOWER_H
+
+#include "core/x86/vcpu_state.h"
+#include "engine/bt/cpu.h"
+#include "engine/bt/translate/region.h"
+#include "engine/bt/translate/translator.h"
+
+/* The host's registers that the guest's are not in, so that host code has them for itself. Where
+ * memory is accessed ADDRESS holds the host's address. */
+#define HOST_ADDRESS (GPR_R8 + 2) /* R10 */
+#define HOST_SPARE   (GPR_R8 + 3) /* R11 */
+
+static inline bool is_stolen(unsigned reg)
+{
+	return reg == HOST_ADDRESS || reg == HOST_SPARE;
+}
+
+/* An access that may miss: what the code beside the block needs to know. */
+struct missing_access {
+	uint8_t *distance;    /* of the jump to it */
+	const uint8_t *retry; /* where the look-up begins, with the address in HOST_ADDRESS */
+	uint64_t rip;
+	uint32_t access; /* struct access_site */
+};
+
+/* Read by the runtime (gates.c), in code memory. */
+struct access_site {
+	int32_t retry;   /* from here */
+	uint32_t access; /* size, and ACCESS_WRITE */
+	uint64_t rip;    /* of the instruction */
+} __attribute__((packed));
+
+#define ACCESS_WRITE BIT(8)
+
+/* Jumps out of a block at an instruction that the interpreter has to do. */
+struct leaving {
+	uint8_t *distance;
+	uint64_t rip;
+};
+
+/* An exit that is not linked yet, or whose guard says that it is not good any more. */
+struct unlinked_exit {
+	uint8_t *guarded; /* distance of the guard's jump; NULL: no guard */
+	bool save_flags;  /* they are the host's only */
+};
+
+#define MISSING_MAX (2 * REGION_MAX)
+#define LEAVING_MAX (2 * REGION_MAX)
+
+struct lower {
+	struct translator *t;
+	struct emit *e;
+	const struct region *r;
+	const struct region_insn *i; /* the one that is translated now */
+	struct block *b;
+	int32_t tlb; /* displacement of the context's TLB set */
+	int32_t jumps;
+	/* Where the guest's status flags are: in the host's, in cpu->native.flags, in both; or
+	 * nowhere, because they are overwritten before anybody looks at them. */
+	bool flags_host, flags_saved;
+	unsigned missing_count, leaving_count;
+	struct missing_access missing[MISSING_MAX];
+	struct leaving leaving[LEAVING_MAX];
+	unsigned exits;
+	struct unlinked_exit unlinked[BLOCK_EXITS];
+	struct {
+		uint8_t *distance;
+		uint64_t target;
+	} polled[BLOCK_EXITS];
+	unsigned polled_count;
+};
+
+/* flags.c */
+
+/* Host code that changes the flags comes next; the flags that are live (a mask) are not lost. Uses
+ * HOST_SPARE. */
+void flags_clobber(struct lower *l, unsigned live);
+/* The flags have to be the host's. Uses HOST_SPARE. */
+void flags_need(struct lower *l);
+/* They have to be in cpu->native.flags, whoever looks at them. Uses HOST_SPARE. */
+void flags_save(struct lower *l);
+/* Live before the instruction that is translated now. */
+unsigned flags_live_before(const struct lower *l);
+
+/* address.c: the one place that knows how translated code reaches guest memory. */
+
+/* Emits: the linear address of the instruction's memory operand into HOST_ADDRESS. The flags are
+ * clobbered. */
+void address_operand(struct lower *l);
+/* Emits: the linear address reg + disp. */
+void address_stack(struct lower *l, unsigned reg, int32_t disp);
+/* Emits: from the linear address in HOST_ADDRESS to the host's, of size bytes that may be read (or
+ * written). Where that is not so, the instruction is left to the interpreter: nothing of it may
+ * have been done yet. Uses HOST_SPARE. */
+void address_check(struct lower *l, unsigned size, bool write);
+
+/* copy.c */
+void lower_copy(struct lower *l);
+void lower_lea(struct lower *l);
+
+/* stack.c */
+/* Emits: [HOST_ADDRESS] = value, of 64 bits. Uses HOST_SPARE. */
+void stack_store_imm(struct lower *l, uint64_t value);
+void lower_push(struct lower *l);
+void lower_pop(struct lower *l);
+void lower_leave(struct lower *l);
+
+/* branch.c */
+void lower_jmp(struct lower *l);
+void lower_jcc(struct lower *l);
+void lower_call(struct lower *l);
+void lower_ret(struct lower *l);
+/* The block ends, and the next instruction is in this page; or the interpreter does the next. */
+void lower_fall(struct lower *l);
+void lower_interpret(struct lower *l, uint64_t rip);
+/* The jump with this distance leaves to the interpreter, for the instruction translated now. Its
+ * flags are saved or dead. */
+void lower_leaves(struct lower *l, uint8_t *distance);
+/* What lies beside the block: misses, exits that are not linked. */
+void lower_beside(struct lower *l);
+
+/* lower.c: the whole, into the translator's code memory. False: it is full. */
+bool lower_region(struct translator *t, const struct region *r, struct block *b);
+
+/* Displacements of what host code uses of struct cpu. */
+static inline int32_t ctx_gpr(unsigned reg)
+{
+	return (int32_t)(offsetof(struct cpu, gpr) + reg * sizeof(uint64_t));
+}
+
+#define CTX(member) ((int32_t)offsetof(struct cpu, member))
+
+#endif

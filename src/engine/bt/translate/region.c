@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading guest code, and looking at its flags.
+ *
+ * The bytes are copied and decoded first; then, when it is known how far they reach, their
+ * pages are marked as code and the bytes compared with the copy: what was written
+ * before the mark shows in the comparison, and what is written later makes the block stale
+ * (mmu/pages.h).
+ *
+ * Flags that a block's successors read are not known, but where the successor is in the
+ * same page, and so goes stale together with the block, its first instructions are looked
+ * at: nearly always they overwrite the flags.
+ */
+#include "engine/bt/translate/region.h"
+
+#include <string.h>
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/interp/operand.h"
+#include "engine/bt/mmu/mmu.h"
+#include "engine/bt/translate/kind.h"
+#include "engine/bt/vm.h"
+
+#define LOOK_AHEAD 8 /* instructions */
+
+/* NULL: it is not RAM (any more: it may be taken away while others are waited for). */
+static const uint8_t *host_of(struct cpu *cpu, uint64_t gpa)
+{
+	struct page *page;
+
+	return pages_host(&cpu->vm->pages, gpa, &page);
+}
+
+static bool ends_region(enum kind kind)
+{
+	return kind >= KIND_JMP;
+}
+
+/* A direct branch that leaves the canonical addresses faults before it is taken. */
+static bool branch_reaches(struct cpu *cpu, const struct region_insn *i)
+{
+	return i->insn.operand[0].kind != OPERAND_REL ||
+	       linear_canonical(cpu, i->linear + i->insn.len + i->insn.imm);
+}
+
+/* Decodes bytes[0..len). */
+static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, unsigned len)
+{
+	r->count = 0;
+	r->bytes = 0;
+	r->branches = false;
+	while (r->count < REGION_MAX && r->bytes < len && !r->branches) {
+		struct region_insn *i = &r->insn[r->count];
+		enum kind kind;
+
+		if (decode(cpu->vm->decoder, (enum decode_mode)cpu->decode, bytes + r->bytes,
+			   len - r->bytes, &i->insn) != DECODE_OK)
+			break;
+		kind = kind_of(cpu, &i->insn);
+		i->linear = r->linear + r->bytes;
+		if (kind == KIND_NONE || !branch_reaches(cpu, i))
+			break;
+		r->bytes += i->insn.len;
+		r->branches = ends_region(kind);
+		r->count++;
+	}
+}
+
+void region_read(struct cpu *cpu, struct region *r, uint64_t linear, uint64_t gpa)
+{
+	uint8_t bytes[REGION_MAX * INSN_BYTES_MAX];
+	unsigned room = GUEST_PAGE_SIZE - (gpa & MASK(12));
+	unsigned len = MIN(room, sizeof(bytes));
+	const uint8_t *host;
+
+	r->linear = linear;
+	r->gpa = gpa;
+	r->count = r->bytes = r->generation = 0;
+	r->branches = false;
+	while ((host = host_of(cpu, gpa))) {
+		memcpy(bytes, host, len);
+		decode_all(cpu, r, bytes, len);
+		/* With the instruction that ended it, whatever it was. */
+		r->generation = mmu_protect_code(cpu, gpa, MIN(r->bytes + INSN_BYTES_MAX, room));
+		host = host_of(cpu, gpa);
+		if (host && !memcmp(bytes, host, MIN(r->bytes + INSN_BYTES_MAX, len)))
+			return;
+		r->count = r->bytes = 0;
+	}
+}
+
+/* The flags that the code at linear, in the region's page, may read before it writes them. */
+static unsigned flags_wanted(struct cpu *cpu, const struct region *r, uint64_t linear)
+{
+	uint64_t gpa = (r->gpa & ~MASK(12)) | (linear & MASK(12));
+	unsigned room = GUEST_PAGE_SIZE - (unsigned)(gpa & MASK(12));
+	uint8_t bytes[LOOK_AHEAD * INSN_BYTES_MAX];
+	unsigned len = MIN(room, sizeof(bytes)), at = 0;
+	unsigned open = FLAGS_STATUS, wanted = 0;
+	const uint8_t *host = host_of(cpu, gpa);
+	struct insn insn;
+
+	if (!host)
+		return FLAGS_STATUS;
+	memcpy(bytes, host, len);
+	for (unsigned n = 0; n < LOOK_AHEAD && open; n++) {
+		if (decode(cpu->vm->decoder, (enum decode_mode)cpu->decode, bytes + at, len - at,
+			   &insn) != DECODE_OK)
+			break;
+		wanted |= kind_flags_read(&insn) & open;
+		if (kind_of(cpu, &insn) == KIND_NONE || ends_region(kind_of(cpu, &insn)))
+			break;
+		open &= ~kind_flags_written(&insn);
+		at += insn.len;
+	}
+	wanted |= open;
+	if (wanted == FLAGS_STATUS)
+		return wanted;
+	/* It holds for as long as the bytes are these. */
+	if (mmu_protect_code(cpu, gpa, MAX(at, 1)) != r->generation)
+		return FLAGS_STATUS;
+	host = host_of(cpu, gpa);
+	if (!host || memcmp(bytes, host, at) != 0)
+		return FLAGS_STATUS;
+	return wanted;
+}
+
+static unsigned flags_wanted_near(struct cpu *cpu, const struct region *r, uint64_t linear)
+{
+	return (linear ^ r->linear) & ~MASK(12) ? FLAGS_STATUS : flags_wanted(cpu, r, linear);
+}
+
+/* Flags that are live where the region ends. */
+static unsigned live_at_end(struct cpu *cpu, const struct region *r)
+{
+	const struct region_insn *last = &r->insn[r->count - 1];
+	uint64_t next = r->linear + r->bytes;
+	unsigned live;
+
+	if (!r->branches)
+		return r->count == REGION_MAX ? flags_wanted_near(cpu, r, next) : FLAGS_STATUS;
+	if (last->insn.operand[0].kind != OPERAND_REL)
+		return FLAGS_STATUS;
+	live = flags_wanted_near(cpu, r, next + last->insn.imm);
+	if (last->insn.op == OP_JCC)
+		live |= flags_wanted_near(cpu, r, next);
+	return live;
+}
+
+void region_analyse(struct cpu *cpu, struct region *r)
+{
+	unsigned live = r->count ? live_at_end(cpu, r) : FLAGS_STATUS;
+
+	for (unsigned n = r->count; n-- > 0;) {
+		struct region_insn *i = &r->insn[n];
+
+		i->live = (uint16_t)live;
+		live = (live & ~kind_flags_written(&i->insn)) | kind_flags_read(&i->insn);
+	}
+	r->live = (uint16_t)live;
+}

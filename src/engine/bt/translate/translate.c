@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/bt/translate/translate.h"
+
+#include "engine/bt/cpu.h"
+#include "engine/bt/translate/lower.h"
+#include "engine/bt/translate/region.h"
+#include "engine/bt/vm.h"
+
+bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t gpa)
+{
+	struct region r;
+
+	region_read(t->cpu, &r, linear, gpa);
+	region_analyse(t->cpu, &r);
+	b->linear = linear;
+	b->gpa = gpa;
+	b->page = pages_find(&t->cpu->vm->pages, gpa);
+	b->generation = r.generation;
+	b->bytes = (uint16_t)r.bytes;
+	b->count = (uint16_t)r.count;
+	if (!lower_region(t, &r, b))
+		return false;
+	t->stats.translated++;
+	return true;
+}

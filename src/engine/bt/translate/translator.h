@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The translator of one vCPU, and what it has translated.
+ *
+ *	guest code --region_read--> decoded --region_analyse--> flags known
+ *	    --lower_region--> host code --blocks_install--> found by address, linked
+ *
+ * Guest registers are in the same host registers while translated code runs, all but R10
+ * and R11, which stay in struct cpu and leave the host's to address memory with. RSP
+ * is the guest's, too: translated code has no stack of the host's. struct cpu is addressed by
+ * the GS segment. Status flags are the host's, or saved (struct cpu_native) where host
+ * instructions in between need them; DF, IF and the rest are in cpu->rflags alone.
+ *
+ * Everything belongs to the vCPU's thread, but what stands under "any thread".
+ */
+#ifndef LODGE_ENGINE_BT_TRANSLATE_TRANSLATOR_H
+#define LODGE_ENGINE_BT_TRANSLATE_TRANSLATOR_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/code_memory.h"
+#include "engine/bt/emit/emit.h"
+#include "engine/bt/translate/block.h"
+
+struct cpu;
+
+/* Where an indirect jump finds the code of its target; also the runtime. One table a context. */
+#define JUMP_ENTRIES 4096u
+struct jump {
+	uint64_t linear; /* no entry: an address that does not belong here */
+	const uint8_t *far;
+};
+
+/* Why translated code was left; with it comes a number. */
+enum translated_exit {
+	EXIT_GO,        /* the guest's next address: on with it */
+	EXIT_INTERPRET, /* the guest's next address: the interpreter does this instruction */
+	EXIT_LINK,      /* a struct block_exit, which is not linked */
+};
+
+/* Pieces of host code that all blocks use: runtime/gates.c. */
+struct gates {
+	const uint8_t *enter; /* called by C */
+	const uint8_t *leave; /* R10: enum translated_exit, R11: its number */
+	const uint8_t *fill;  /* an access missed: R10 its address, R11 its struct access_site */
+	const uint8_t *interpret; /* the interpreter does the instruction at R10 */
+};
+
+/* Pages whose code was written, told to a vCPU by any thread. */
+#define STALE_MAX 64
+struct stale {
+	pthread_mutex_t lock;
+	atomic_bool some;
+	bool all;       /* not pages: everything; guarded by lock */
+	unsigned count; /* over STALE_MAX: any page may be stale; guarded by lock */
+	uint64_t gpa[STALE_MAX];
+};
+
+#define BLOCK_HASH 32768u
+#define PAGE_HASH  8192u
+
+struct translator {
+	struct cpu *cpu;
+	struct code_memory memory;
+	struct emit emit; /* into memory, behind what is there */
+	struct gates gates;
+	uint8_t *first; /* where blocks begin: gates are before it */
+	struct block *blocks;
+	unsigned used, max; /* of blocks */
+	struct block *hash[BLOCK_HASH];
+	struct block *page_hash[PAGE_HASH];
+	struct jump (*jumps)[JUMP_ENTRIES]; /* BLOCK_CONTEXTS of them */
+	bool jumped[BLOCK_CONTEXTS];        /* there is something in them */
+	/* Displacements from struct cpu. */
+	int32_t tlb_at[BLOCK_CONTEXTS];
+	int32_t jumps_at[BLOCK_CONTEXTS];
+	struct stale stale;
+	struct {
+		uint64_t translated, flushes, links, entered, interpreted;
+	} stats;
+};
+
+#endif
