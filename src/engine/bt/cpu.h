@@ -79,16 +79,24 @@ struct cpu_stats {
 	uint64_t tlb_flushes;
 };
 
+/* Which translations are not what they were. */
+#define REMAPPED_PAGE  1u /* cpu->native.remapped_page */
+#define REMAPPED_LOCAL 2u /* those that are not global */
+#define REMAPPED_LOWER 4u /* all of the lower half of the addresses */
+#define REMAPPED_UPPER 8u
+
 /* What translated code reads and writes besides the registers (translate/). */
 struct cpu_native {
 	uint64_t host_sp; /* the stack of who entered translated code */
 	uint64_t scratch; /* of one guest instruction */
 	uint64_t site; /* the memory access that missed the TLB, and its address: runtime/gates.c */
 	uint64_t missed;
-	uint32_t epoch;       /* of the translations that cross-page jumps rely on */
+	uint32_t epoch[2];    /* of the translations that jumps to pages of the lower and of the
+			       * upper half of the linear addresses rely on */
 	uint16_t flags;       /* guest flags that are not in the host's: LAHF's AH, and OF in AL */
 	_Atomic uint8_t poll; /* translated code is to be left; after attention was set */
-	bool remapped;        /* addresses of code may have other translations than before */
+	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
+	uint64_t remapped_page;
 };
 
 struct cpu {

@@ -65,7 +65,7 @@ static void entry_forget(const struct tlb_set *set, struct tlb_entry *e)
 		.read = no_tag,
 		.write = no_tag,
 		.exec = no_tag,
-		.listed = e->listed,
+		.listed = {e->listed[0], e->listed[1]},
 	};
 }
 
@@ -110,6 +110,8 @@ static void note_large(struct tlb *tlb, const struct tlb_entry *e)
 {
 	uint64_t *large = &tlb->large[e->page >> 63];
 
+	if (e->shift > GUEST_PAGE_SHIFT && e->global && !(e->page >> 63))
+		tlb->large_global = true;
 	if (e->shift == 21)
 		*large |= large_bit(e->page);
 	else if (e->shift == 22)
@@ -118,22 +120,17 @@ static void note_large(struct tlb *tlb, const struct tlb_entry *e)
 		*large = UINT64_MAX;
 }
 
-static void set_flush(struct tlb *tlb, struct tlb_set *set, bool global)
+/* Empties one of the lists, and the entries in it that are of its kind still. */
+static void list_flush(struct tlb_set *set, bool global)
 {
-	unsigned kept = 0;
+	for (unsigned i = 0; i < set->count[global]; i++) {
+		struct tlb_entry *e = &set->entry[set->list[global][i]];
 
-	for (unsigned i = 0; i < set->count; i++) {
-		struct tlb_entry *e = &set->entry[set->list[i]];
-
-		if (e->page && e->global && !global) {
-			set->list[kept++] = set->list[i];
-			note_large(tlb, e);
-		} else {
-			e->listed = false;
+		e->listed[global] = false;
+		if (e->global == global)
 			entry_forget(set, e);
-		}
 	}
-	set->count = kept;
+	set->count[global] = 0;
 }
 
 void mmu_flush(struct cpu *cpu, bool global)
@@ -141,12 +138,21 @@ void mmu_flush(struct cpu *cpu, bool global)
 	struct tlb *tlb = cpu->tlb;
 	const struct cpuid_entry *extended;
 
-	memset(tlb->large, 0, sizeof(tlb->large));
-	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
-		set_flush(tlb, &tlb->set[i], global);
+	for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+		list_flush(&tlb->set[i], false);
+		if (global)
+			list_flush(&tlb->set[i], true);
+	}
+	/* Global pages keep what is noted of them; they are of the upper half, nearly always. */
+	if (global || !tlb->large_global)
+		tlb->large[0] = 0;
+	if (global) {
+		tlb->large[1] = 0;
+		tlb->large_global = false;
+	}
 	cpu_count(&cpu->stats.tlb_flushes);
 	cpu_forget_code(cpu);
-	cpu->native.remapped = true;
+	cpu->native.remapped |= global ? REMAPPED_LOWER | REMAPPED_UPPER : REMAPPED_LOCAL;
 	if (!global)
 		return;
 	extended = cpuid_find(&cpu->cpuid, 0x80000001, 0);
@@ -163,10 +169,26 @@ static void set_drop(struct tlb_set *set, uint64_t linear, bool large)
 		entry_forget(set, e);
 	if (!large)
 		return;
-	for (unsigned i = 0; i < set->count; i++) {
-		e = &set->entry[set->list[i]];
+	for (unsigned i = 0; i < set->count[0] + set->count[1]; i++) {
+		bool global = i >= set->count[0];
+
+		e = &set->entry[set->list[global][i - (global ? set->count[0] : 0)]];
 		if (e->page && e->page >> e->shift == linear >> e->shift)
 			entry_forget(set, e);
+	}
+}
+
+/* Tells the runtime that a page's translation is dropped. It remembers one. */
+static void remapped_page(struct cpu *cpu, uint64_t linear, bool large)
+{
+	struct cpu_native *n = &cpu->native;
+
+	linear &= ~PAGE_OFFSET;
+	if (large || (n->remapped & REMAPPED_PAGE && n->remapped_page != linear)) {
+		n->remapped |= linear >> 63 ? REMAPPED_UPPER : REMAPPED_LOWER;
+	} else {
+		n->remapped |= REMAPPED_PAGE;
+		n->remapped_page = linear;
 	}
 }
 
@@ -177,7 +199,7 @@ void mmu_invlpg(struct cpu *cpu, uint64_t linear)
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
 		set_drop(&cpu->tlb->set[i], linear, large);
 	cpu_forget_code(cpu);
-	cpu->native.remapped = true;
+	remapped_page(cpu, linear, large);
 }
 
 /* PCIDs are not told apart here: there are only entries of the current one, since MOV to CR3
@@ -223,8 +245,8 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 	struct page *record = NULL;
 
 	cpu_count(&cpu->stats.tlb_fills);
-	if (!e->listed)
-		set->list[set->count++] = (uint16_t)(e - set->entry);
+	if (!e->listed[t->global])
+		set->list[t->global][set->count[t->global]++] = (uint16_t)(e - set->entry);
 	if (!device_is_lapic(cpu, t->gpa))
 		host = pages_host(&cpu->vm->pages, t->gpa, &record);
 	entry_forget(set, e);
@@ -235,7 +257,7 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 	e->rights = t->rights;
 	e->shift = t->shift;
 	e->global = t->global;
-	e->listed = true;
+	e->listed[t->global] = true;
 	note_large(cpu->tlb, e);
 	if (!record)
 		return;
@@ -298,14 +320,15 @@ bool mmu_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa)
 
 void tlb_drop_writable(struct tlb *tlb, const struct page *record)
 {
-	for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-		struct tlb_set *set = &tlb->set[i];
+	for (unsigned i = 0; i < 2 * TLB_CONTEXTS; i++) {
+		struct tlb_set *set = &tlb->set[i / 2];
+		const uint16_t *list = set->list[i % 2];
 
-		for (unsigned n = 0; n < set->count; n++) {
-			struct tlb_entry *e = &set->entry[set->list[n]];
+		for (unsigned n = 0; n < set->count[i % 2]; n++) {
+			struct tlb_entry *e = &set->entry[list[n]];
 
 			if (!record || e->record == record)
-				e->write = tlb_no_tag(set->list[n]);
+				e->write = tlb_no_tag(list[n]);
 		}
 	}
 }

@@ -56,13 +56,15 @@ struct tlb_entry {
 	uint8_t rights;      /* TLB_*; WRITE only where the dirty bit is set */
 	uint8_t shift;       /* size of the page in the guest's tables */
 	bool global;
-	bool listed; /* in the set's list */
+	bool listed[2]; /* in the set's lists */
 };
 
 struct tlb_set {
 	struct tlb_entry entry[TLB_ENTRIES];
-	uint16_t list[TLB_ENTRIES]; /* entries that may hold something: what a flush visits */
-	unsigned count;
+	/* Entries that may hold something, which is what a flush visits: not global ones, and
+	 * global ones. */
+	uint16_t list[2][TLB_ENTRIES];
+	unsigned count[2];
 };
 
 struct tlb {
@@ -73,6 +75,7 @@ struct tlb {
 	/* Bit n of large[linear >> 63]: there may be entries of large pages with these upper bits
 	 * and (linear >> 21) % 64 = n. Spares INVLPG of small pages a search. */
 	uint64_t large[2];
+	bool large_global; /* ... global ones in the lower half */
 	bool watch;    /* DR7 has data breakpoints */
 	bool gigabyte; /* CPUID has pages of 1 GiB */
 	void *memory;  /* what set and none were allocated in; NULL: cpu->tlb_room */

@@ -60,20 +60,62 @@ static uint64_t no_address(size_t n)
 	return n ? 0 : 1;
 }
 
-static void clear_jumps(struct translator *t, unsigned context)
+static void clear_jump(struct translator *t, unsigned context, unsigned n)
 {
-	memset(t->jumps[context], 0, sizeof(t->jumps[context]));
-	t->jumps[context][0].linear = no_address(0);
-	t->jumped[context] = false;
+	t->jumps[context][n].linear = no_address(n);
+}
+
+/* Empties a table of what leads to one half of the addresses, or more. */
+static void clear_jumps(struct translator *t, unsigned context, unsigned half)
+{
+	unsigned count = t->jumped[context][half].count;
+
+	for (unsigned n = 0; count <= JUMPS_LISTED && n < count; n++)
+		clear_jump(t, context, t->jumped[context][half].at[n]);
+	for (unsigned n = 0; count > JUMPS_LISTED && n < JUMP_ENTRIES; n++)
+		clear_jump(t, context, n);
+	t->jumped[context][half].count = 0;
+}
+
+static void add_jump(struct translator *t, unsigned context, uint64_t linear, const uint8_t *far)
+{
+	unsigned n = linear % JUMP_ENTRIES, half = linear >> 63;
+	unsigned count = t->jumped[context][half].count;
+
+	if (count < JUMPS_LISTED)
+		t->jumped[context][half].at[count] = (uint16_t)n;
+	if (count <= JUMPS_LISTED)
+		t->jumped[context][half].count++;
+	t->jumps[context][n] = (struct jump){linear, far};
+}
+
+/* The bit of a linear page in code_pages. */
+static unsigned page_bit(uint64_t linear)
+{
+	return hash(linear >> GUEST_PAGE_SHIFT, CODE_PAGES);
+}
+
+static void remap_half(struct translator *t, unsigned half)
+{
+	for (unsigned context = 0; context < BLOCK_CONTEXTS; context++)
+		clear_jumps(t, context, half);
+	t->cpu->native.epoch[half]++;
 }
 
 void blocks_remapped(struct translator *t)
 {
-	for (unsigned context = 0; context < BLOCK_CONTEXTS; context++)
-		if (t->jumped[context])
-			clear_jumps(t, context);
-	t->cpu->native.epoch++;
-	t->cpu->native.remapped = false;
+	struct cpu_native *n = &t->cpu->native;
+	unsigned bit = page_bit(n->remapped_page);
+	bool page = n->remapped & REMAPPED_PAGE && t->code_pages[bit / 64] & BIT(bit % 64);
+	bool upper = n->remapped_page >> 63, local = n->remapped & REMAPPED_LOCAL;
+
+	if (n->remapped & REMAPPED_LOWER || local || (page && !upper))
+		remap_half(t, 0);
+	if (n->remapped & REMAPPED_UPPER || (local && t->upper_local) || (page && upper)) {
+		remap_half(t, 1);
+		t->upper_local = false;
+	}
+	n->remapped = 0;
 }
 
 static void forget_all(struct translator *t)
@@ -83,8 +125,9 @@ static void forget_all(struct translator *t)
 	t->used = 0;
 	memset(t->hash, 0, sizeof(t->hash));
 	memset(t->page_hash, 0, sizeof(t->page_hash));
-	for (unsigned context = 0; context < BLOCK_CONTEXTS; context++)
-		clear_jumps(t, context);
+	memset(t->code_pages, 0, sizeof(t->code_pages));
+	remap_half(t, 0);
+	remap_half(t, 1);
 	t->stats.flushes++;
 }
 
@@ -120,7 +163,7 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++) {
 		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[n]);
 		t->jumps_at[n] = displacement(cpu, &t->jumps[n]);
-		clear_jumps(t, n);
+		clear_jump(t, n, 0);
 	}
 	t->emit = (struct emit){
 		.at = t->memory.write,
@@ -275,6 +318,17 @@ static struct block *make_and_insert(struct translator *t, uint64_t linear, uint
 	return b;
 }
 
+/* Remembers what has to happen when the page's translation changes. Its TLB entry is there. */
+static void note_page(struct translator *t, uint64_t linear, enum block_context context)
+{
+	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[context], linear);
+	unsigned bit = page_bit(linear);
+
+	t->code_pages[bit / 64] |= BIT(bit % 64);
+	if (linear >> 63 && !e->global)
+		t->upper_local = true;
+}
+
 /* The block at linear, by what the TLB says now; NULL: not in RAM. */
 static struct block *find_block(struct translator *t, uint64_t linear, enum block_context context)
 {
@@ -289,6 +343,7 @@ static struct block *find_block(struct translator *t, uint64_t linear, enum bloc
 	if (!ram)
 		return NULL;
 	gpa |= linear & PAGE_OFFSET;
+	note_page(t, linear, context);
 	while (b && (b->linear != linear || b->gpa != gpa || b->context != context))
 		b = b->next;
 	if (b && b->page && b->generation != atomic_load(&b->page->generation)) {
@@ -312,8 +367,7 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 	far = b->count ? b->far : t->gates.interpret;
 	if (t->cpu->journal)
 		return far; /* block by block */
-	t->jumped[context] = true;
-	*jump = (struct jump){linear, far};
+	add_jump(t, context, linear, far);
 	return far;
 }
 
@@ -333,7 +387,7 @@ const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
 {
 	uint64_t flushes = t->stats.flushes;
 	struct block *b = find_block(t, exit->target, context);
-	uint32_t epoch = t->cpu->native.epoch;
+	uint32_t epoch = t->cpu->native.epoch[exit->target >> 63];
 
 	if (!b)
 		return NULL;

@@ -58,7 +58,7 @@ static void go_far(struct lower *l, uint64_t target)
 	uint8_t *guard, *guarded;
 
 	flags_clobber(l, FLAGS_STATUS);
-	emit_ctx_imm32(l->e, EMIT_CMP_IMM, 4, CTX(native.epoch), 0);
+	emit_ctx_imm32(l->e, EMIT_CMP_IMM, 4, CTX(native.epoch) + (int32_t)(target >> 63) * 4, 0);
 	guard = l->e->at - 4;
 	guarded = emit_jcc(l->e, EMIT_NOT_EQUAL);
 	add_exit(l, target, emit_jmp(l->e));

@@ -57,6 +57,9 @@ struct stale {
 	uint64_t gpa[STALE_MAX];
 };
 
+#define JUMPS_LISTED 512u
+#define CODE_PAGES   65536u
+
 #define BLOCK_HASH 32768u
 #define PAGE_HASH  8192u
 
@@ -71,7 +74,13 @@ struct translator {
 	struct block *hash[BLOCK_HASH];
 	struct block *page_hash[PAGE_HASH];
 	struct jump (*jumps)[JUMP_ENTRIES]; /* BLOCK_CONTEXTS of them */
-	bool jumped[BLOCK_CONTEXTS];        /* there is something in them */
+	/* Their entries that are used, by half of the address; over JUMPS_LISTED: any may be. */
+	struct {
+		unsigned count;
+		uint16_t at[JUMPS_LISTED];
+	} jumped[BLOCK_CONTEXTS][2];
+	bool upper_local; /* code of the upper half was found that is not global */
+	uint64_t code_pages[CODE_PAGES / 64]; /* linear pages that code was found in, by hash */
 	/* Displacements from struct cpu. */
 	int32_t tlb_at[BLOCK_CONTEXTS];
 	int32_t jumps_at[BLOCK_CONTEXTS];
