@@ -76,9 +76,9 @@ struct tlb {
 	 * and (linear >> 21) % 64 = n. Spares INVLPG of small pages a search. */
 	uint64_t large[2];
 	bool large_global; /* ... global ones in the lower half */
-	bool watch;    /* DR7 has data breakpoints */
-	bool gigabyte; /* CPUID has pages of 1 GiB */
-	void *memory;  /* what set and none were allocated in; NULL: cpu->tlb_room */
+	bool watch;        /* DR7 has data breakpoints */
+	bool gigabyte;     /* CPUID has pages of 1 GiB */
+	void *memory;      /* what set and none were allocated in; NULL: cpu->tlb_room */
 };
 
 /* How the vCPU accesses data explicitly at the given CPL. */

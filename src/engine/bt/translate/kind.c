@@ -2,6 +2,7 @@
 #include "engine/bt/translate/kind.h"
 
 #include "engine/bt/cpu.h"
+#include "engine/bt/translate/region.h"
 
 /* clang-format off */
 #define COPY(name) [OP_##name] = KIND_COPY
@@ -23,6 +24,8 @@ static const uint8_t kinds[OP_COUNT] = {
 	COPY(LFENCE), COPY(MFENCE), COPY(SFENCE),
 	[OP_NOP] = KIND_NOP, [OP_LEA] = KIND_LEA,
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
+	[OP_CLI] = KIND_CLI, [OP_STI] = KIND_STI, [OP_PUSHFQ] = KIND_PUSHF, [OP_RDTSC] = KIND_RDTSC,
+	[OP_SERIALIZE] = KIND_NOP, /* code that is written is seen at once */
 	[OP_JMP] = KIND_JMP, [OP_JCC] = KIND_JCC, [OP_CALL] = KIND_CALL, [OP_RET] = KIND_RET,
 };
 /* clang-format on */
@@ -104,6 +107,11 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 		return copies(insn) ? kind : KIND_NONE;
 	case KIND_LEA:
 		return insn->op_size >= 4 ? kind : KIND_NONE;
+	case KIND_CLI:
+	case KIND_STI:
+		return cpu->cpl == 0 ? kind : KIND_NONE;
+	case KIND_RDTSC: /* twice, it gives two results */
+		return cpu->cpl == 0 && !cpu->journal ? kind : KIND_NONE;
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:
@@ -119,7 +127,7 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 
 unsigned kind_flags_read(const struct insn *insn)
 {
-	return insn->flags_read;
+	return insn->op == OP_PUSHFQ ? FLAGS_STATUS : insn->flags_read;
 }
 
 /* A count of 0 leaves the flags alone. */

@@ -29,6 +29,14 @@ static lower_fn lower_of(enum kind kind)
 		return lower_pop;
 	case KIND_LEAVE:
 		return lower_leave;
+	case KIND_CLI:
+		return lower_cli;
+	case KIND_STI:
+		return lower_sti;
+	case KIND_PUSHF:
+		return lower_pushf;
+	case KIND_RDTSC:
+		return lower_rdtsc;
 	case KIND_JMP:
 		return lower_jmp;
 	case KIND_JCC:

@@ -108,6 +108,12 @@ void lower_push(struct lower *l);
 void lower_pop(struct lower *l);
 void lower_leave(struct lower *l);
 
+/* system.c */
+void lower_cli(struct lower *l);
+void lower_sti(struct lower *l);
+void lower_pushf(struct lower *l);
+void lower_rdtsc(struct lower *l);
+
 /* branch.c */
 void lower_jmp(struct lower *l);
 void lower_jcc(struct lower *l);
