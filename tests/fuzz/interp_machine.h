@@ -5,6 +5,7 @@
 #define LODGE_TESTS_FUZZ_INTERP_MACHINE_H
 
 #include <assert.h>
+#include <sanitizer/lsan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -171,7 +172,8 @@ static void make_vcpu(struct machine *m)
 	need(!cpuid_compose(&cpuid, "host", &supported, &topology, NULL));
 	need(!bt_vcpu_create(m->vm, &config, &m->vcpu, NULL));
 	m->cpu = m->vm->vm.cpu[0];
-	m->cpu->code->memory_max = KIB(64); /* emptied often */
+	__lsan_register_root_region(m->cpu, sizeof(*m->cpu)); /* in a mapping, not in the heap */
+	m->cpu->code->memory_max = KIB(64);                   /* emptied often */
 	cpu_get_state(m->cpu, &m->reset);
 	memset(m->reset.lapic, 0, sizeof(m->reset.lapic));
 }
