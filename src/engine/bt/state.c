@@ -65,6 +65,18 @@ static const char *object_to_modes(const struct cpu *cpu, const struct vcpu_stat
 	return NULL;
 }
 
+/* SDM vol. 3C 27.3.1.2 and 27.3.1.3: the bases that have 64 bits. SWAPGS makes an MSR of one. */
+static bool bases_canonical(const struct cpu *cpu, const struct vcpu_state *s)
+{
+	const uint64_t bases[] = {s->seg[SEG_FS].base, s->seg[SEG_GS].base, s->tr.base,
+				  s->ldtr.base,        s->gdt.base,         s->idt.base};
+
+	for (unsigned i = 0; i < ARRAY_LEN(bases); i++)
+		if (!msr_canonical(bases[i], cpu->msrs->canonical_bits))
+			return false;
+	return true;
+}
+
 static const char *object_to_rest(const struct cpu *cpu, const struct vcpu_state *s)
 {
 	uint64_t apic = APIC_BASE_BSP | APIC_BASE_ENABLE | (APIC_BASE_ADDR & MASK(cpu->phys_bits));
@@ -74,6 +86,8 @@ static const char *object_to_rest(const struct cpu *cpu, const struct vcpu_state
 	if (s->apic_base & ~apic ||
 	    (s->apic_base & APIC_BASE_EXTD && !(s->apic_base & APIC_BASE_ENABLE)))
 		return "IA32_APIC_BASE";
+	if (!bases_canonical(cpu, s))
+		return "the base of a segment or table";
 	if (s->dr6 >> 32 || s->dr7 >> 32)
 		return "DR6 or DR7";
 	if (!msr_xcr0_valid(cpu, s->xcr0))

@@ -339,6 +339,12 @@ static void a_refused_state_changes_nothing(void **state)
 	REFUSED(in.efer |= EFER_SVME, -EINVAL);
 	REFUSED(in.cr3 |= BIT(cpu->phys_bits), -EINVAL);
 	REFUSED(in.seg[SEG_CS].attr |= SEG_ATTR_DB, -EINVAL);
+	REFUSED(in.seg[SEG_FS].base = BIT(63), -EINVAL);
+	REFUSED(in.seg[SEG_GS].base = BIT(57), -EINVAL);
+	REFUSED(in.tr.base = BIT(57), -EINVAL);
+	REFUSED(in.ldtr.base = BIT(57), -EINVAL);
+	REFUSED(in.gdt.base = BIT(57), -EINVAL);
+	REFUSED(in.idt.base = BIT(57), -EINVAL);
 	REFUSED(in.rflags |= RFLAGS_VM, -EINVAL);
 	REFUSED(in.rflags |= BIT(40), -EINVAL);
 	REFUSED(in.apic_base |= BIT(9), -EINVAL);
