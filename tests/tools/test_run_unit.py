@@ -48,6 +48,25 @@ def test_silence_is_failure(tmp_path, text, why):
     assert why in result.stdout
 
 
+SKIP = ('echo "[==========] Running 2 test(s)."; echo "skipped: no such processor";'
+        ' echo "[  SKIPPED ] test_a"; echo "[==========] 2 test(s) run.";'
+        ' echo "[  PASSED  ] 1 test(s)."; echo "[  SKIPPED ] 1 test(s), listed below:";'
+        ' echo "[  SKIPPED ] test_a"')
+
+
+def test_skipped_is_not_passed(tmp_path):
+    result = run(tmp_path, a_test=SKIP)
+    assert result.returncode == 0
+    assert "test_a: [  SKIPPED ] no such processor" in result.stdout
+    assert result.stdout.splitlines()[-1] == "unit: 1 programs, 1 passed, 0 failed, 1 skipped"
+
+
+def test_skipped_without_a_reason(tmp_path):
+    result = run(tmp_path, a_test=SKIP.replace("skipped: ", ""))
+    assert result.returncode == 1
+    assert "does not say why" in result.stdout
+
+
 def test_not_here_counts_neither_way(tmp_path):
     result = run(tmp_path, a_test=GOOD, b_test='echo "no /dev/kvm"; exit 77')
     assert result.returncode == 0
