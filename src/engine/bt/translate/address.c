@@ -33,6 +33,31 @@ static unsigned loaded(struct lower *l, unsigned reg)
 	return reg;
 }
 
+/* All bits from the 48-bit linear addresses' sign on are alike in HOST_ADDRESS + disp; else the
+ * interpreter looks. */
+static void check_half(struct lower *l, int32_t disp)
+{
+	emit_lea_disp(l->e, 8, HOST_SPARE, HOST_ADDRESS, disp);
+	emit_shift(l->e, false, 8, HOST_SPARE, 47); /* 0, or 17 bits set */
+	emit_imm(l->e, EMIT_ADD_IMM, 4, HOST_SPARE, 1);
+	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, 0x1fffe);
+	lower_leaves(l, emit_jcc(l->e, EMIT_NOT_EQUAL));
+}
+
+/* AMD's processors want the offset in FS and GS to be canonical by itself, too. */
+static void check_offset(struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+	unsigned size = 1;
+
+	for (unsigned n = 0; n < insn->operands; n++)
+		if (insn->operand[n].kind == OPERAND_MEM)
+			size = insn->operand[n].size;
+	check_half(l, 0);
+	if (size > 1)
+		check_half(l, (int32_t)size - 1);
+}
+
 void address_operand(struct lower *l)
 {
 	const struct insn *insn = &l->i->insn;
@@ -54,6 +79,8 @@ void address_operand(struct lower *l)
 		};
 
 		emit_lea(l->e, size, HOST_ADDRESS, &a);
+		if (m->seg >= SEG_FS && size == 8 && l->t->cpu->amd)
+			check_offset(l);
 	}
 	if (m->seg >= SEG_FS)
 		emit_ctx(l->e, EMIT_ADD, 8, HOST_ADDRESS,

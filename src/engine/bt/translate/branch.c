@@ -87,23 +87,34 @@ static uint64_t next_linear(const struct lower *l)
 	return l->i->linear + l->i->insn.len;
 }
 
-/* To the address in HOST_ADDRESS; RSP moves by pop when nothing can come between any more. Flags
- * are saved. */
-static void go_indirect(struct lower *l, int32_t pop)
+/* The place in the jump table of the address in HOST_ADDRESS: its offset, into HOST_SPARE. */
+static void find_jump(struct lower *l)
+{
+	emit_reg(l->e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, JUMP_ENTRIES - 1);
+	emit_shift(l->e, true, 4, HOST_SPARE, JUMP_SHIFT);
+}
+
+/* The same, and whether it is there: else this leaves to the interpreter. Flags are saved, and
+ * nothing of the instruction has been done. */
+static void look_up(struct lower *l)
 {
 	struct emit *e = l->e;
 
 	emit_poll(e);
 	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
-	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
-	emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, JUMP_ENTRIES - 1);
-	emit_shift(e, true, 4, HOST_SPARE, JUMP_SHIFT);
+	find_jump(l);
 	emit_ctx_index(e, EMIT_CMP, 8, HOST_ADDRESS, HOST_SPARE,
 		       l->jumps + (int32_t)offsetof(struct jump, linear));
 	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
+}
+
+/* To what look_up found, with RSP moved. HOST_ADDRESS has the address, HOST_SPARE its place. */
+static void go_indirect(struct lower *l, int32_t pop)
+{
 	if (pop)
-		emit_lea_disp(e, 8, GPR_RSP, GPR_RSP, pop);
-	emit_jmp_ctx_index(e, HOST_SPARE, l->jumps + (int32_t)offsetof(struct jump, far));
+		emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, pop);
+	emit_jmp_ctx_index(l->e, HOST_SPARE, l->jumps + (int32_t)offsetof(struct jump, far));
 }
 
 /* The target of an indirect JMP or CALL into HOST_ADDRESS. */
@@ -131,6 +142,7 @@ void lower_jmp(struct lower *l)
 		return;
 	}
 	indirect_target(l);
+	look_up(l);
 	go_indirect(l, 0);
 }
 
@@ -162,6 +174,7 @@ void lower_call(struct lower *l)
 
 	if (!direct) {
 		indirect_target(l);
+		look_up(l);
 		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.scratch));
 	}
 	address_stack(l, GPR_RSP, -WIDTH);
@@ -173,6 +186,7 @@ void lower_call(struct lower *l)
 		return;
 	}
 	emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, CTX(native.scratch));
+	find_jump(l);
 	go_indirect(l, -WIDTH);
 }
 
@@ -184,6 +198,7 @@ void lower_ret(struct lower *l)
 	address_stack(l, GPR_RSP, 0);
 	address_check(l, WIDTH, false);
 	emit_mem(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS);
+	look_up(l);
 	go_indirect(l, WIDTH + (popping ? (int32_t)(insn->imm & 0xffff) : 0));
 }
 

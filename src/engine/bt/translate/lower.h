@@ -48,7 +48,7 @@ struct unlinked_exit {
 };
 
 #define MISSING_MAX (2 * REGION_MAX)
-#define LEAVING_MAX (2 * REGION_MAX)
+#define LEAVING_MAX (4 * REGION_MAX)
 
 struct lower {
 	struct translator *t;
