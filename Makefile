@@ -2,7 +2,8 @@
 #
 # make [all]        build/lodge, the program
 # make unit         builds and runs the unit tests
-# make insn         instructions in the interpreter against this processor (INSN_CASES, INSN_SEED)
+# make insn         instructions in the interpreter, and in the translator, against this processor
+#                   (INSN_CASES, INSN_SEED)
 # make rules        the source rules (tools/check-*)
 # make check        the source rules and the unit tests
 # make lab          the tests that boot guests (pytest), in the emulated AMD-V machine
@@ -232,7 +233,9 @@ $(BUILD)/insn: $(call obj,$(INSN_SRC)) $(ARCHIVE)
 	$(Q)$(LINK) -o $@ $^ $(LIBS)
 
 insn: $(BUILD)/insn
-	$(Q)$< --seed $(INSN_SEED) --cases $(INSN_CASES)
+	$(Q)$< --seed $(INSN_SEED) --cases $$(($(INSN_CASES) / 2))
+	$(Q)$< --seed $$(($(INSN_SEED) + 1)) --cases $$(($(INSN_CASES) / 2)) --executor translate \
+	  --only 64:
 
 rules: all
 	$(Q)tools/check-rules $(if $(SANITIZE),,$(BUILD)/src)

@@ -37,9 +37,9 @@ def matrix():
 def boots(bt, kernel, initrd, row, words):
     flavour, form, boot, cpus = row
     done = bt.machine.run(
-        ["lodge", "run", "--engine", "bt", "--cpus", str(cpus), "--memory", "256M", "--boot", boot,
-         "--kernel", kernel(flavour, form), "--initrd", initrd(debian.FLAVOURS[flavour][1]),
-         "--cmdline",
+        ["lodge", "run", "--engine", bt.engine, "--cpus", str(cpus), "--memory", "256M",
+         "--boot", boot, "--kernel", kernel(flavour, form),
+         "--initrd", initrd(debian.FLAVOURS[flavour][1]), "--cmdline",
          f"console=ttyS0 quiet {words} lodge.show=uname,nproc,online,interrupts,dmesg"],
         timeout=900)
     guests.all_online(done, cpus)
@@ -54,6 +54,12 @@ def boots(bt, kernel, initrd, row, words):
 @pytest.mark.parametrize("flavour, form, boot, cpus", matrix())
 def test_a_kernel_boots(bt, kernel, initrd, flavour, form, boot, cpus):
     boots(bt, kernel, initrd, (flavour, form, boot, cpus), NO_SELF_TESTS)
+
+
+@pytest.mark.parametrize("engine", ["bt,interp", pytest.param("bt,check", marks=SLOW)])
+def test_a_kernel_boots_interpreted(kernel, initrd, engine):
+    """By the interpreter alone; and translated, with every block held against the interpreter."""
+    boots(Place(engine, Host()), kernel, initrd, ("cloud", "vmlinux", "elf", 1), NO_SELF_TESTS)
 
 
 @pytest.mark.parametrize("flavour, cpus", [

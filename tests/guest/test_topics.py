@@ -81,9 +81,20 @@ def whole(topic, text):
     assert lines == ([f"{n:x}" for n in range(100)] if topic == "wake" else []), text[-3000:]
 
 
-@pytest.mark.parametrize("topic", build.topics())
-def test_bt(topic):
-    words = command(topic, "bt")
+def ways():
+    """(engine, topic): the software engine in its ways. Held against itself block by block it
+    has one processor; and "crossing", which counts bytes by the million, then takes long."""
+    for engine in ("bt", "bt,interp", "bt,check"):
+        for topic in build.topics():
+            if engine == "bt,check" and topic in CPUS:
+                continue
+            slow = engine == "bt,check" and topic == "crossing"
+            yield pytest.param(engine, topic, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("engine, topic", ways())
+def test_bt(engine, topic):
+    words = command(topic, engine)
     words[0] = product.lodge()
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

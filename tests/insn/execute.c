@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "engine/bt/runtime/gates.h"
 
 #define BUDGET 70000 /* steps that a case may take: a LOOP of CX to itself ends, too */
 
@@ -25,11 +26,22 @@ static enum interp_exit interpret(struct cpu *cpu, const struct ending *e)
 	return exit;
 }
 
+/* At EXIT_ADDR stands what leaves the host's side, by way of a page that lodge's side does not
+ * have: a page fault there is the end. */
+static enum interp_exit translate(struct cpu *cpu, const struct ending *e)
+{
+	if (cpu->mode != CPU_LONG)
+		return interpret(cpu, e);
+	gates_set_base(cpu);
+	return interp_run(cpu, 0);
+}
+
 static const struct {
 	const char *name;
 	execute_fn fn;
 } executors[] = {
 	{"interp", interpret},
+	{"translate", translate},
 };
 
 execute_fn execute_by(const char *name)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What executes a case in lodge's world, chosen by name: the interpreter; whatever else is to be
- * held against the hardware is a line of the table in execute.c.
+ * What executes a case in lodge's world, chosen by name: the interpreter, or, of 64-bit code, the
+ * translator with it. Each is a line of the table in execute.c.
  */
 #ifndef LODGE_TESTS_INSN_EXECUTE_H
 #define LODGE_TESTS_INSN_EXECUTE_H
@@ -20,8 +20,9 @@ struct ending {
 /* Whether the vCPU stands there, in user mode. */
 bool execute_ended(const struct cpu *cpu, const struct ending *e);
 
-/* Executes until execute_ended, until an exception's handler has halted (INTERP_HALTED), or for so
- * long that it is enough (INTERP_BUDGET). The vCPU is loaded, and inside exclusive_enter. */
+/* Executes until execute_ended, until an exception's handler has halted (INTERP_HALTED; also a page
+ * fault at EXIT_ADDR, where a case ends well), or for so long that it is enough (INTERP_BUDGET; or
+ * INTERP_KICKED). The vCPU is loaded, and inside exclusive_enter. */
 typedef enum interp_exit (*execute_fn)(struct cpu *cpu, const struct ending *e);
 
 /* By name; NULL: there is none. The first is "interp". */

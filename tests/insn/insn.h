@@ -32,8 +32,8 @@
 #define PAGE 4096u
 
 #define CODE_ADDR  0x10000000u
-#define CODE_PAGES 2u
-#define CODE_SIZE  (CODE_PAGES * PAGE)
+#define CASE_PAGES 2u
+#define CODE_SIZE  (CASE_PAGES * PAGE)
 #define DATA_ADDR  0x20000000u
 #define DATA_PAGES 3u
 #define DATA_SIZE  (DATA_PAGES * PAGE)
@@ -70,6 +70,7 @@ struct outcome {
 	unsigned end; /* an exception's vector, or END_* */
 	uint32_t error;
 	uint64_t cr2;
+	bool status_lost; /* the status flags, at an exception */
 };
 
 enum { MODE_64, MODE_32, MODE_16, MODES };
@@ -113,6 +114,11 @@ const uint8_t *native_exit_page(void);
 /* lodge.c: the engine's vCPU, driven by an executor of execute.c. */
 int lodge_init(struct memory *m, const char *executor);
 void lodge_run(const struct test_case *c, struct outcome *out);
+/* Whether a case is to be run twice, so that what was found out by the first run (translations,
+ * links between them) is used by the second. */
+bool lodge_learns(const struct test_case *c);
+/* For a signal handler: a case that runs for so long now that it has no end is stopped. */
+void lodge_tick(void);
 /* The exit page is the host's: after native_init, which is to come after lodge_init. */
 void lodge_exit_page(void);
 /* [at, at + len) of the code pages was written. */

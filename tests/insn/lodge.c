@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs cases in the interpreter: one vCPU as Linux has its own, in user mode, with page
+ * Runs cases in the software engine: one vCPU as Linux has its own, in user mode, with page
  * tables that map the windows where the host has them.
  *
  * Exceptions are delivered in earnest, through an IDT and a stack of ring 0: each vector's
@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bits.h"
 #include "core/bus.h"
@@ -26,6 +27,8 @@
 #include "engine/bt/interp/code_cache.h"
 #include "engine/bt/interp/msr.h"
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/blocks.h"
+#include "engine/bt/runtime/step.h"
 #include "engine/bt/vm.h"
 #include "execute.h"
 #include "segments.h"
@@ -46,8 +49,10 @@
 #define SEL_KERNEL 0x10
 #define SEL_TSS    0x40
 #define GDT_LIMIT  127
+#define CODE_ROOM  0x40000u /* of translated code: used up often */
+#define TICKS      3        /* that a case may run for */
 
-/* All of the interpreter's world. */
+/* All of lodge's world. */
 struct world {
 	struct mem mem;
 	struct bus pio, mmio;
@@ -59,6 +64,8 @@ struct world {
 	struct segment seg[GDT_LIMIT / 8 + 1]; /* of each selector that user code can load */
 	struct segment local[LDT_SEGMENTS];
 	execute_fn execute;
+	volatile unsigned ticks; /* left to the case under way; 0: there is none */
+	uint8_t room[] __attribute__((aligned(64))); /* beside the vCPU: mmu_room(), BLOCKS_ROOM */
 };
 
 static struct world *world;
@@ -96,7 +103,7 @@ static void map_all(void)
 	const uint64_t rw = PTE_US | PTE_RW | PTE_NX;
 
 	world->next_table = TABLES_GPA + PAGE;
-	for (unsigned i = 0; i < CODE_PAGES; i++)
+	for (unsigned i = 0; i < CASE_PAGES; i++)
 		map_page(CODE_ADDR + i * PAGE, CODE_GPA + i * PAGE, PTE_US);
 	for (unsigned i = 0; i < DATA_PAGES; i++)
 		map_page(DATA_ADDR + i * PAGE, DATA_GPA + i * PAGE,
@@ -210,6 +217,23 @@ static void control_registers(struct cpu *cpu)
 	};
 }
 
+static void code_stale(void *opaque, uint64_t gpa)
+{
+	blocks_written(opaque, gpa);
+}
+
+static int build_translator(struct cpu *cpu)
+{
+	struct err e = {0};
+
+	if (blocks_init(cpu, CODE_ROOM, world->room + mmu_room(), &e))
+		return -ENOMEM;
+	cpu->step = translated_step;
+	world->vm.pages.stale = code_stale;
+	world->vm.pages.opaque = cpu->translator;
+	return 0;
+}
+
 static int build_cpu(void)
 {
 	struct cpu *cpu = &world->cpu;
@@ -229,7 +253,10 @@ static int build_cpu(void)
 	if (msr_init(cpu))
 		return -ENOMEM;
 	control_registers(cpu);
+	cpu->tlb_room = world->room;
 	if (mmu_init(cpu) || code_cache_init(cpu) || fpu_init(&cpu->fpu, &e))
+		return -ENOMEM;
+	if (build_translator(cpu))
 		return -ENOMEM;
 	/* So that its handler of SIGFPE comes now, before native.c's. */
 	trap_catch(&cpu->fpu, true);
@@ -242,11 +269,10 @@ int lodge_init(struct memory *m, const char *executor)
 {
 	struct err e = {0};
 
-	world = aligned_alloc(64, (sizeof *world + 63) & ~63ULL);
-	if (world)
-		memset(world, 0, sizeof *world);
-	if (!world || !(world->execute = execute_by(executor)) || mem_init(&world->mem, 0, &e) ||
-	    mem_add_ram(&world->mem, 0, RAM_SIZE, &e))
+	world = mmap(NULL, sizeof *world + mmu_room() + BLOCKS_ROOM, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (world == MAP_FAILED || !(world->execute = execute_by(executor)) ||
+	    mem_init(&world->mem, 0, &e) || mem_add_ram(&world->mem, 0, RAM_SIZE, &e))
 		return -ENOMEM;
 	world->ram = mem_ptr_rw(&world->mem, 0, RAM_SIZE);
 	bus_init(&world->pio, "pio", 0xffff);
@@ -356,6 +382,29 @@ static void unwind(struct cpu *cpu, struct outcome *out)
 	out->s.sel[SEG_SS_] = (uint16_t)frame[4];
 }
 
+/* What runs on to EXIT_ADDR meets there an access to a page that is the host's side's alone. */
+static bool exited(const struct cpu *cpu, const struct outcome *out)
+{
+	return out->end == VECTOR_PF && cpu->cr2 - SCRATCH < PAGE && out->s.rip == EXIT_ADDR &&
+	       out->s.sel[SEG_CS_] == SEL_CODE64;
+}
+
+static bool translates(const struct test_case *c)
+{
+	return world->execute != execute_by("interp") && c->mode == MODE_64;
+}
+
+bool lodge_learns(const struct test_case *c)
+{
+	return translates(c) && c->number & 1;
+}
+
+void lodge_tick(void)
+{
+	if (world && world->ticks && !--world->ticks)
+		cpu_attention(&world->cpu, ATTENTION_KICK);
+}
+
 void lodge_run(const struct test_case *c, struct outcome *out)
 {
 	struct cpu *cpu = &world->cpu;
@@ -367,14 +416,25 @@ void lodge_run(const struct test_case *c, struct outcome *out)
 	enum interp_exit exit;
 
 	load(cpu, &c->in);
+	world->ticks = TICKS;
 	exit = world->execute(cpu, &end);
+	world->ticks = 0;
 	store(cpu, out);
-	if (exit == INTERP_HALTED)
+	/* Translated code does not keep flags that the next instruction is to overwrite. */
+	out->status_lost = exit == INTERP_HALTED && c->insns != 1 && translates(c);
+	if (exit == INTERP_HALTED) {
 		unwind(cpu, out);
-	else if (exit == INTERP_BUDGET && execute_ended(cpu, &end))
+		if (exited(cpu, out)) {
+			out->end = END_REACHED;
+			out->error = 0;
+		}
+	} else if (exit == INTERP_BUDGET && execute_ended(cpu, &end)) {
 		out->end = END_REACHED;
-	else
-		out->end = exit == INTERP_BUDGET ? END_TIMEOUT : 300 + exit;
+	} else if (exit == INTERP_BUDGET || exit == INTERP_KICKED) {
+		out->end = END_TIMEOUT;
+	} else {
+		out->end = 300 + exit;
+	}
 }
 
 void lodge_code_written(uint64_t at, uint64_t len)

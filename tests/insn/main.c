@@ -28,7 +28,7 @@ static const char usage[] =
 	"  --case N      case N alone, printed\n"
 	"  --jobs J      processes (one a CPU)\n"
 	"  --show K      print so many cases of failures (10)\n"
-	"  --executor E  what runs lodge's side (interp)\n"
+	"  --executor E  what runs lodge's side: interp, or translate (interp)\n"
 	"  --coverage    print which forms of instructions the cases had\n"
 	"  --self        the host against itself: a test of this test\n";
 

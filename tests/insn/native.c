@@ -221,8 +221,10 @@ static void tick(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
-	if (!scratch->active)
+	if (!scratch->active) {
+		lodge_tick();
 		return;
+	}
 	if (scratch->serial != last_serial) {
 		last_serial = scratch->serial;
 		return;

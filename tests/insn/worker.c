@@ -103,6 +103,11 @@ static void compare_case(struct rig *g, const struct test_case *c, bool *again)
 		patch(c, g->native.data);
 		native_run(&c->in, &other);
 	} else {
+		if (lodge_learns(c)) {
+			patch(c, g->lodge.data);
+			lodge_run(c, &other);
+			put_back(g, g->lodge.data);
+		}
 		patch(c, g->lodge.data);
 		lodge_run(c, &other);
 	}
