@@ -365,6 +365,7 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 	if (!b)
 		return NULL;
 	far = b->count ? b->far : t->gates.interpret;
+	t->checked = b;
 	if (t->cpu->journal)
 		return far; /* block by block */
 	add_jump(t, context, linear, far);

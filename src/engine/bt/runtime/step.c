@@ -79,7 +79,7 @@ void translated_step(struct cpu *cpu)
 			blocks_remapped(t);
 		if (context != BLOCK_NONE)
 			far = blocks_find(t, cpu->rip, context);
-		if (far && far != t->gates.interpret && cpu->journal) {
+		if (far && far != t->gates.interpret && cpu->journal && tandem_due(t)) {
 			uint64_t rip = cpu->rip;
 
 			tandem(cpu, far);

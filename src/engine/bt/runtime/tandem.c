@@ -12,6 +12,9 @@
 #include "engine/bt/runtime/gates.h"
 #include "engine/bt/translate/region.h"
 
+#define RUNS_FIRST 64u
+#define RUNS_MANY  1024u /* a power of two */
+
 /* The registers that translated code changes. */
 struct registers {
 	uint64_t gpr[GPR_COUNT];
@@ -80,33 +83,54 @@ static void print_registers(const char *title, const struct registers *r)
 		(unsigned long long)r->rflags);
 }
 
-static unsigned live_at(const struct region *region, uint64_t rip)
+/* The block's instructions, with what is live after each. */
+static void read_region(struct cpu *cpu, struct region *region)
 {
-	for (unsigned n = 0; n < region->count; n++)
-		if (region->insn[n].linear + region->insn[n].insn.len == rip &&
-		    n + 1 < region->count)
-			return region->insn[n].live;
-	if (rip == region->linear)
-		return region->live;
-	return region->count ? region->insn[region->count - 1].live : FLAGS_STATUS;
+	const struct block *b = cpu->translator->checked;
+
+	region_read(cpu, region, b->linear, b->gpa);
+	region_analyse(cpu, region);
 }
 
-static _Noreturn void differ(const uint8_t *far, const struct region *region,
-			     const struct registers *start, const struct registers *want,
-			     const struct registers *got, bool memory)
+/* Flags that are live where the block was left. */
+static unsigned live_at(struct cpu *cpu, uint64_t rip)
 {
+	struct region region;
+
+	read_region(cpu, &region);
+	for (unsigned n = 0; n + 1 < region.count; n++)
+		if (region.insn[n].linear + region.insn[n].insn.len == rip)
+			return region.insn[n].live;
+	if (rip == region.linear)
+		return region.live;
+	return region.count ? region.insn[region.count - 1].live : FLAGS_STATUS;
+}
+
+/* Flags that are dead may be anything. */
+static bool same(struct cpu *cpu, const struct registers *want, const struct registers *got)
+{
+	uint64_t flags = want->rflags ^ got->rflags;
+
+	if (memcmp(got->gpr, want->gpr, sizeof(got->gpr)) != 0 || got->rip != want->rip)
+		return false;
+	return !flags || !(flags & (live_at(cpu, got->rip) | ~(uint64_t)FLAGS_STATUS));
+}
+
+static _Noreturn void differ(struct cpu *cpu, const struct registers *start,
+			     const struct registers *want, const struct registers *got, bool memory)
+{
+	struct region region;
+
+	read_region(cpu, &region);
 	fprintf(stderr, "lodge: translated code and the interpreter differ%s\n",
 		memory ? " in memory" : "");
-	for (unsigned n = 0; n < region->count; n++) {
-		fprintf(stderr, "  %016llx live %03x:", (unsigned long long)region->insn[n].linear,
-			region->insn[n].live);
-		for (unsigned i = 0; i < region->insn[n].insn.len; i++)
-			fprintf(stderr, " %02x", region->insn[n].insn.bytes[i]);
+	for (unsigned n = 0; n < region.count; n++) {
+		fprintf(stderr, "  %016llx live %03x:", (unsigned long long)region.insn[n].linear,
+			region.insn[n].live);
+		for (unsigned i = 0; i < region.insn[n].insn.len; i++)
+			fprintf(stderr, " %02x", region.insn[n].insn.bytes[i]);
 		fprintf(stderr, "\n");
 	}
-	for (const uint8_t *p = far; p < far + 3000; p++)
-		fprintf(stderr, "%s%02x", (p - far) % 64 ? "" : "\nCODE ", *p);
-	fprintf(stderr, "\n");
 	print_registers("before", start);
 	print_registers("interpreter", want);
 	print_registers("translated", got);
@@ -133,49 +157,67 @@ static bool run_block(struct cpu *cpu, const uint8_t *far)
 	return left.reason == EXIT_INTERPRET && left.number == rip;
 }
 
+/* Interprets the block, and takes it back. */
+static unsigned foresee(struct cpu *cpu, const struct registers *start, struct registers *want)
+{
+	struct journal *j = cpu->journal;
+	unsigned done;
+
+	do {
+		j->disturbed = false;
+		done = interpret(cpu, cpu->translator->checked->count, 1);
+		get(cpu, want);
+		journal_undo(j);
+		set(cpu, start);
+	} while (j->disturbed);
+	return done;
+}
+
+/* The block came less far: to got. Interprets as much once more. What the block wrote stays. */
+static void foresee_less(struct cpu *cpu, const struct registers *start, struct registers *want,
+			 const struct registers *got, bool idle)
+{
+	struct journal *j = cpu->journal, *written = malloc(sizeof(*written));
+
+	if (!written)
+		abort();
+	*written = *j;
+	for (unsigned n = 0; n < written->count; n++)
+		memcpy(written->note[n].new, written->note[n].host, written->note[n].len);
+	journal_undo(j);
+	j->count = 0;
+	set(cpu, start);
+	if (!idle)
+		interpret(cpu, cpu->translator->checked->count, got->rip);
+	get(cpu, want);
+	journal_undo(j);
+	for (unsigned n = 0; n < written->count; n++)
+		memcpy(written->note[n].host, written->note[n].new, written->note[n].len);
+	free(written);
+}
+
+bool tandem_due(struct translator *t)
+{
+	uint32_t runs = t->checked->runs++;
+
+	return runs < RUNS_FIRST || !(runs % RUNS_MANY);
+}
+
 void tandem(struct cpu *cpu, const uint8_t *far)
 {
 	struct registers start, want, got;
-	struct region region;
-	uint64_t gpa;
-	uint8_t byte;
-	unsigned done, live;
-	bool ram, idle;
+	unsigned done;
+	bool idle;
 
-	mmu_fetch(cpu, cpu->rip, &byte, 1, &gpa, &ram);
-	region_read(cpu, &region, cpu->rip, gpa | (cpu->rip & MASK(12)));
-	region_analyse(cpu, &region);
 	get(cpu, &start);
-	do {
-		cpu->journal->disturbed = false;
-		done = interpret(cpu, region.count, 1);
-		get(cpu, &want);
-		journal_undo(cpu->journal);
-		set(cpu, &start);
-	} while (cpu->journal->disturbed);
+	done = foresee(cpu, &start, &want);
 	idle = run_block(cpu, far);
 	get(cpu, &got);
-	if ((got.rip != want.rip || idle) && done) {
-		/* It came less far: once more, and only so far. What it wrote stays. */
-		struct journal again = *cpu->journal;
-
-		for (unsigned n = 0; n < again.count; n++)
-			memcpy(again.note[n].new, again.note[n].host, again.note[n].len);
-		journal_undo(cpu->journal);
-		set(cpu, &start);
-		cpu->journal->count = 0;
-		if (!idle)
-			interpret(cpu, region.count, got.rip);
-		get(cpu, &want);
-		journal_undo(cpu->journal);
-		for (unsigned n = 0; n < again.count; n++)
-			memcpy(again.note[n].host, again.note[n].new, again.note[n].len);
-	}
-	live = live_at(&region, got.rip);
-	if (memcmp(got.gpr, want.gpr, sizeof(got.gpr)) != 0 || got.rip != want.rip ||
-	    (got.rflags ^ want.rflags) & (live | ~(uint64_t)FLAGS_STATUS))
-		differ(far, &region, &start, &want, &got, false);
+	if ((got.rip != want.rip || idle) && done)
+		foresee_less(cpu, &start, &want, &got, idle);
+	if (!same(cpu, &want, &got))
+		differ(cpu, &start, &want, &got, false);
 	if (!journal_agrees(cpu->journal))
-		differ(far, &region, &start, &want, &got, true);
+		differ(cpu, &start, &want, &got, true);
 	set(cpu, &want);
 }

@@ -62,6 +62,7 @@ struct block {
 	const uint8_t *dead_near;
 	uint16_t bytes;              /* of guest code */
 	uint16_t count;              /* guest instructions; 0: the interpreter does the first */
+	uint32_t runs;               /* found, for runtime/tandem.h */
 	struct block *next;          /* in its hash chain */
 	struct block *next_in_page;  /* in that of its page */
 	struct block_exit *incoming; /* linked to this */

@@ -70,7 +70,8 @@ struct translator {
 	struct gates gates;
 	uint8_t *first; /* where blocks begin: gates are before it */
 	struct block *blocks;
-	unsigned used, max; /* of blocks */
+	unsigned used, max;    /* of blocks */
+	struct block *checked; /* found last, where blocks are held against the interpreter */
 	struct block *hash[BLOCK_HASH];
 	struct block *page_hash[PAGE_HASH];
 	struct jump (*jumps)[JUMP_ENTRIES]; /* BLOCK_CONTEXTS of them */
