@@ -96,8 +96,15 @@ struct cpu_native {
 	uint16_t flags;       /* guest flags that are not in the host's: LAHF's AH, and OF in AL */
 	_Atomic uint8_t poll; /* translated code is to be left; after attention was set */
 	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
+	uint8_t vectors;      /* VECTORS_*; 0: the vector registers and MXCSR are in fpu */
 	uint64_t remapped_page;
 };
+
+/* The guest's vector registers and MXCSR are the host's, as long as translated code runs
+ * (runtime/vectors.h), and instructions of that unit may be executed. */
+#define VECTORS_SSE   (1u << 0)
+#define VECTORS_AVX   (1u << 1)
+#define VECTORS_UPPER (1u << 2) /* when they were loaded, upper halves of YMM were not zero */
 
 struct cpu {
 	uint64_t gpr[GPR_COUNT];

@@ -22,29 +22,36 @@
 #define FSW_PE     0x20u
 #define ALIGN_MOST 16u /* what alignment checks ask of larger operands */
 
-void vector_require(struct cpu *cpu, enum insn_unit unit)
+int vector_refused(const struct cpu *cpu, enum insn_unit unit)
 {
 	const uint64_t avx = XSTATE_SSE | XSTATE_AVX;
 
 	switch (unit) {
 	case UNIT_X87:
 		if (cpu->cr0 & CR0_EM)
-			cpu_raise(cpu, VECTOR_NM);
+			return VECTOR_NM;
 		break;
 	case UNIT_MMX:
 		if (cpu->cr0 & CR0_EM)
-			cpu_raise(cpu, VECTOR_UD);
+			return VECTOR_UD;
 		break;
 	case UNIT_AVX:
 		if (cpu->mode <= CPU_VM86 || !(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & avx) != avx)
-			cpu_raise(cpu, VECTOR_UD);
+			return VECTOR_UD;
 		break;
 	default:
 		if (cpu->cr0 & CR0_EM || !(cpu->cr4 & CR4_OSFXSR))
-			cpu_raise(cpu, VECTOR_UD);
+			return VECTOR_UD;
 	}
-	if (cpu->cr0 & CR0_TS)
-		cpu_raise(cpu, VECTOR_NM);
+	return cpu->cr0 & CR0_TS ? VECTOR_NM : -1;
+}
+
+void vector_require(struct cpu *cpu, enum insn_unit unit)
+{
+	int vector = vector_refused(cpu, unit);
+
+	if (vector >= 0)
+		cpu_raise(cpu, (uint8_t)vector);
 }
 
 void vector_get(const struct cpu *cpu, unsigned reg, uint8_t value[VECTOR_MAX])

@@ -15,6 +15,10 @@
 #include "engine/bt/interp/interp.h"
 #include "engine/bt/interp/operand.h"
 
+/* The exception, VECTOR_UD or VECTOR_NM, of instructions of this unit as the control registers are;
+ * negative: they execute. */
+int vector_refused(const struct cpu *cpu, enum insn_unit unit);
+
 /* Raises #UD or #NM where the control registers do not let instructions of this unit execute. */
 void vector_require(struct cpu *cpu, enum insn_unit unit);
 

@@ -5,8 +5,9 @@
  * leave    the other way; C goes on behind its call of enter.
  * fill     a look-up missed. C is called on the stack of who entered, and when it has filled
  *          the TLB's entry the look-up is done again; else it is leave, with the
- *          instruction as the interpreter's. Vector registers are not saved: what is
- *          called here is compiled to use none.
+ *          instruction as the interpreter's.
+ * vectors  a block wants the vector registers: they are loaded, or it is leave. C is always called
+ *          with them stored (vectors.h).
  */
 #include "engine/bt/runtime/gates.h"
 
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/vectors.h"
 #include "engine/bt/translate/lower.h"
 
 #define HWCAP2_FSGSBASE BIT(1) /* the kernel lets programs set the bases */
@@ -36,10 +38,51 @@ static void emit_registers(struct emit *e, enum emit_op op)
 			emit_ctx(e, op, 8, reg, ctx_gpr(reg));
 }
 
-/* struct left is returned in RAX and RDX. */
+/* CMP byte gs:[vectors], 0. */
+static void emit_vectors_compare(struct emit *e)
+{
+	static const uint8_t cmp_byte[] = {0x65, 0x80, 0x3c, 0x25};
+
+	emit_bytes(e, cmp_byte, sizeof(cmp_byte));
+	emit_le(e, 4, (uint32_t)CTX(native.vectors));
+	emit_byte(e, 0);
+}
+
+/* MOV byte gs:[vectors], 0. */
+static void emit_vectors_clear(struct emit *e)
+{
+	static const uint8_t mov_byte[] = {0x65, 0xc6, 0x04, 0x25};
+
+	emit_bytes(e, mov_byte, sizeof(mov_byte));
+	emit_le(e, 4, (uint32_t)CTX(native.vectors));
+	emit_byte(e, 0);
+}
+
+static void emit_call_to(struct emit *e, const uint8_t *target)
+{
+	uint8_t *distance;
+
+	emit_byte(e, 0xe8);
+	emit_le(e, 4, 0);
+	distance = e->at - 4;
+	if (!e->full)
+		emit_patch_to(distance, e->shift, target);
+}
+
+/* Calls code if vectors are there. */
+static void emit_vectors_call(struct emit *e, const uint8_t *code)
+{
+	uint8_t *none;
+
+	emit_vectors_compare(e);
+	none = emit_jcc(e, EMIT_EQUAL);
+	emit_call_to(e, code);
+	emit_patch(e, none);
+}
+
+/* struct left is returned in RAX and RDX. On the host's stack. */
 static void emit_return(struct emit *e)
 {
-	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
 	emit_reg(e, EMIT_MOV, 8, GPR_RAX, HOST_ADDRESS);
 	emit_reg(e, EMIT_MOV, 8, GPR_RDX, HOST_SPARE);
 	emit_lea_disp(e, 8, GPR_RSP, GPR_RSP, PADDING);
@@ -63,55 +106,126 @@ static const uint8_t *emit_enter(struct emit *e)
 	return here;
 }
 
-static const uint8_t *emit_leave(struct emit *e)
+static const uint8_t *emit_leave(struct emit *e, const struct vectors_code *vectors)
 {
 	const uint8_t *here = emit_here(e);
+	uint8_t *none;
 
 	emit_registers(e, EMIT_MOV_TO);
+	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
+	emit_vectors_compare(e);
+	none = emit_jcc(e, EMIT_EQUAL);
+	emit_call_to(e, vectors->store);
+	emit_vectors_clear(e);
+	emit_patch(e, none);
 	emit_return(e);
 	return here;
 }
 
-/* Whether the access will succeed when it is done again. */
-static bool fill(struct cpu *cpu, uint64_t linear, uint32_t access)
+/* Calls function(cpu, RSI, EDX), with the site in R11 before and behind it. */
+static void emit_call(struct emit *e, struct cpu *cpu, uintptr_t function)
 {
-	return mmu_fill(cpu, linear, access & 0xff, access & ACCESS_WRITE);
-}
+	static const uint8_t call_rax[] = {0xff, 0xd0};
 
-/* R10: the linear address, R11: struct access_site. */
-static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu)
-{
-	static const uint8_t call_rax[] = {0xff, 0xd0}, test_al[] = {0x84, 0xc0};
-	static const uint8_t movsxd_r10_from_r11[] = {0x4d, 0x63, 0x13}; /* [R11] */
-	static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};
-	static const uint8_t mov_edx[] = {0x41, 0x8b, 0x53}, mov_r11[] = {0x4d, 0x8b, 0x5b};
-	const uint8_t *here = emit_here(e);
-	uint8_t *refused;
-
-	emit_registers(e, EMIT_MOV_TO);
 	emit_ctx(e, EMIT_MOV_TO, 8, HOST_SPARE, CTX(native.site));
-	emit_ctx(e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.missed));
-	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
-	emit_bytes(e, mov_edx, sizeof(mov_edx));
-	emit_byte(e, offsetof(struct access_site, access));
 	emit_set(e, GPR_RDI, (uintptr_t)cpu);
-	emit_reg(e, EMIT_MOV, 8, GPR_RSI, HOST_ADDRESS);
-	emit_set(e, GPR_RAX, (uintptr_t)fill);
+	emit_set(e, GPR_RAX, function);
 	emit_bytes(e, call_rax, sizeof(call_rax));
 	emit_ctx(e, EMIT_MOV, 8, HOST_SPARE, CTX(native.site));
-	emit_bytes(e, test_al, sizeof(test_al));
-	refused = emit_jcc(e, EMIT_EQUAL);
+}
+
+/* R11: struct access_site, its access to a register. */
+static void emit_site_access(struct emit *e, unsigned reg)
+{
+	emit_byte(e, 0x41);
+	emit_byte(e, 0x8b);
+	emit_byte(e, (uint8_t)(0x43 | reg << 3));
+	emit_byte(e, offsetof(struct access_site, access));
+}
+
+/* R11: struct access_site, with what leave wants in its place. */
+static void emit_site_interpret(struct emit *e)
+{
+	static const uint8_t mov_r11[] = {0x4d, 0x8b, 0x5b};
+
+	emit_bytes(e, mov_r11, sizeof(mov_r11));
+	emit_byte(e, offsetof(struct access_site, rip));
+	emit_set(e, HOST_ADDRESS, EXIT_INTERPRET);
+}
+
+/* R11: struct access_site. Back, with the guest's registers; R10 from struct cpu. */
+static void emit_site_retry(struct emit *e)
+{
+	static const uint8_t movsxd_r10_from_r11[] = {0x4d, 0x63, 0x13}; /* [R11] */
+	static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};
+
 	emit_registers(e, EMIT_MOV);
 	emit_bytes(e, movsxd_r10_from_r11, sizeof(movsxd_r10_from_r11));
 	/* R10 is wanted as the address: the sum goes to R11. */
 	emit_reg(e, EMIT_ADD, 8, HOST_SPARE, HOST_ADDRESS);
 	emit_ctx(e, EMIT_MOV, 8, HOST_ADDRESS, CTX(native.missed));
 	emit_bytes(e, jmp_r11, sizeof(jmp_r11));
+}
+
+static const uint8_t test_al[] = {0x84, 0xc0};
+
+/* Whether the access will succeed when it is done again. */
+static bool fill(struct cpu *cpu, uint64_t linear, uint32_t access)
+{
+	bool done = mmu_fill(cpu, linear, access & 0xff, access & ACCESS_WRITE);
+
+	if (done && cpu->native.vectors)
+		vectors_look(cpu);
+	return done;
+}
+
+/* R10: the linear address, R11: struct access_site. */
+static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu, const struct vectors_code *vectors)
+{
+	const uint8_t *here = emit_here(e);
+	uint8_t *refused;
+
+	emit_registers(e, EMIT_MOV_TO);
+	emit_ctx(e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.missed));
+	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
+	emit_vectors_call(e, vectors->store);
+	emit_reg(e, EMIT_MOV, 8, GPR_RSI, HOST_ADDRESS);
+	emit_site_access(e, GPR_RDX);
+	emit_call(e, cpu, (uintptr_t)fill);
+	emit_bytes(e, test_al, sizeof(test_al));
+	refused = emit_jcc(e, EMIT_EQUAL);
+	emit_vectors_call(e, vectors->load);
+	emit_site_retry(e);
 	emit_patch(e, refused);
-	emit_bytes(e, mov_r11, sizeof(mov_r11));
-	emit_byte(e, offsetof(struct access_site, rip));
-	emit_set(e, HOST_ADDRESS, EXIT_INTERPRET);
+	emit_vectors_clear(e);
+	emit_site_interpret(e);
 	emit_return(e);
+	return here;
+}
+
+/* R11: struct access_site. Where vectors are loaded, but not for this unit, they stay so. */
+static const uint8_t *emit_vectors(struct emit *e, struct cpu *cpu,
+				   const struct vectors_code *vectors, const uint8_t *leave)
+{
+	const uint8_t *here = emit_here(e);
+	uint8_t *loaded, *refused;
+
+	emit_vectors_compare(e);
+	loaded = emit_jcc(e, EMIT_NOT_EQUAL);
+	emit_registers(e, EMIT_MOV_TO);
+	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
+	emit_site_access(e, GPR_RSI);
+	emit_call(e, cpu, (uintptr_t)vectors_enable);
+	emit_bytes(e, test_al, sizeof(test_al));
+	refused = emit_jcc(e, EMIT_EQUAL);
+	emit_call_to(e, vectors->load);
+	emit_site_retry(e);
+	emit_patch(e, refused);
+	emit_site_interpret(e);
+	emit_return(e);
+	emit_patch(e, loaded);
+	emit_site_interpret(e);
+	emit_jmp_to(e, leave);
 	return here;
 }
 
@@ -127,9 +241,13 @@ static const uint8_t *emit_interpret(struct emit *e, const uint8_t *leave)
 
 void gates_emit(struct translator *t)
 {
+	struct vectors_code vectors;
+
+	vectors_emit(&t->emit, t->cpu, &vectors);
 	t->gates.enter = emit_enter(&t->emit);
-	t->gates.leave = emit_leave(&t->emit);
-	t->gates.fill = emit_fill(&t->emit, t->cpu);
+	t->gates.leave = emit_leave(&t->emit, &vectors);
+	t->gates.fill = emit_fill(&t->emit, t->cpu, &vectors);
+	t->gates.vectors = emit_vectors(&t->emit, t->cpu, &vectors, t->gates.leave);
 	t->gates.interpret = emit_interpret(&t->emit, t->gates.leave);
 }
 

@@ -20,6 +20,8 @@ struct registers {
 	uint64_t gpr[GPR_COUNT];
 	uint64_t rip;
 	uint64_t rflags;
+	uint8_t xmm[256], upper[256];
+	uint8_t mxcsr[4];
 };
 
 static void get(const struct cpu *cpu, struct registers *r)
@@ -27,6 +29,9 @@ static void get(const struct cpu *cpu, struct registers *r)
 	memcpy(r->gpr, cpu->gpr, sizeof(r->gpr));
 	r->rip = cpu->rip;
 	r->rflags = cpu->rflags;
+	memcpy(r->xmm, cpu->fpu.area + XSAVE_XMM, sizeof(r->xmm));
+	memcpy(r->upper, cpu->fpu.area + FPU_YMM_HI, sizeof(r->upper));
+	memcpy(r->mxcsr, cpu->fpu.area + XSAVE_MXCSR, sizeof(r->mxcsr));
 }
 
 static void set(struct cpu *cpu, const struct registers *r)
@@ -34,6 +39,9 @@ static void set(struct cpu *cpu, const struct registers *r)
 	memcpy(cpu->gpr, r->gpr, sizeof(r->gpr));
 	cpu->rip = r->rip;
 	cpu->rflags = r->rflags;
+	memcpy(cpu->fpu.area + XSAVE_XMM, r->xmm, sizeof(r->xmm));
+	memcpy(cpu->fpu.area + FPU_YMM_HI, r->upper, sizeof(r->upper));
+	memcpy(cpu->fpu.area + XSAVE_MXCSR, r->mxcsr, sizeof(r->mxcsr));
 }
 
 /* Interprets count instructions, or up to stop, or to what cannot be done twice or raises an
@@ -81,6 +89,13 @@ static void print_registers(const char *title, const struct registers *r)
 			n % 4 == 3 ? "\n" : "");
 	fprintf(stderr, " rip=%016llx rflags=%llx\n", (unsigned long long)r->rip,
 		(unsigned long long)r->rflags);
+	fprintf(stderr, " mxcsr=%08llx\n", (unsigned long long)load_le(r->mxcsr, 4));
+	for (unsigned n = 0; n < 16; n++)
+		fprintf(stderr, " %2u=%016llx'%016llx'%016llx'%016llx\n", n,
+			(unsigned long long)load_le(r->upper + 16 * n + 8, 8),
+			(unsigned long long)load_le(r->upper + 16 * n, 8),
+			(unsigned long long)load_le(r->xmm + 16 * n + 8, 8),
+			(unsigned long long)load_le(r->xmm + 16 * n, 8));
 }
 
 /* The block's instructions, with what is live after each. */
@@ -112,6 +127,10 @@ static bool same(struct cpu *cpu, const struct registers *want, const struct reg
 	uint64_t flags = want->rflags ^ got->rflags;
 
 	if (memcmp(got->gpr, want->gpr, sizeof(got->gpr)) != 0 || got->rip != want->rip)
+		return false;
+	if (memcmp(got->xmm, want->xmm, sizeof(got->xmm)) != 0 ||
+	    memcmp(got->upper, want->upper, sizeof(got->upper)) != 0 ||
+	    memcmp(got->mxcsr, want->mxcsr, sizeof(got->mxcsr)) != 0)
 		return false;
 	return !flags || !(flags & (live_at(cpu, got->rip) | ~(uint64_t)FLAGS_STATUS));
 }

@@ -231,25 +231,40 @@ static void leave(struct lower *l, enum translated_exit reason, uint64_t number)
 	emit_jmp_to(l->e, l->t->gates.leave);
 }
 
+/* To a gate, with R11 the struct access_site behind the jump. */
+static void go_to_gate(struct lower *l, const uint8_t *gate, const uint8_t *retry, uint32_t access,
+		       uint64_t rip)
+{
+	static const uint8_t lea_r11_behind_jmp[] = {0x4c, 0x8d, 0x1d, 5, 0, 0, 0};
+	struct emit *e = l->e;
+	struct access_site site;
+
+	emit_bytes(e, lea_r11_behind_jmp, sizeof(lea_r11_behind_jmp));
+	emit_jmp_to(e, gate);
+	site = (struct access_site){
+		.retry = (int32_t)(retry - emit_here(e)),
+		.access = access,
+		.rip = rip,
+	};
+	emit_bytes(e, &site, sizeof(site));
+}
+
 static void miss(struct lower *l, const struct missing_access *m)
 {
 	struct emit *e = l->e;
 	int32_t tag = l->tlb + (int32_t)(m->access & ACCESS_WRITE
 						 ? offsetof(struct tlb_entry, write)
 						 : offsetof(struct tlb_entry, read));
-	static const uint8_t lea_r11_behind_jmp[] = {0x4c, 0x8d, 0x1d, 5, 0, 0, 0};
-	struct access_site site;
 
 	emit_patch(e, m->distance);
 	emit_ctx_index(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE, tag);
-	emit_bytes(e, lea_r11_behind_jmp, sizeof(lea_r11_behind_jmp));
-	emit_jmp_to(e, l->t->gates.fill);
-	site = (struct access_site){
-		.retry = (int32_t)(m->retry - emit_here(e)),
-		.access = m->access,
-		.rip = m->rip,
-	};
-	emit_bytes(e, &site, sizeof(site));
+	go_to_gate(l, l->t->gates.fill, m->retry, m->access, m->rip);
+}
+
+static void want_vectors(struct lower *l, const struct vectors_wanted *w)
+{
+	emit_patch(l->e, w->distance);
+	go_to_gate(l, l->t->gates.vectors, w->retry, w->unit, w->rip);
 }
 
 static void unlinked(struct lower *l, unsigned n)
@@ -281,6 +296,8 @@ void lower_beside(struct lower *l)
 {
 	for (unsigned n = 0; n < l->missing_count; n++)
 		miss(l, &l->missing[n]);
+	for (unsigned n = 0; n < l->wanted_count; n++)
+		want_vectors(l, &l->wanted[n]);
 	for (unsigned n = 0; n < l->leaving_count; n++) {
 		emit_patch(l->e, l->leaving[n].distance);
 		if (n + 1 == l->leaving_count || l->leaving[n + 1].rip != l->leaving[n].rip)

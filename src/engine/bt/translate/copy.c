@@ -140,6 +140,17 @@ static const struct insn_operand *memory_operand(const struct insn *insn)
 	return NULL;
 }
 
+/* One that has to be aligned to so many bytes, with its linear address in HOST_ADDRESS: what comes
+ * of it where it is not, the interpreter knows. */
+static void check_required_alignment(struct lower *l, unsigned align)
+{
+	static const uint8_t test_r10b[] = {0x41, 0xf6, 0xc2};
+
+	emit_bytes(l->e, test_r10b, sizeof(test_r10b));
+	emit_byte(l->e, (uint8_t)(align - 1));
+	lower_leaves(l, emit_jcc(l->e, EMIT_NOT_EQUAL));
+}
+
 /* A locked access that is not in one cache line, which the host may punish, and CMPXCHG16B that is
  * not aligned are the interpreter's. */
 static void check_alignment(struct lower *l, unsigned size)
@@ -164,6 +175,8 @@ static void copy_memory(struct lower *l)
 
 	assert(mem && mem->size);
 	address_operand(l);
+	if (insn->unit != UNIT_INTEGER && insn->aligned)
+		check_required_alignment(l, insn->aligned);
 	address_check(l, mem->size, mem->write);
 	check_alignment(l, mem->size);
 	prepare_flags(l);

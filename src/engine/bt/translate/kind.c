@@ -22,6 +22,8 @@ static const uint8_t kinds[OP_COUNT] = {
 	COPY(SHRX),
 	COPY(XADD), COPY(CMPXCHG), COPY(CMPXCHG8B), COPY(CMPXCHG16B), COPY(CMOVCC), COPY(SETCC),
 	COPY(LFENCE), COPY(MFENCE), COPY(SFENCE),
+	[OP_NATIVE] = KIND_VECTOR, [OP_VZEROALL] = KIND_VECTOR, [OP_VZEROUPPER] = KIND_VECTOR,
+	[OP_LDMXCSR] = KIND_VECTOR, [OP_STMXCSR] = KIND_VECTOR,
 	[OP_NOP] = KIND_NOP, [OP_LEA] = KIND_LEA,
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
 	[OP_CLI] = KIND_CLI, [OP_STI] = KIND_STI, [OP_PUSHFQ] = KIND_PUSHF, [OP_RDTSC] = KIND_RDTSC,
@@ -74,7 +76,33 @@ static bool copies(const struct insn *insn)
 	}
 	if (insn->prefixes & INSN_LOCK && !(insn->has_mem && first->kind == OPERAND_MEM))
 		return false;
-	return !insn->has_mem || (insn->at.modrm && !insn->mem.vsib && !too_many_registers(insn));
+	/* The copy of one with memory may have a prefix more. */
+	return !insn->has_mem || (insn->at.modrm && insn->len < INSN_BYTES_MAX && !insn->mem.vsib &&
+				  !too_many_registers(insn));
+}
+
+/* CVTPI2PS of memory, which Intel's has clear the x87 stack, and CVTPI2PD. */
+static bool converts_from_mmx(const struct insn *insn)
+{
+	unsigned at = insn->at.opcode;
+
+	if (insn->unit != UNIT_SSE || insn->bytes[at] != 0x2a || insn->bytes[at - 1] != 0x0f)
+		return false;
+	for (unsigned i = 0; i < at - 1; i++)
+		if (insn->bytes[i] == 0xf2 || insn->bytes[i] == 0xf3)
+			return false; /* CVTSI2SD, CVTSI2SS */
+	return true;
+}
+
+/* On vector registers, and on nothing of the x87's. */
+static bool is_vector(const struct insn *insn)
+{
+	if (insn->unit != UNIT_SSE && insn->unit != UNIT_AVX)
+		return false;
+	for (unsigned i = 0; i < insn->operands; i++)
+		if (insn->operand[i].kind == OPERAND_MMX)
+			return false;
+	return !converts_from_mmx(insn);
 }
 
 /* With operands of 64 bits, as all branches and nearly all stack accesses have. */
@@ -105,6 +133,8 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 	switch (kind) {
 	case KIND_COPY:
 		return copies(insn) ? kind : KIND_NONE;
+	case KIND_VECTOR:
+		return is_vector(insn) && copies(insn) ? kind : KIND_NONE;
 	case KIND_LEA:
 		return insn->op_size >= 4 ? kind : KIND_NONE;
 	case KIND_CLI:

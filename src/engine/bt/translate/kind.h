@@ -12,6 +12,7 @@ enum kind {
 	KIND_COPY, /* the same instruction, its memory operand addressed anew */
 	KIND_NOP,
 	KIND_LEA,
+	KIND_VECTOR, /* copied, too, with the vector registers loaded; and LDMXCSR */
 	KIND_PUSH,
 	KIND_POP,
 	KIND_LEAVE,

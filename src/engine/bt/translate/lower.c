@@ -23,6 +23,8 @@ static lower_fn lower_of(enum kind kind)
 		return lower_nothing;
 	case KIND_LEA:
 		return lower_lea;
+	case KIND_VECTOR:
+		return lower_vector;
 	case KIND_PUSH:
 		return lower_push;
 	case KIND_POP:

@@ -29,7 +29,7 @@ struct missing_access {
 /* Read by the runtime (gates.c), in code memory. */
 struct access_site {
 	int32_t retry;   /* from here */
-	uint32_t access; /* size, and ACCESS_WRITE */
+	uint32_t access; /* size, and ACCESS_WRITE; of no access but vectors: VECTORS_* */
 	uint64_t rip;    /* of the instruction */
 } __attribute__((packed));
 
@@ -39,6 +39,14 @@ struct access_site {
 struct leaving {
 	uint8_t *distance;
 	uint64_t rip;
+};
+
+/* The first instruction of a block that wants the vector registers, or those of AVX. */
+struct vectors_wanted {
+	uint8_t *distance;    /* of the jump where they are not there */
+	const uint8_t *retry; /* where they are */
+	uint64_t rip;
+	uint8_t unit; /* VECTORS_SSE or VECTORS_AVX */
 };
 
 /* An exit that is not linked yet, or whose guard says that it is not good any more. */
@@ -64,6 +72,10 @@ struct lower {
 	unsigned missing_count, leaving_count;
 	struct missing_access missing[MISSING_MAX];
 	struct leaving leaving[LEAVING_MAX];
+	/* Code that runs on in the block after C was called without them has to clear vectors. */
+	uint8_t vectors; /* VECTORS_* that the block has asked for */
+	unsigned wanted_count;
+	struct vectors_wanted wanted[2];
 	unsigned exits;
 	struct unlinked_exit unlinked[BLOCK_EXITS];
 	struct {
@@ -100,6 +112,9 @@ void address_check(struct lower *l, unsigned size, bool write);
 /* copy.c */
 void lower_copy(struct lower *l);
 void lower_lea(struct lower *l);
+
+/* vector.c */
+void lower_vector(struct lower *l);
 
 /* stack.c */
 /* Emits: [HOST_ADDRESS] = value, of 64 bits. Uses HOST_SPARE. */

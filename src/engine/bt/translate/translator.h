@@ -45,6 +45,8 @@ struct gates {
 	const uint8_t *leave; /* R10: enum translated_exit, R11: its number */
 	const uint8_t *fill;  /* an access missed: R10 its address, R11 its struct access_site */
 	const uint8_t *interpret; /* the interpreter does the instruction at R10 */
+	/* Vector registers are wanted: R11 a struct access_site, with VECTORS_* as its access. */
+	const uint8_t *vectors;
 };
 
 /* Pages whose code was written, told to a vCPU by any thread. */
