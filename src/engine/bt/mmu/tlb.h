@@ -36,7 +36,7 @@
 
 #define PAGE_OFFSET ((uint64_t)GUEST_PAGE_SIZE - 1)
 
-#define TLB_ENTRIES 4096u
+#define TLB_ENTRIES 16384u
 
 enum tlb_context { TLB_SUPERVISOR, TLB_SUPERVISOR_ANY, TLB_USER, TLB_CONTEXTS };
 
