@@ -92,6 +92,9 @@ size_t mmu_span(struct cpu *cpu, uint64_t linear, size_t len, bool write, uint8_
  * the ordinary way then does what is due. Raises nothing, and uses no vector register. */
 bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write);
 
+/* The same for fetching code from the page at linear: its guest physical address. */
+bool mmu_fill_code(struct cpu *cpu, uint64_t linear, uint64_t *gpa);
+
 /* Instruction fetch: copies up to len bytes from linear, within its page, and gives the page's
  * guest physical address (*page) and whether it is RAM. Raises what a fetch raises. MMIO gives bus
  * reads. */

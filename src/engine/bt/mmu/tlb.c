@@ -288,26 +288,46 @@ struct tlb_entry *tlb_translate(struct cpu *cpu, enum tlb_context context, uint6
 	return e;
 }
 
-bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write)
+/* The entry with the right to access, walking if need be; NULL: a page fault. */
+static struct tlb_entry *find_or_fill(struct cpu *cpu, uint64_t linear, unsigned access)
 {
 	enum tlb_context context = tlb_context(cpu, cpu->cpl);
 	struct tlb_set *set = &cpu->tlb->set[context];
 	struct tlb_entry *e = tlb_entry(set, linear);
-	unsigned access = write ? TLB_WRITE : TLB_READ;
 	struct translation t;
 	uint32_t error;
 
-	if ((linear & PAGE_OFFSET) + size > GUEST_PAGE_SIZE || !linear_canonical(cpu, linear))
-		return false;
 	if (e->page != (linear | PAGE_OFFSET) || !(e->rights & access)) {
 		if (!walk(cpu, context, linear, access, &t, &error))
-			return false;
+			return NULL;
 		fill(cpu, set, linear, &t);
 	}
+	return e;
+}
+
+bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write)
+{
+	struct tlb_entry *e;
+
+	if ((linear & PAGE_OFFSET) + size > GUEST_PAGE_SIZE || !linear_canonical(cpu, linear))
+		return false;
+	e = find_or_fill(cpu, linear, write ? TLB_WRITE : TLB_READ);
+	if (!e)
+		return false;
 	if (!write)
 		return e->record;
 	allow_writes(cpu, e);
 	return tlb_writable(e);
+}
+
+bool mmu_fill_code(struct cpu *cpu, uint64_t linear, uint64_t *gpa)
+{
+	const struct tlb_entry *e = find_or_fill(cpu, linear, TLB_EXEC);
+
+	if (!e || !e->record)
+		return false;
+	*gpa = e->gpa;
+	return true;
 }
 
 bool mmu_peek(struct cpu *cpu, uint64_t linear, uint64_t *gpa)

@@ -94,6 +94,8 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 	lower_entries(&l);
 	for (unsigned n = 0; n < r->count; n++) {
 		l.i = &r->insn[n];
+		if (r->crosses && n + 1 == r->count)
+			lower_crossing(&l);
 		lower_of(kind_of(t->cpu, &l.i->insn))(&l);
 	}
 	lower_end(&l);

@@ -109,6 +109,9 @@ void address_stack(struct lower *l, unsigned reg, int32_t disp);
  * have been done yet. Uses HOST_SPARE. */
 void address_check(struct lower *l, unsigned size, bool write);
 
+/* crossing.c: before the last instruction, where it crosses the page's end. */
+void lower_crossing(struct lower *l);
+
 /* copy.c */
 void lower_copy(struct lower *l);
 void lower_lea(struct lower *l);

@@ -43,6 +43,11 @@ static bool branch_reaches(struct cpu *cpu, const struct region_insn *i)
 	       linear_canonical(cpu, i->linear + i->insn.len + i->insn.imm);
 }
 
+bool region_takes(struct cpu *cpu, const struct region_insn *i)
+{
+	return kind_of(cpu, &i->insn) != KIND_NONE && branch_reaches(cpu, i);
+}
+
 /* Decodes bytes[0..len). */
 static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, unsigned len)
 {
@@ -51,17 +56,15 @@ static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, 
 	r->branches = false;
 	while (r->count < REGION_MAX && r->bytes < len && !r->branches) {
 		struct region_insn *i = &r->insn[r->count];
-		enum kind kind;
 
 		if (decode(cpu->vm->decoder, (enum decode_mode)cpu->decode, bytes + r->bytes,
 			   len - r->bytes, &i->insn) != DECODE_OK)
 			break;
-		kind = kind_of(cpu, &i->insn);
 		i->linear = r->linear + r->bytes;
-		if (kind == KIND_NONE || !branch_reaches(cpu, i))
+		if (!region_takes(cpu, i))
 			break;
 		r->bytes += i->insn.len;
-		r->branches = ends_region(kind);
+		r->branches = ends_region(kind_of(cpu, &i->insn));
 		r->count++;
 	}
 }
@@ -72,19 +75,25 @@ void region_read(struct cpu *cpu, struct region *r, uint64_t linear, uint64_t gp
 	unsigned room = GUEST_PAGE_SIZE - (gpa & MASK(12));
 	unsigned len = MIN(room, sizeof(bytes));
 	const uint8_t *host;
+	unsigned left;
 
 	r->linear = linear;
 	r->gpa = gpa;
 	r->count = r->bytes = r->generation = 0;
-	r->branches = false;
+	r->branches = r->crosses = false;
 	while ((host = host_of(cpu, gpa))) {
 		memcpy(bytes, host, len);
 		decode_all(cpu, r, bytes, len);
 		/* With the instruction that ended it, whatever it was. */
 		r->generation = mmu_protect_code(cpu, gpa, MIN(r->bytes + INSN_BYTES_MAX, room));
 		host = host_of(cpu, gpa);
-		if (host && !memcmp(bytes, host, MIN(r->bytes + INSN_BYTES_MAX, len)))
+		if (host && !memcmp(bytes, host, MIN(r->bytes + INSN_BYTES_MAX, len))) {
+			left = room - r->bytes;
+			if (len == room && left && left < INSN_BYTES_MAX && !r->branches &&
+			    r->count < REGION_MAX)
+				region_cross(cpu, r, bytes + r->bytes, left);
 			return;
+		}
 		r->count = r->bytes = 0;
 	}
 }

@@ -7,6 +7,9 @@
 
 #define REGION_MAX 48
 
+struct cpu;
+struct page;
+
 /* The status flags, as bits of RFLAGS. */
 #define FLAGS_STATUS 0x8d5u
 
@@ -16,6 +19,14 @@ struct region_insn {
 	uint16_t live; /* status flags that may be read after it before they are written */
 };
 
+/* The page that the last instruction ends in, where that is not the region's. */
+struct region_crossing {
+	uint64_t linear;     /* of the page */
+	uintptr_t host;      /* where it is */
+	struct page *page;   /* its record */
+	uint32_t generation; /* before the bytes were read */
+};
+
 struct region {
 	uint64_t linear;
 	uint64_t gpa;
@@ -23,15 +34,22 @@ struct region {
 	unsigned count;      /* instructions; the last may be a branch */
 	unsigned bytes;
 	bool branches; /* it is one */
+	bool crosses;  /* it crosses the page's end */
+	struct region_crossing crossing;
 	uint16_t live; /* status flags that may be read before they are written, at the beginning */
 	struct region_insn insn[REGION_MAX];
 };
 
-struct cpu;
-
 /* Decodes from linear, which lies at gpa in RAM, on. Marks the page as code. An instruction that
  * cannot be translated ends the region, and is not in it. May wait for other vCPUs. */
 void region_read(struct cpu *cpu, struct region *r, uint64_t linear, uint64_t gpa);
+
+/* Whether an instruction that has been decoded can be part of a region. */
+bool region_takes(struct cpu *cpu, const struct region_insn *i);
+
+/* Adds the instruction that begins with the len bytes at first, the last ones of the page, if it is
+ * one that can be. */
+void region_cross(struct cpu *cpu, struct region *r, const uint8_t *first, unsigned len);
 
 /* Finds the live flags, backwards. */
 void region_analyse(struct cpu *cpu, struct region *r);
