@@ -77,6 +77,9 @@ struct cpu_stats {
 	uint64_t mmio_accesses;
 	uint64_t tlb_fills;
 	uint64_t tlb_flushes;
+	uint64_t blocks;  /* translated */
+	uint64_t links;   /* from one to another */
+	uint64_t entries; /* into translated code */
 };
 
 /* Which translations are not what they were. */

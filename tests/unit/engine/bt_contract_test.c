@@ -410,7 +410,7 @@ static void no_write_is_lost_between_takes(void **state)
 		while (now(&b) == before)
 			sched_yield();
 		assert_dirty(&b, TALLY);
-		executed = count(&b, "instructions");
+		executed = count(&b, "instructions interpreted");
 		assert_true(executed > last);
 		last = executed;
 	}
@@ -454,12 +454,12 @@ static void events_are_counted(void **state)
 	assert_non_null(one.name);
 	assert_true(bt_engine.stats(b.vm, &beyond, 0) > 1);
 	assert_string_equal(beyond.name, "untouched");
-	assert_int_equal(count(&b, "instructions"), 0);
+	assert_int_equal(count(&b, "instructions interpreted"), 0);
 	box_run(&b, 0, ENGINE_HALTED);
-	assert_int_equal(count(&b, "instructions"), 2);
+	assert_int_equal(count(&b, "instructions interpreted"), 2);
 	assert_int_equal(count(&b, "halts"), 1);
 	box_run(&b, 1, ENGINE_HALTED); /* all vCPUs together */
-	assert_int_equal(count(&b, "instructions"), 4);
+	assert_int_equal(count(&b, "instructions interpreted"), 4);
 	bt_engine.intr(b.vcpus[0], true);
 	box_run(&b, 0, ENGINE_HALTED);
 	assert_int_equal(count(&b, "interrupts"), 1);

@@ -128,7 +128,7 @@ static void forget_all(struct translator *t)
 	memset(t->code_pages, 0, sizeof(t->code_pages));
 	remap_half(t, 0);
 	remap_half(t, 1);
-	t->stats.flushes++;
+	t->forgotten++;
 }
 
 static int32_t displacement(const struct cpu *cpu, const void *p)
@@ -386,13 +386,13 @@ static void unlist(struct block_exit *exit)
 const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
 			   enum block_context context)
 {
-	uint64_t flushes = t->stats.flushes;
+	uint64_t forgotten = t->forgotten;
 	struct block *b = find_block(t, exit->target, context);
 	uint32_t epoch = t->cpu->native.epoch[exit->target >> 63];
 
 	if (!b)
 		return NULL;
-	if (flushes != t->stats.flushes)
+	if (forgotten != t->forgotten)
 		return b->far; /* the exit's block is gone */
 	if (exit->to != b) {
 		if (exit->to)
@@ -404,6 +404,6 @@ const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
 	emit_patch_to(exit->distance, t->emit.shift, exit->far ? b->far : b->near);
 	if (exit->guard)
 		memcpy(exit->guard, &epoch, sizeof(epoch));
-	t->stats.links++;
+	cpu_count(&t->cpu->stats.links);
 	return b->far;
 }

@@ -48,7 +48,7 @@ static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
 
 		cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_STATUS) |
 			      flags_unpacked(cpu->native.flags);
-		t->stats.entered++;
+		cpu_count(&cpu->stats.entries);
 		if (left.reason != EXIT_LINK) {
 			cpu->rip = left.number;
 			return left.reason == EXIT_INTERPRET;
@@ -88,7 +88,6 @@ void translated_step(struct cpu *cpu)
 			far = NULL;
 		}
 		if (!far || far == t->gates.interpret || run(cpu, far, context)) {
-			t->stats.interpreted++;
 			interp_execute(cpu);
 			if (atomic_load_explicit(&cpu->attention, memory_order_relaxed))
 				return;

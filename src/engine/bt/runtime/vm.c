@@ -154,10 +154,17 @@ int bt_vm_dirty_take(struct engine_vm *vm, const struct mem_region *region, uint
 size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
 {
 	struct engine_stat sum[] = {
-		{"instructions", 0},  {"instructions decoded", 0},
-		{"exceptions", 0},    {"interrupts", 0},
-		{"halts", 0},         {"port accesses", 0},
-		{"mmio accesses", 0}, {"tlb fills", 0},
+		{"instructions interpreted", 0},
+		{"instructions decoded for that", 0},
+		{"blocks translated", 0},
+		{"blocks linked", 0},
+		{"entries of translated code", 0},
+		{"exceptions", 0},
+		{"interrupts", 0},
+		{"halts", 0},
+		{"port accesses", 0},
+		{"mmio accesses", 0},
+		{"tlb fills", 0},
 		{"tlb flushes", 0},
 	};
 
@@ -170,6 +177,9 @@ size_t bt_vm_stats(struct engine_vm *vm, struct engine_stat *stats, size_t max)
 			continue;
 		sum[n++].count += cpu_counted(&cpu->instructions);
 		sum[n++].count += code_cache_decoded(cpu);
+		sum[n++].count += cpu_counted(&cpu->stats.blocks);
+		sum[n++].count += cpu_counted(&cpu->stats.links);
+		sum[n++].count += cpu_counted(&cpu->stats.entries);
 		sum[n++].count += cpu_counted(&cpu->stats.exceptions);
 		sum[n++].count += cpu_counted(&cpu->stats.interrupts);
 		sum[n++].count += cpu_counted(&cpu->stats.halts);

@@ -20,6 +20,6 @@ bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t 
 	b->count = (uint16_t)r.count;
 	if (!lower_region(t, &r, b))
 		return false;
-	t->stats.translated++;
+	cpu_count(&t->cpu->stats.blocks);
 	return true;
 }

@@ -88,9 +88,7 @@ struct translator {
 	int32_t tlb_at[BLOCK_CONTEXTS];
 	int32_t jumps_at[BLOCK_CONTEXTS];
 	struct stale stale;
-	struct {
-		uint64_t translated, flushes, links, entered, interpreted;
-	} stats;
+	uint64_t forgotten; /* times that all blocks were */
 };
 
 #endif
