@@ -6,11 +6,16 @@
  * (RAM lies between guard pages), and the state one that can be taken and set again.
  *
  *	struct start | count x struct patch | code
+ *
+ * One bit of the start has 64-bit code translated, and every block held against the interpreter
+ * (runtime/tandem.h): where they differ, lodge aborts.
  */
 #include <assert.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "core/x86/msr.h"
 #include "engine/bt/fpu/fpu.h"
@@ -19,9 +24,13 @@
 #include "engine/bt/interp/msr.h"
 #include "engine/bt/kvmclock.h"
 #include "engine/bt/mmu/tlb.h"
+#include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/step.h"
 #include "interp_machine.h"
 
 #define BUDGET      500
+#define BLOCKS      200  /* instead, of what is translated */
+#define TIME        4000 /* microseconds, where instructions are traced, and not counted */
 #define PATCHES_MAX 64
 #define INPUT_MAX   0x1800
 #define OPCODE_HLT  0xf4
@@ -41,6 +50,7 @@ enum start_mode {
 	START_COMPAT,
 	START_LONG,
 	START_MODES,
+	START_CHECKED = 0x80, /* beside one of them */
 };
 
 /* Bits of struct start's flags. */
@@ -445,7 +455,7 @@ UNOBSERVED static void check_entry(struct cpu *cpu, const struct tlb_entry *e, u
 		assert(!e->record);
 		return;
 	}
-	assert(e->listed && (e->page & PAGE_OFFSET) == PAGE_OFFSET);
+	assert(e->listed[e->global] && (e->page & PAGE_OFFSET) == PAGE_OFFSET);
 	if (!e->record)
 		return;
 	host = pages_host(&cpu->vm->pages, e->gpa, &record);
@@ -461,11 +471,17 @@ UNOBSERVED static void check_tlb(struct cpu *cpu)
 	for (unsigned c = 0; c < TLB_CONTEXTS; c++) {
 		const struct tlb_set *set = &tlb->set[c];
 
-		assert(set->count <= TLB_ENTRIES);
-		for (unsigned i = 0; i < set->count; i++)
-			check_entry(cpu, &set->entry[set->list[i]], set->list[i]);
+		for (unsigned g = 0; g < ARRAY_LEN(set->list); g++) {
+			const uint16_t *list = set->list[g];
+
+			assert(set->count[g] <= TLB_ENTRIES);
+			for (unsigned i = 0; i < set->count[g]; i++) {
+				assert(set->entry[list[i]].listed[g]);
+				check_entry(cpu, &set->entry[list[i]], list[i]);
+			}
+		}
 	}
-	assert(tlb->none->count == 0);
+	assert(tlb->none->count[0] == 0 && tlb->none->count[1] == 0);
 }
 
 /* What is known of a page that was not written since is what stands there. */
@@ -511,25 +527,70 @@ static void check_state(struct machine *m)
 	assert(!memcmp(&first, &second, sizeof(first)));
 }
 
+/* --- translated ------------------------------------------------------------------------------ */
+
+static struct machine *running;
+static unsigned blocks;
+
+static void time_is_over(int sig)
+{
+	(void)sig;
+	cpu_attention(running->cpu, ATTENTION_KICK);
+}
+
+/* One block, or one instruction in the interpreter. */
+static void step(struct cpu *cpu)
+{
+	if (blocks-- == 0)
+		cpu_attention(cpu, ATTENTION_KICK);
+	atomic_store(&cpu->native.poll, 1);
+	translated_step(cpu);
+}
+
+static enum interp_exit run_checked(struct machine *m)
+{
+	/* The stack pointer is the guest's when it comes. */
+	struct sigaction act = {.sa_handler = time_is_over, .sa_flags = SA_ONSTACK | SA_RESTART};
+	struct itimerval time = {.it_value.tv_usec = TIME}, none = {.it_value.tv_usec = 0};
+	enum interp_exit exit;
+
+	running = m;
+	blocks = BLOCKS;
+	m->cpu->step = step;
+	gates_set_base(m->cpu);
+	need(!sigaction(SIGVTALRM, &act, NULL) && !setitimer(ITIMER_VIRTUAL, &time, NULL));
+	exit = interp_run(m->cpu, 0);
+	need(!setitimer(ITIMER_VIRTUAL, &none, NULL));
+	return exit == INTERP_KICKED ? INTERP_BUDGET : exit;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct machine *machines[2];
-	struct machine *m;
+	static struct machine *machines[2][2];
+	struct machine **place, *m;
+	bool checked;
 	struct start s = {0};
 	enum interp_exit exit;
 
 	memcpy(&s, data, MIN(size, sizeof(s)));
 	data += MIN(size, sizeof(s));
 	size -= MIN(size, sizeof(s));
-	m = machines[s.flags & START_AMD];
-	if (!m)
-		m = machines[s.flags & START_AMD] = make_machine(s.flags & START_AMD);
+	checked = s.mode & START_CHECKED;
+	s.mode &= ~START_CHECKED;
+	if (checked) { /* what is traced is not translated */
+		s.dr7 = 0;
+		s.rflags &= ~(RFLAGS_TF | RFLAGS_RF);
+	}
+	place = &machines[checked][s.flags & START_AMD];
+	if (!*place)
+		*place = make_machine(s.flags & START_AMD, checked);
+	m = *place;
 	start_memory(m, &s, data, size);
 	if (!start(m, &s))
 		return -1;
 	kvmclock_refresh(m->cpu);
 	exclusive_enter(m->cpu);
-	exit = interp_run(m->cpu, BUDGET);
+	exit = checked ? run_checked(m) : interp_run(m->cpu, BUDGET);
 	exclusive_leave(m->cpu);
 	assert(exit == INTERP_BUDGET || exit == INTERP_HALTED || exit == INTERP_SHUTDOWN);
 	assert(exit != INTERP_BUDGET || !m->cpu->exception.pending);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The machine of the fuzzed interpreter: one vCPU, RAM between guard pages, a device whose
+/* The machine of the fuzzed engine: one vCPU, RAM between guard pages, a device whose
  * registers raise interrupts, and a local APIC that makes every command one. */
 #ifndef LODGE_TESTS_FUZZ_INTERP_MACHINE_H
 #define LODGE_TESTS_FUZZ_INTERP_MACHINE_H
@@ -12,6 +12,7 @@
 
 #include "engine/bt/features.h"
 #include "engine/bt/interp/code_cache.h"
+#include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/vcpu.h"
 #include "engine/bt/runtime/vm.h"
 #include "interp_guest.h"
@@ -178,7 +179,8 @@ static void make_vcpu(struct machine *m)
 	memset(m->reset.lapic, 0, sizeof(m->reset.lapic));
 }
 
-static struct machine *make_machine(bool amd)
+/* checked: 64-bit code is translated, and each block held against the interpreter. */
+static struct machine *make_machine(bool amd, bool checked)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 
@@ -195,7 +197,7 @@ static struct machine *make_machine(bool amd)
 				     .opaque = m,
 				     .intack = intack,
 				     .lapic = &lapic_ops};
-	need(!bt_vm_create(&m->vm, &m->env, NULL));
+	need(!(checked ? bt_vm_create_checked : bt_vm_create_interpreted)(&m->vm, &m->env, NULL));
 	decoder_free(m->vm->vm.decoder);
 	m->vm->vm.amd = amd;
 	m->vm->vm.decoder = decoder_new(amd, NULL);
@@ -203,6 +205,8 @@ static struct machine *make_machine(bool amd)
 	for (unsigned slot = 0; slot < ARRAY_LEN(regions); slot++)
 		add_ram(m, slot);
 	make_vcpu(m);
+	if (checked) /* used up often */
+		m->cpu->translator->emit.end = m->cpu->translator->emit.at + KIB(512);
 	return m;
 }
 

@@ -171,7 +171,7 @@ def programs():
     """(name, input) of each program in some modes: real, virtual-8086, 32-bit and 64-bit, the two
     with paging, in ring 0 and 3."""
     for name, code in PROGRAMS.items():
-        for mode, flags in ((0, 0), (2, 4), (4, 4), (6, 4), (6, 6)):
+        for mode, flags in ((0, 0), (2, 4), (4, 4), (6, 4), (6, 6), (0x86, 4), (0x86, 6)):
             head = start(mode, flags, [28, 24, 1, 24, 0, 24, 24, 30])
             yield f"{name}-{mode}-{flags}", head + bytes.fromhex(code)
 

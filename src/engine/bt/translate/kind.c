@@ -163,7 +163,7 @@ unsigned kind_flags_read(const struct insn *insn)
 /* A count of 0 leaves the flags alone. */
 static bool may_do_nothing(const struct insn *insn)
 {
-	const struct insn_operand *last = &insn->operand[insn->operands - 1];
+	const struct insn_operand *last = &insn->operand[insn->operands ? insn->operands - 1 : 0];
 	unsigned bits = insn->op_size == 8 ? 63 : 31;
 
 	switch (insn->op) {
