@@ -3,12 +3,28 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "engine/bt/runtime/blocks.h"
+#include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/step.h"
 
 #define TABLES  0x100000
 #define PT      (TABLES + 0x3000)
 #define RIGHTS  (PTE_P | PTE_RW | PTE_US)
 #define ATTR_RW (SEG_ATTR_P | SEG_ATTR_S | 3)
 #define ATTR_RX (SEG_ATTR_P | SEG_ATTR_S | 0xb)
+
+/* What translated code reaches from struct cpu. */
+struct beside {
+	struct cpu cpu;
+	uint8_t room[] __attribute__((aligned(64))); /* mmu_room(), BLOCKS_ROOM */
+};
+
+static size_t size_beside(void)
+{
+	return sizeof(struct beside) + mmu_room() + BLOCKS_ROOM;
+}
 
 static uint64_t port_read(void *dev, uint64_t offset, unsigned size)
 {
@@ -66,16 +82,19 @@ static void set_paging(struct integer_rig *r)
 struct integer_rig *ir_new(enum ir_mode mode)
 {
 	struct integer_rig *r = calloc(1, sizeof(*r));
-	struct cpu *cpu = r ? aligned_alloc(64, sizeof(*cpu)) : NULL;
+	struct beside *b = mmap(NULL, size_beside(), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct cpu *cpu = &b->cpu;
 
-	if (!cpu || mem_init(&r->mem, 0, NULL) || mem_add_ram(&r->mem, 0, IR_RAM, NULL))
+	if (!r || b == MAP_FAILED || mem_init(&r->mem, 0, NULL) ||
+	    mem_add_ram(&r->mem, 0, IR_RAM, NULL))
 		abort();
 	bus_init(&r->pio, "pio", 0x10000);
 	bus_init(&r->mmio, "mmio", BIT(52));
 	if (bus_add(&r->pio, IR_PORT, sizeof(r->ports), &port_ops, r, NULL, NULL))
 		abort();
 	r->env = (struct engine_env){.mem = &r->mem, .pio = &r->pio, .mmio = &r->mmio};
-	memset(cpu, 0, sizeof(*cpu));
+	cpu->tlb_room = b->room;
 	cpu->vm = &r->vm;
 	cpu->amd = true;
 	cpu->phys_bits = 40;
@@ -102,6 +121,7 @@ struct integer_rig *ir_new(enum ir_mode mode)
 void ir_free(struct integer_rig *r)
 {
 	exclusive_leave(r->cpu);
+	blocks_release(r->cpu);
 	mmu_release(r->cpu);
 	pages_unmap(&r->vm.pages, &r->mem.regions[0]);
 	exclusive_release(&r->vm.exclusive);
@@ -109,7 +129,7 @@ void ir_free(struct integer_rig *r)
 	bus_release(&r->pio);
 	bus_release(&r->mmio);
 	mem_release(&r->mem);
-	free(r->cpu);
+	munmap(r->cpu, size_beside());
 	free(r);
 }
 
@@ -171,4 +191,21 @@ void ir_map(struct integer_rig *r, uint64_t linear, uint64_t entry)
 {
 	ir_put(r, PT + linear / 4096 * 8, 8, entry);
 	mmu_flush(r->cpu, true);
+}
+
+static void code_written(void *opaque, uint64_t gpa)
+{
+	blocks_written(opaque, gpa);
+}
+
+void ir_translate(struct integer_rig *r, size_t size)
+{
+	uint8_t *room = ((struct beside *)r->cpu)->room + mmu_room();
+
+	if (blocks_init(r->cpu, size, room, NULL))
+		abort();
+	r->cpu->step = translated_step;
+	r->vm.pages.stale = code_written;
+	r->vm.pages.opaque = r->cpu->translator;
+	gates_set_base(r->cpu);
 }

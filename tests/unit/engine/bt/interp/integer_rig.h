@@ -55,6 +55,9 @@ int ir_repeat(struct integer_rig *r, const void *bytes, size_t len, unsigned *ca
 #define IR_REPEAT(r, calls, ...) \
 	ir_repeat(r, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), calls)
 
+/* IR_64: from now on interp_run has a translator, with size bytes of code memory. */
+void ir_translate(struct integer_rig *r, size_t size);
+
 /* Guest memory by its physical address. */
 uint64_t ir_get(struct integer_rig *r, uint64_t gpa, unsigned size);
 void ir_put(struct integer_rig *r, uint64_t gpa, unsigned size, uint64_t value);

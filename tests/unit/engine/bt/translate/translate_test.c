@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest code in the interpreter and translated, twice (the second time by what the first has
+ * linked): registers, flags and memory are the same in the end. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/bt/interp/code_cache.h"
+#include "engine/bt/interp/msr.h"
+#include "engine/bt/runtime/blocks.h"
+#include "../interp/integer_rig.h"
+
+#define FLAGS 0x8d5u
+
+/* Code, as the assembler makes it; HLT follows. */
+/* clang-format off */
+#define CASES(X) \
+	X(alu_registers, "add %rbx,%rax; adc %r10,%rcx; sbb %rdx,%r11; and %r10d,%r11d; " \
+		"xor %ah,%bl; or %r10b,%r11b; cmp %r11,%r10; neg %r10; not %r11; " \
+		"inc %r10w; dec %r11b") \
+	X(alu_to_memory, "add %rax,(%rbx); adc %r10,8(%rbx); sbb %r11d,16(%rbx); " \
+		"xor %r10w,24(%rbx); or %r11b,32(%rbx); and $-2,%r10; " \
+		"addl $0x12345678,40(%rbx); subb $3,(%rbx)") \
+	X(alu_from_memory, "add (%rbx),%rax; adc 8(%rbx),%r10; sub 4(%rbx),%r11d; " \
+		"cmp (%rsi),%r10w") \
+	X(high_bytes, "add %ah,(%rbx); mov (%rbx),%ch; xor %bh,%dl; mov $0x17,%dh; " \
+		"xchg %ah,(%rbx)") \
+	X(base_r10, "mov (%r10),%rax; mov %r10,8(%r10); add %r10,(%r10); mov (%r10),%r10") \
+	X(index_r11, "mov (%rbx,%r11,8),%rax; mov %r11,(%rbx,%r11,2); " \
+		"add (%rbx,%r11,1),%r11") \
+	X(base_and_index, "mov (%r10,%r11,4),%rax; mov (%r10,%r11),%r10; mov %r11,%rcx") \
+	X(two_stolen, "mov %r11,(%r10); xchg %r10,%r11; mov %rbx,%r10; xchg %r11,(%r10)") \
+	X(moffs, "movabs 0x20010,%rax; movabs %eax,0x20020; movabs 0x20001,%al") \
+	X(rip_relative, "mov 1f(%rip),%r10; lea 1f(%rip),%r11; jmp 2f; " \
+		"1: .quad 0x1234567890; 2:") \
+	X(segments, "mov %fs:8,%rax; mov %fs:(%r11),%rcx; mov %r11,%gs:(%r11); " \
+		"addl $5,%gs:16") \
+	X(addr32, "mov %ebx,%ebx; mov (%ebx),%rax; mov 4(%r10d,%r11d,2),%ecx; " \
+		"lea -1(%ebx),%rdx") \
+	X(lea, "lea (%rax,%rbx,8),%rcx; lea -4(%r10),%r11; lea 3(%r11,%r10,2),%r10d; " \
+		"lea 0x7fffffff(,%r11,8),%rdx; lea (%rsp),%r11; lea 8(%rbp,%r10,4),%esi") \
+	X(stack, "push %rax; push %r10; push %rsp; pop %r11; pop %rcx; push $-5; " \
+		"push (%rbx); popq %r10; push %r11; pop %rdx; pushq 8(%rsp); " \
+		"push $0x12345678; mov %rbp,%rdi; leave") \
+	X(pop_rsp, "push %rbp; pop %rsp; push %r10; mov %rsp,%rax; add $16,%rsp; " \
+		"mov %rsp,%r10") \
+	X(calls, "call 1f; call 1f; jmp 2f; 1: inc %rax; ret; 2: call 3f; nop; 3: pop %r10") \
+	X(call_register, "lea 1f(%rip),%r10; call *%r10; call *%r10; jmp 2f; " \
+		"1: add $7,%r11; ret; 2:") \
+	X(call_memory, "lea 1f(%rip),%rax; mov %rax,(%rbx); call *(%rbx); call *(%rbx); " \
+		"jmp 2f; 1: adc $7,%r11; ret; 2:") \
+	X(call_its_own_slot, "lea 1f(%rip),%rax; mov %rax,-8(%rsp); call *-8(%rsp); " \
+		"jmp 2f; 1: adc $7,%r11; ret; 2:") \
+	X(ret_pops, "push %rax; push %rbx; call 1f; jmp 2f; 1: ret $16; 2: mov %rsp,%r10") \
+	X(jump_memory, "lea 1f(%rip),%r11; mov %r11,(%rbx); jmp *(%rbx); ud2; " \
+		"1: lea 2f(%rip),%rax; jmp *%rax; ud2; 2:") \
+	X(branches, "mov $9,%ecx; 1: add %rcx,%rax; adc $0,%r10; dec %ecx; jnz 1b; jc 2f; " \
+		"js 2f; stc; jmp 3f; 2: clc; 3: rcl $1,%r11; jbe 4f; inc %rdx; " \
+		"4: setc %al; cmovl %r10,%r11") \
+	X(flags_across_blocks, "cmp %rbx,%rax; jmp 1f; nop; 1: jmp 2f; nop; " \
+		"2: mov (%rbx),%rcx; jmp 3f; nop; 3: lahf; seto %bl; pushf; pop %r11") \
+	X(shifts, "mov $0,%cl; add %rbx,%rax; shl %cl,%r10; setc %dl; mov $65,%cl; " \
+		"rol %cl,%r11; rcr $1,%r10w; shrd $3,%rax,%r10; shld %cl,%r11,(%rbx); " \
+		"sar $63,%r11") \
+	X(locked, "lock add %rax,(%rbx); lock xadd %r10,8(%rbx); " \
+		"lock cmpxchg %r11,16(%rbx); lock cmpxchg16b (%rbx); lock btsl $3,(%rbx); " \
+		"xchg %r10,(%rbx)") \
+	X(locked_at_line_ends, "lock add %rax,0x38(%rbx); lock add %r10,0x39(%rbx); " \
+		"lock incl 0x7d(%rbx); xchg %r11w,0xbf(%rbx)") \
+	X(page_crossing, "mov 0xffc(%rbx),%rax; mov %r10,0xffd(%rbx); " \
+		"add %r11d,0xfff(%rbx); lock add %rax,0xff9(%rbx); pushq 0xffb(%rbx)") \
+	X(stack_across_pages, "mov $0x41004,%esp; push %rax; push %r10; call 1f; " \
+		"1: pop %r11; pop %rcx") \
+	X(bits, "bt $3,%r10; bts %r11,%r10; btc %rcx,(%rbx); btrl $9,(%rbx); " \
+		"bsf %r10,%r11; bsr (%rbx),%rcx") \
+	X(multiply, "mul %r10; imulq (%rbx); imul $-9,%r11,%r10; imul (%rbx),%r11; " \
+		"imul $77,(%rbx),%r10d") \
+	X(extend, "movzbl (%rbx),%r10d; movsbq %r11b,%r10; movslq (%rbx),%r11; cqo; cdqe; " \
+		"bswap %r10") \
+	X(cmpxchg_fails, "cmpxchg %r10,(%rbx); cmpxchg %rcx,%r11; cmpxchg8b (%rbx); " \
+		"setz %r11b") \
+	X(call_not_canonical, "mov $0x800000000000,%rax; call *%rax") \
+	X(call_memory_not_canonical, "mov $0x800000000000,%r10; mov %r10,(%rbx); " \
+		"call *(%rbx)") \
+	X(offset_not_canonical, "mov $0x800000000000,%rax; mov $0xffff800000020000,%rcx; " \
+		"wrgsbase %rcx; mov %gs:(%rax),%rcx") \
+	X(store_faults, "mov $0x900000,%eax; add %rbx,%rcx; mov %rcx,(%rax)") \
+	X(writes_itself, "movb $0x42,1f+1(%rip); nop; 1: mov $1,%al; mov %al,%r10b") \
+	X(writes_itself_in_a_loop, "mov $5,%ecx; 1: incb 2f+2(%rip); 2: lea 1(%rax),%rax; " \
+		"dec %ecx; jnz 1b")
+/* clang-format on */
+
+#define CODE(name, text)                                                            \
+	extern const uint8_t code_##name[], code_##name##_end[];                    \
+	__asm__(".pushsection .rodata\ncode_" #name ":\n" text "; hlt\ncode_" #name \
+		"_end:\n.popsection");
+CASES(CODE)
+
+struct outcome {
+	uint64_t gpr[GPR_COUNT];
+	uint64_t rip, rflags;
+	enum interp_exit exit;
+	uint8_t *ram;
+};
+
+static void start(struct integer_rig *r, const uint8_t *ram)
+{
+	struct cpu *cpu = r->cpu;
+
+	memcpy(ir_ram(r, 0), ram, IR_RAM);
+	pages_written(&r->vm.pages, IR_CODE, GUEST_PAGE_SIZE);
+	for (unsigned n = 0; n < GPR_COUNT; n++)
+		cpu->gpr[n] = 0x0123456789abcdefULL * (2 * n + 1);
+	cpu->gpr[GPR_RBX] = IR_DATA;
+	cpu->gpr[GPR_RSI] = IR_EXTRA;
+	cpu->gpr[GPR_RSP] = IR_STACK + IR_SP;
+	cpu->gpr[GPR_RBP] = IR_STACK + IR_SP + 0x100;
+	cpu->gpr[10] = IR_DATA + 0x100;
+	cpu->gpr[11] = 0x48;
+	cpu->rip = IR_CODE;
+	cpu->rflags = RFLAGS_FIXED;
+	cpu->exception.pending = false;
+	cpu->halted = false;
+	atomic_store(&cpu->attention, 0);
+	mmu_flush(cpu, true);
+}
+
+static void run(struct integer_rig *r, const uint8_t *ram, struct outcome *o)
+{
+	start(r, ram);
+	o->exit = interp_run(r->cpu, 0);
+	memcpy(o->gpr, r->cpu->gpr, sizeof(o->gpr));
+	o->rip = r->cpu->rip;
+	o->rflags = r->cpu->rflags;
+	o->ram = malloc(IR_RAM);
+	memcpy(o->ram, ir_ram(r, 0), IR_RAM);
+}
+
+static void same(const char *name, const struct outcome *want, const struct outcome *got)
+{
+	/* Flags that the next instruction would overwrite are not kept for an exception. */
+	uint64_t mask = want->exit == INTERP_HALTED ? UINT64_MAX : ~(uint64_t)FLAGS;
+	bool good = want->exit == got->exit && want->rip == got->rip &&
+		    !((want->rflags ^ got->rflags) & mask) &&
+		    !memcmp(want->gpr, got->gpr, sizeof(want->gpr)) &&
+		    !memcmp(want->ram, got->ram, IR_RAM);
+
+	if (good)
+		return;
+	for (unsigned n = 0; n < GPR_COUNT; n++)
+		if (want->gpr[n] != got->gpr[n])
+			print_error("%u: %#lx, is %#lx\n", n, want->gpr[n], got->gpr[n]);
+	for (unsigned n = 0; n < IR_RAM; n++)
+		if (want->ram[n] != got->ram[n])
+			print_error("[%#x]: %#x, is %#x\n", n, want->ram[n], got->ram[n]);
+	fail_msg("%s: rip %#lx, is %#lx; rflags %#lx, is %#lx; exit %d, is %d", name, want->rip,
+		 got->rip, want->rflags, got->rflags, want->exit, got->exit);
+}
+
+/* size: of code memory. */
+static void both(const char *name, const uint8_t *code, size_t len, size_t size)
+{
+	struct integer_rig *r = ir_new(IR_64);
+	uint8_t *ram = malloc(IR_RAM);
+	struct outcome o[3];
+
+	assert_int_equal(code_cache_init(r->cpu), 0);
+	assert_int_equal(msr_init(r->cpu), 0);
+	r->cpu->msrs->canonical_bits = 48;
+	for (unsigned n = 0; n < 0x3000; n++)
+		*ir_ram(r, IR_DATA + n) = (uint8_t)(n * 37 + 11);
+	memcpy(ir_ram(r, IR_CODE), code, len);
+	memcpy(ram, ir_ram(r, 0), IR_RAM);
+	r->cpu->cr4 |= CR4_FSGSBASE;
+	run(r, ram, &o[0]);
+	ir_translate(r, size);
+	for (unsigned n = 1; n < ARRAY_LEN(o); n++) {
+		run(r, ram, &o[n]);
+		same(name, &o[0], &o[n]);
+		free(o[n].ram);
+	}
+	assert_true(r->cpu->translator->stats.translated > 0);
+	free(o[0].ram);
+	free(ram);
+	msr_release(r->cpu);
+	code_cache_release(r->cpu);
+	ir_free(r);
+}
+
+#define BOTH(name, text) \
+	both(#name, code_##name, (size_t)(code_##name##_end - code_##name), MIB(1));
+
+static void translated_code_does_what_the_interpreter_does(void **state)
+{
+	(void)state;
+	CASES(BOTH)
+}
+
+/* A chain of jumps, more than the code memory has room for, gone through again and again. */
+static void code_memory_is_used_up(void **state)
+{
+	enum { JUMPS = 400, EACH = 8 };
+	uint8_t code[16 + JUMPS * EACH + 8], *p = code;
+
+	(void)state;
+	memcpy(p, (const uint8_t[]){0xb9, 5, 0, 0, 0}, 5); /* MOV ECX, 5 */
+	p += 5;
+	for (unsigned n = 0; n < JUMPS; n++) {
+		/* ADC RAX, RCX; JMP over an INT3 and two bytes more */
+		memcpy(p, (const uint8_t[]){0x48, 0x11, 0xc8, 0xeb, 3, 0xcc, 0xcc, 0xcc}, EACH);
+		p += EACH;
+	}
+	memcpy(p, (const uint8_t[]){0xff, 0xc9, 0x0f, 0x85}, 4); /* DEC ECX; JNZ */
+	p += 4;
+	store_le(p, 4, (uint64_t) - (JUMPS * EACH + 8));
+	p[4] = 0xf4;
+	both("chain", code, (size_t)(p + 5 - code), KIB(64));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(translated_code_does_what_the_interpreter_does),
+		cmocka_unit_test(code_memory_is_used_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
