@@ -394,6 +394,8 @@ const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
 		return NULL;
 	if (forgotten != t->forgotten)
 		return b->far; /* the exit's block is gone */
+	if (!exit->guard && (b->gpa ^ exit->gpa) >> GUEST_PAGE_SHIFT)
+		return b->far; /* the page was mapped elsewhere meanwhile: not for ever */
 	if (exit->to != b) {
 		if (exit->to)
 			unlist(exit);

@@ -41,6 +41,7 @@ static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
 {
 	struct translator *t = cpu->translator;
 
+	cpu->repeat_at = 0; /* what comes is another instruction */
 	cpu->native.flags = flags_packed(cpu->rflags);
 	for (;;) {
 		struct left left = gates_enter(t, far);

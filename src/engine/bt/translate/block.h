@@ -43,6 +43,7 @@ struct block_exit {
 	struct block *to;        /* NULL: not linked */
 	struct block_exit *next; /* of those that lead to the same block */
 	uint64_t target;         /* linear */
+	uint64_t gpa;            /* of the block that it belongs to */
 	uint8_t *distance;       /* of the jump, in the writable mapping; NULL: no exit */
 	uint8_t *guard;          /* the epoch that the jump is good for; NULL: within the page */
 	const uint8_t *unlinked; /* where the jump leads while it is not linked */

@@ -46,6 +46,7 @@ static void add_exit(struct lower *l, uint64_t target, uint8_t *distance)
 	l->unlinked[n] = (struct unlinked_exit){.save_flags = l->flags_host && !l->flags_saved};
 	l->b->exit[n] = (struct block_exit){
 		.target = target,
+		.gpa = l->b->gpa,
 		.distance = distance,
 		.far = !l->flags_host && l->flags_saved,
 	};
