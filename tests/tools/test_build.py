@@ -77,11 +77,11 @@ def test_builds_what_changed(tree):
 def test_removed_source_leaves_the_archive(tree):
     (tree / "src/base/gone.c").write_text(f"{SPDX}int gone(void);\nint gone(void)\n"
                                           "{\n\treturn 1;\n}\n")
-    make(tree)
+    make(tree, "lib")
     members = ["ar", "t", tree / "build/liblodge.a"]
     assert "gone.o" in subprocess.run(members, capture_output=True, text=True).stdout
     (tree / "src/base/gone.c").unlink()
-    make(tree)
+    make(tree, "lib")
     assert "gone.o" not in subprocess.run(members, capture_output=True, text=True).stdout
 
 
