@@ -121,10 +121,11 @@ static void an_nmi_wakes_a_halted_guest(void **state)
 	g.seen = note_port_11;
 	guest_start(&g, 0);
 	guest_wait(&g, 1);
-	/* One that comes between STI and HLT does not wake it, so send until one does. */
-	while (atomic_load(&woken) == 0) {
+	/* One that comes between STI and HLT does not wake it, so send until one does; not so fast
+	 * that a slow machine never gets from one to HLT. */
+	for (useconds_t wait = 1000; atomic_load(&woken) == 0; wait = MIN(2 * wait, 1000000)) {
 		kvm_engine.nmi(g.vcpus[0]);
-		usleep(1000);
+		usleep(wait);
 	}
 	guest_expect(&g, 1, (struct guest_access){true, false, 0x21, 1, 2});
 	stop(&g);
