@@ -313,7 +313,7 @@ static void start_segments(struct vcpu_state *v, const struct start *s, bool use
 		v->seg[i] = segment_of(selector, base, limit,
 				       (i == SEG_CS ? w->code_attr : w->data_attr) | dpl);
 	}
-	v->gdt = (struct descriptor_table){GUEST_GDT, GUEST_GDT_LIMIT};
+	v->gdt = (struct descriptor_table){.base = GUEST_GDT, .limit = GUEST_GDT_LIMIT};
 	v->ldtr = segment_of(SEL_LDT, GUEST_LDT, 0xff, 0x82);
 }
 
@@ -346,12 +346,12 @@ static void start_control(const struct cpu *cpu, struct vcpu_state *v, const str
 		v->cr3 = GUEST_PAE_PDPT;
 	}
 	v->tr = segment_of(SEL_TSS32, GUEST_TSS32, GUEST_TSS_LIMIT, 0x8b);
-	v->idt = (struct descriptor_table){GUEST_IDT, 0x7ff};
+	v->idt = (struct descriptor_table){.base = GUEST_IDT, .limit = 0x7ff};
 	if (ia32e) {
 		v->tr = segment_of(SEL_TSS64, GUEST_TSS64, GUEST_TSS_LIMIT, 0x8b);
-		v->idt = (struct descriptor_table){GUEST_IDT64, 0xfff};
+		v->idt = (struct descriptor_table){.base = GUEST_IDT64, .limit = 0xfff};
 	} else if (!protected) {
-		v->idt = (struct descriptor_table){0, 0x3ff};
+		v->idt = (struct descriptor_table){.base = 0, .limit = 0x3ff};
 	}
 	v->xcr0 = cpu->msrs->xcr0_allowed;
 }

@@ -96,11 +96,11 @@ _Static_assert(ARRAY_LEN(state_msrs) <= VCPU_MSRS_MAX, "struct vcpu_state is too
 
 /* Power-on values that are not 0. */
 static const struct vcpu_msr reset_values[] = {
-	{MSR_IA32_MISC_ENABLE,
-	 MISC_ENABLE_FAST_STRING | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL},
-	{MSR_IA32_SMBASE, 0x30000},
-	{MSR_IA32_PAT, 0x0007040600070406ULL},
-	{MSR_KVM_POLL_CONTROL, 1}, /* the host may poll */
+	{.index = MSR_IA32_MISC_ENABLE,
+	 .value = MISC_ENABLE_FAST_STRING | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL},
+	{.index = MSR_IA32_SMBASE, .value = 0x30000},
+	{.index = MSR_IA32_PAT, .value = 0x0007040600070406ULL},
+	{.index = MSR_KVM_POLL_CONTROL, .value = 1}, /* the host may poll */
 };
 
 const uint32_t *vcpu_msr_list(unsigned *count)
@@ -196,8 +196,10 @@ void vcpu_state_reset(struct vcpu_state *s, unsigned apic_id)
 	s->xcr0 = XSTATE_X87;
 	s->dr6 = DR6_RESET;
 	s->dr7 = DR7_RESET;
-	for (unsigned i = 0; i < ARRAY_LEN(state_msrs); i++)
-		s->msrs[i] = (struct vcpu_msr){state_msrs[i], vcpu_msr_reset_value(state_msrs[i])};
+	for (unsigned i = 0; i < ARRAY_LEN(state_msrs); i++) {
+		s->msrs[i].index = state_msrs[i]; /* what lies between the two stays 0 */
+		s->msrs[i].value = vcpu_msr_reset_value(state_msrs[i]);
+	}
 	s->msr_count = ARRAY_LEN(state_msrs);
 	s->activity = apic_id ? VCPU_WAIT_INIT : VCPU_RUNNING;
 	reset_xsave(s);

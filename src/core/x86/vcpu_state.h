@@ -42,8 +42,10 @@ enum { /* numbers of the segment registers, as in instruction encodings */
  * unusable 16. limit is in bytes, granularity already applied. */
 struct segment {
 	uint16_t selector;
+	uint16_t zero_after_selector; /* no byte of a state is without a meaning */
 	uint32_t attr;
 	uint32_t limit;
+	uint32_t zero_after_limit;
 	uint64_t base;
 };
 
@@ -60,6 +62,7 @@ struct segment {
 struct descriptor_table {
 	uint64_t base;
 	uint16_t limit;
+	uint16_t zero[3];
 };
 
 #define VCPU_MSRS_MAX 192

@@ -165,7 +165,8 @@ static void get_msrs(struct cpu *cpu, struct vcpu_state *s)
 		uint64_t value;
 
 		if (msr_get(cpu, list[i], &value))
-			s->msrs[s->msr_count++] = (struct vcpu_msr){list[i], value};
+			s->msrs[s->msr_count++] = (struct vcpu_msr){.index = list[i],
+								    .value = value};
 	}
 }
 

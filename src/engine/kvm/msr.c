@@ -63,7 +63,8 @@ int kvm_msr_get(struct engine_vcpu *v, struct vcpu_state *s, struct err *e)
 		return err_set(e, EIO, "KVM cannot read MSR 0x%x any more",
 			       b.head.entries[got].index);
 	for (unsigned i = 0; i < vm->msr_count; i++)
-		s->msrs[i] = (struct vcpu_msr){b.head.entries[i].index, b.head.entries[i].data};
+		s->msrs[i] = (struct vcpu_msr){.index = b.head.entries[i].index,
+					       .value = b.head.entries[i].data};
 	s->msr_count = vm->msr_count;
 	s->tsc = b.head.entries[vm->msr_count].data;
 	return 0;

@@ -91,25 +91,27 @@ static struct kvm_regs regs_to(const struct vcpu_state *s)
 }
 
 /* kvm_sregs and kvm_sregs2 begin alike but end differently: the common part by field. */
-#define SREGS_FROM(s, k)                                                             \
-	do {                                                                         \
-		(s)->seg[SEG_ES] = segment_from(&(k)->es);                           \
-		(s)->seg[SEG_CS] = segment_from(&(k)->cs);                           \
-		(s)->seg[SEG_SS] = segment_from(&(k)->ss);                           \
-		(s)->seg[SEG_DS] = segment_from(&(k)->ds);                           \
-		(s)->seg[SEG_FS] = segment_from(&(k)->fs);                           \
-		(s)->seg[SEG_GS] = segment_from(&(k)->gs);                           \
-		(s)->ldtr = segment_from(&(k)->ldt);                                 \
-		(s)->tr = segment_from(&(k)->tr);                                    \
-		(s)->gdt = (struct descriptor_table){(k)->gdt.base, (k)->gdt.limit}; \
-		(s)->idt = (struct descriptor_table){(k)->idt.base, (k)->idt.limit}; \
-		(s)->cr0 = (k)->cr0;                                                 \
-		(s)->cr2 = (k)->cr2;                                                 \
-		(s)->cr3 = (k)->cr3;                                                 \
-		(s)->cr4 = (k)->cr4;                                                 \
-		(s)->cr8 = (k)->cr8;                                                 \
-		(s)->efer = (k)->efer;                                               \
-		(s)->apic_base = (k)->apic_base;                                     \
+#define SREGS_FROM(s, k)                                                       \
+	do {                                                                   \
+		(s)->seg[SEG_ES] = segment_from(&(k)->es);                     \
+		(s)->seg[SEG_CS] = segment_from(&(k)->cs);                     \
+		(s)->seg[SEG_SS] = segment_from(&(k)->ss);                     \
+		(s)->seg[SEG_DS] = segment_from(&(k)->ds);                     \
+		(s)->seg[SEG_FS] = segment_from(&(k)->fs);                     \
+		(s)->seg[SEG_GS] = segment_from(&(k)->gs);                     \
+		(s)->ldtr = segment_from(&(k)->ldt);                           \
+		(s)->tr = segment_from(&(k)->tr);                              \
+		(s)->gdt = (struct descriptor_table){.base = (k)->gdt.base,    \
+						     .limit = (k)->gdt.limit}; \
+		(s)->idt = (struct descriptor_table){.base = (k)->idt.base,    \
+						     .limit = (k)->idt.limit}; \
+		(s)->cr0 = (k)->cr0;                                           \
+		(s)->cr2 = (k)->cr2;                                           \
+		(s)->cr3 = (k)->cr3;                                           \
+		(s)->cr4 = (k)->cr4;                                           \
+		(s)->cr8 = (k)->cr8;                                           \
+		(s)->efer = (k)->efer;                                         \
+		(s)->apic_base = (k)->apic_base;                               \
 	} while (0)
 
 #define SREGS_TO(k, s)                                                                          \

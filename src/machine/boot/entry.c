@@ -72,8 +72,8 @@ void boot_set_vcpu(const struct boot_entry *entry, struct vcpu_state *bsp)
 	memset(bsp->gpr, 0, sizeof(bsp->gpr));
 	bsp->rip = entry->rip;
 	bsp->rflags = RFLAGS_FIXED;
-	bsp->gdt = (struct descriptor_table){LAYOUT_BOOT_GDT, GDT_ENTRIES * 8 - 1};
-	bsp->idt = (struct descriptor_table){0, 0};
+	bsp->gdt = (struct descriptor_table){.base = LAYOUT_BOOT_GDT, .limit = GDT_ENTRIES * 8 - 1};
+	bsp->idt = (struct descriptor_table){.base = 0, .limit = 0};
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		bsp->seg[i] = segment_flat_data(BOOT_DS);
 	bsp->seg[SEG_CS] = code_segment(entry->long_mode);

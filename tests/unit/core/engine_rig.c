@@ -111,7 +111,7 @@ void engine_rig_load(struct engine_rig *r, struct buf *program, struct buf *hand
 		assert_true(mem_write(&r->mem, HANDLER, handler->data, handler->len));
 		for (unsigned i = 0; i < 256; i++)
 			assert_true(mem_write(&r->mem, HANDLERS + i * 8, &at, 8));
-		s.idt = (struct descriptor_table){HANDLERS, 0x7ff};
+		s.idt = (struct descriptor_table){.base = HANDLERS, .limit = 0x7ff};
 		buf_release(handler);
 	}
 	assert_int_equal(r->engine->set_state(r->vcpu[0], &s, &e), 0);

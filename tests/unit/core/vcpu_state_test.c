@@ -80,7 +80,7 @@ static void init_is_as_the_manual_says(void **state)
 	memset(&s.events, 1, sizeof(s.events));
 	s.rip = 0x1234;
 	s.rflags = 0x202;
-	s.gdt = (struct descriptor_table){0x1000, 0x7f};
+	s.gdt = (struct descriptor_table){.base = 0x1000, .limit = 0x7f};
 	s.idt = s.gdt;
 	s.cr0 = 0x80000011 | BIT(29);
 	s.cr2 = s.cr3 = 0x1000;

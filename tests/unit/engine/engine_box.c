@@ -383,7 +383,10 @@ static void write_tables(struct box *b, bool wide)
 		user(segment_flat_code32(BOX_USER32 & ~7u)),
 		user(segment_flat_data(BOX_USER_DS & ~7u)),
 		user(segment_flat_code64(BOX_USER64 & ~7u)),
-		{BOX_ODD, SEG_TYPE_DATA_RW | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB, 0xfff, 0x20000},
+		{.selector = BOX_ODD,
+		 .attr = SEG_TYPE_DATA_RW | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB,
+		 .limit = 0xfff,
+		 .base = 0x20000},
 		segment_tss(BOX_TR, BOX_TSS, 0x67),
 	};
 
@@ -398,8 +401,8 @@ static void common_mode(struct vcpu_state *s)
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		s->seg[i] = segment_flat_data(BOX_DATA);
 	s->tr = segment_tss(BOX_TR, BOX_TSS, 0x67);
-	s->gdt = (struct descriptor_table){BOX_GDT, 0x4f};
-	s->idt = (struct descriptor_table){BOX_IDT, 0xfff};
+	s->gdt = (struct descriptor_table){.base = BOX_GDT, .limit = 0x4f};
+	s->idt = (struct descriptor_table){.base = BOX_IDT, .limit = 0xfff};
 	s->gpr[GPR_RSP] = BOX_STACK;
 }
 

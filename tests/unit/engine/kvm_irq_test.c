@@ -71,7 +71,7 @@ static void load_waiter(struct guest *g, unsigned cpus)
 	assert_true(mem_write(&g->mem, 0x7000, gdt, sizeof(gdt)));
 	guest_load64(g, waiter, waiter_end);
 	guest_get(g, 0, &s);
-	s.gdt = (struct descriptor_table){0x7000, sizeof(gdt) - 1};
+	s.gdt = (struct descriptor_table){.base = 0x7000, .limit = sizeof(gdt) - 1};
 	guest_set(g, 0, &s);
 	idt_gate(g, 0x30, waiter_30);
 	idt_gate(g, 0x31, waiter_31);

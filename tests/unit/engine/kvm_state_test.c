@@ -126,8 +126,8 @@ static void pattern(struct guest *g, struct vcpu_state *s, unsigned id, uint64_t
 	s->rflags |= RFLAGS_CF | RFLAGS_IF | RFLAGS_DF | RFLAGS_ID;
 	s->seg[SEG_FS].base = 0x00007f1122334000ULL + salt;
 	s->seg[SEG_GS].base = 0xffff888000000000ULL + salt;
-	s->gdt = (struct descriptor_table){0xfffffe0000001000ULL, 0x7f};
-	s->idt = (struct descriptor_table){0xfffffe0000000000ULL, 0xfff};
+	s->gdt = (struct descriptor_table){.base = 0xfffffe0000001000ULL, .limit = 0x7f};
+	s->idt = (struct descriptor_table){.base = 0xfffffe0000000000ULL, .limit = 0xfff};
 	s->cr0 |= CR0_WP | CR0_AM | CR0_MP;
 	s->cr2 = 0xffffc90000abc000ULL + salt;
 	s->cr4 |= CR4_PGE | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE;
@@ -365,7 +365,7 @@ static void a_state_that_cannot_be_had_is_refused(void **state)
 	guest_init(&g, 1);
 	guest_state64(&g, &s, 0);
 	/* An MSR that no KVM has, with a value that would be lost. */
-	s.msrs[s.msr_count++] = (struct vcpu_msr){0x12345678, 1};
+	s.msrs[s.msr_count++] = (struct vcpu_msr){.index = 0x12345678, .value = 1};
 	assert_int_equal(kvm_engine.set_state(g.vcpus[0], &s, &e), -ENOTSUP);
 	assert_non_null(strstr(e.text, "0x12345678"));
 	s.msrs[s.msr_count - 1].value = 0;

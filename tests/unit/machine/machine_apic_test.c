@@ -86,7 +86,7 @@ static int set_state(struct engine_vcpu *vcpu, const struct vcpu_state *state, s
 		guest.last[id] = *state;
 		guest.sets[id]++;
 	}
-	s.idt = (struct descriptor_table){IDT, 0x7ff};
+	s.idt = (struct descriptor_table){.base = IDT, .limit = 0x7ff};
 	if (!s.rip) { /* by a SIPI; handlers are where they are for everybody */
 		s.rip = s.seg[SEG_CS].base;
 		s.seg[SEG_CS].base = 0;

@@ -47,10 +47,13 @@ static void fill(struct vcpu_state *s)
 	s->seg[SEG_SS].attr |= 3u << SEG_ATTR_DPL_SHIFT;
 	s->seg[SEG_ES].attr |= SEG_ATTR_UNUSABLE;
 	s->seg[SEG_GS].base = 0xffff888000000000;
-	s->ldtr = (struct segment){0x50, SEG_TYPE_LDT | SEG_ATTR_P, 0x77, 0xfffffe0000001000};
+	s->ldtr = (struct segment){.selector = 0x50,
+				   .attr = SEG_TYPE_LDT | SEG_ATTR_P,
+				   .limit = 0x77,
+				   .base = 0xfffffe0000001000};
 	s->tr = segment_tss(0x40, 0xfffffe0000003000, 0x206f);
-	s->gdt = (struct descriptor_table){0xfffffe0000002000, 0x7f};
-	s->idt = (struct descriptor_table){0xfffffe0000000000, 0xfff};
+	s->gdt = (struct descriptor_table){.base = 0xfffffe0000002000, .limit = 0x7f};
+	s->idt = (struct descriptor_table){.base = 0xfffffe0000000000, .limit = 0xfff};
 	s->cr0 = CR0_PE | CR0_PG | CR0_ET | CR0_WP | CR0_TS;
 	s->cr2 = 0x7fff12345678;
 	s->cr3 = 0x12345000;

@@ -319,7 +319,7 @@ static void real_mode_uses_the_vector_table(void **state)
 	const uint64_t flags = RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC | RFLAGS_CF;
 
 	(void)state;
-	r->cpu->idt = (struct descriptor_table){0x800, 0x3ff};
+	r->cpu->idt = (struct descriptor_table){.base = 0x800, .limit = 0x3ff};
 	r->cpu->rip = 0x77;
 	fr_put(r, 0x800 + VECTOR * 4, 2, HANDLER);
 	fr_put(r, 0x800 + VECTOR * 4 + 2, 2, 0xf000);

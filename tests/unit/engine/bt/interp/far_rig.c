@@ -99,8 +99,8 @@ static void make_tables(struct far_rig *r)
 	fr_descriptor(r, FR_LDT_SELECTOR, SEG_TYPE_LDT | SEG_ATTR_P, FR_LDT, 0x1f);
 	fr_descriptor(r, FR_TSS_SELECTOR, SEG_TYPE_TSS_BUSY | SEG_ATTR_P, FR_TSS, 0x87);
 	fr_descriptor(r, FR_TSS2_SELECTOR, 9 | SEG_ATTR_P, FR_TSS2, 0x67);
-	r->cpu->gdt = (struct descriptor_table){FR_GDT, FR_GDT_END - 1};
-	r->cpu->idt = (struct descriptor_table){FR_IDT, ia32e ? 0x3ff : 0x1ff};
+	r->cpu->gdt = (struct descriptor_table){.base = FR_GDT, .limit = FR_GDT_END - 1};
+	r->cpu->idt = (struct descriptor_table){.base = FR_IDT, .limit = ia32e ? 0x3ff : 0x1ff};
 	r->cpu->tr = segment_tss(FR_TSS_SELECTOR, FR_TSS, 0x87);
 	r->cpu->ldtr = segment_null();
 	if (ia32e) {
