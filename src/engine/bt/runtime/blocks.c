@@ -218,7 +218,6 @@ static void kill(struct translator *t, struct block *b)
 	for (struct block_exit *exit = b->incoming; exit; exit = exit->next)
 		unlink_exit(t, exit);
 	b->incoming = NULL;
-	b->dead = true;
 	redirect(t, b->near, b->dead_near);
 	redirect(t, b->far, b->dead_far);
 }

@@ -6,8 +6,8 @@
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/saved_flags.h"
 #include "engine/bt/runtime/tandem.h"
-#include "engine/bt/translate/region.h"
 
 _Static_assert((int)BLOCK_SUPERVISOR == TLB_SUPERVISOR && (int)BLOCK_USER == TLB_USER &&
 		       (int)BLOCK_SUPERVISOR_ANY == TLB_SUPERVISOR_ANY,
@@ -24,17 +24,6 @@ static enum block_context context_now(const struct cpu *cpu)
 	return (enum block_context)tlb_context(cpu, cpu->cpl);
 }
 
-/* LAHF's AH, and OF in AL. */
-static uint16_t flags_packed(uint64_t rflags)
-{
-	return (uint16_t)((rflags & 0xd5) << 8 | (rflags & RFLAGS_OF ? 1 : 0));
-}
-
-static uint64_t flags_unpacked(uint16_t flags)
-{
-	return (flags >> 8 & 0xd5) | (flags & 1 ? RFLAGS_OF : 0);
-}
-
 /* Runs translated code from far on, and does what it was left for, but for the interpreter's
  * instruction: true, then. */
 static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
@@ -42,13 +31,12 @@ static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
 	struct translator *t = cpu->translator;
 
 	cpu->repeat_at = 0; /* what comes is another instruction */
-	cpu->native.flags = flags_packed(cpu->rflags);
+	saved_flags_out(cpu);
 	for (;;) {
 		struct left left = gates_enter(t, far);
 		struct block_exit *exit;
 
-		cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_STATUS) |
-			      flags_unpacked(cpu->native.flags);
+		saved_flags_in(cpu);
 		cpu_count(&cpu->stats.entries);
 		if (left.reason != EXIT_LINK) {
 			cpu->rip = left.number;

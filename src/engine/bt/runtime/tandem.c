@@ -10,6 +10,7 @@
 #include "engine/bt/mmu/journal.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/saved_flags.h"
 #include "engine/bt/translate/region.h"
 
 #define RUNS_FIRST 64u
@@ -156,23 +157,17 @@ static _Noreturn void differ(struct cpu *cpu, const struct registers *start,
 	abort();
 }
 
-static uint16_t pack(uint64_t rflags)
-{
-	return (uint16_t)((rflags & 0xd5) << 8 | (rflags & RFLAGS_OF ? 1 : 0));
-}
-
 /* Whether it was left before anything was done. */
 static bool run_block(struct cpu *cpu, const uint8_t *far)
 {
 	uint64_t rip = cpu->rip;
 	struct left left;
 
-	cpu->native.flags = pack(cpu->rflags);
+	saved_flags_out(cpu);
 	left = gates_enter(cpu->translator, far);
 	cpu->rip = left.reason == EXIT_LINK ? ((struct block_exit *)(uintptr_t)left.number)->target
 					    : left.number;
-	cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_STATUS) | (cpu->native.flags >> 8 & 0xd5) |
-		      (cpu->native.flags & 1 ? RFLAGS_OF : 0);
+	saved_flags_in(cpu);
 	return left.reason == EXIT_INTERPRET && left.number == rip;
 }
 

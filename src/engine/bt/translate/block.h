@@ -56,7 +56,6 @@ struct block {
 	struct page *page;
 	uint32_t generation; /* of the page when it was translated */
 	uint8_t context;     /* enum block_context */
-	bool dead;           /* its page was written: nothing leads here any more */
 	const uint8_t *far;
 	const uint8_t *near;
 	const uint8_t *dead_far; /* where the entries lead when the block is dead */
