@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The status flags between cpu->rflags and cpu->native.flags, whose form LAHF and SETO give: SF, ZF,
- * AF, PF and CF in the high byte, OF in the low one. */
+/* The status flags between cpu->rflags and cpu->native.flags, whose form LAHF and SETO give: SF,
+ * ZF, AF, PF and CF in the high byte, OF in the low one. */
 #ifndef LODGE_ENGINE_BT_RUNTIME_SAVED_FLAGS_H
 #define LODGE_ENGINE_BT_RUNTIME_SAVED_FLAGS_H
 
