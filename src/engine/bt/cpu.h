@@ -96,7 +96,9 @@ struct cpu_native {
 	uint64_t missed;
 	uint32_t epoch[2];    /* of the translations that jumps to pages of the lower and of the
 			       * upper half of the linear addresses rely on */
-	uint16_t flags;       /* guest flags that are not in the host's: LAHF's AH, and OF in AL */
+	uint32_t flags;       /* guest flags that are not in the host's: LAHF's AH, and OF in AL;
+			       * above these, anything. Stored and loaded with the same width, so
+			       * that a load need not wait until a store has reached the cache */
 	_Atomic uint8_t poll; /* translated code is to be left; after attention was set */
 	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
 	uint8_t vectors;      /* VECTORS_*; 0: the vector registers and MXCSR are in fpu */

@@ -12,7 +12,7 @@
 /* For translated code, which is entered next. */
 static inline void saved_flags_out(struct cpu *cpu)
 {
-	cpu->native.flags = (uint16_t)((cpu->rflags & SAVED_BYTE) << 8 |
+	cpu->native.flags = (uint32_t)((cpu->rflags & SAVED_BYTE) << 8 |
 				       (cpu->rflags & RFLAGS_OF ? 1 : 0));
 }
 

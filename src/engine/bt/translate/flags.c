@@ -16,7 +16,7 @@ void flags_save(struct lower *l)
 		return;
 	emit_reg(e, EMIT_MOV, 8, HOST_SPARE, GPR_RAX);
 	emit_bytes(e, lahf_seto_al, sizeof(lahf_seto_al));
-	emit_ctx(e, EMIT_MOV_TO, 2, GPR_RAX, CTX(native.flags));
+	emit_ctx(e, EMIT_MOV_TO, 4, GPR_RAX, CTX(native.flags));
 	emit_reg(e, EMIT_MOV, 8, GPR_RAX, HOST_SPARE);
 	l->flags_saved = true;
 }
