@@ -103,6 +103,7 @@ struct cpu_native {
 	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
 	uint8_t vectors;      /* VECTORS_*; 0: the vector registers and MXCSR are in fpu */
 	uint64_t remapped_page;
+	uint64_t page_bits; /* of a linear address, which select the TLB's entry; a constant */
 };
 
 /* The guest's vector registers and MXCSR are the host's, as long as translated code runs

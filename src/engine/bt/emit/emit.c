@@ -105,6 +105,27 @@ void emit_ctx_index(struct emit *e, enum emit_op op, unsigned size, unsigned reg
 	emit_le(e, 4, (uint32_t)disp);
 }
 
+void emit_ctx_scaled(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned index,
+		     int32_t disp)
+{
+	emit_byte(e, PREFIX_GS);
+	rex(e, size, reg, index, 0);
+	emit_byte(e, op);
+	emit_byte(e, modrm(MOD_NONE, reg, RM_SIB));
+	emit_byte(e, 3 << 6 | (index & 7) << 3 | SIB_NO_BASE);
+	emit_le(e, 4, (uint32_t)disp);
+}
+
+void emit_pext_ctx(struct emit *e, unsigned reg, unsigned rm, int32_t disp)
+{
+	emit_byte(e, PREFIX_GS);
+	emit_byte(e, 0xc4);
+	emit_byte(e, (reg & 8 ? 0 : 0x80) | 0x40 | 0x20 | 2); /* R, X and B are inverted; 0f 38 */
+	emit_byte(e, 0x80 | (~rm & 15) << 3 | 2);             /* W, vvvv, F3 */
+	emit_byte(e, 0xf5);
+	absolute(e, reg, disp);
+}
+
 void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base)
 {
 	rex(e, size, reg, 0, base);

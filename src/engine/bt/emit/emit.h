@@ -61,6 +61,11 @@ void emit_ctx(struct emit *e, enum emit_op op, unsigned size, unsigned reg, int3
 /* op reg, gs:[index + disp]. */
 void emit_ctx_index(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned index,
 		    int32_t disp);
+/* op reg, gs:[index * 8 + disp]. */
+void emit_ctx_scaled(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned index,
+		     int32_t disp);
+/* PEXT reg, rm, gs:[disp], of 64 bits. */
+void emit_pext_ctx(struct emit *e, unsigned reg, unsigned rm, int32_t disp);
 /* op reg, [base]. */
 void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base);
 /* op rm, imm. */

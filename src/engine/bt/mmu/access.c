@@ -203,7 +203,8 @@ size_t mmu_fetch(struct cpu *cpu, uint64_t linear, uint8_t *buf, size_t len, uin
 		 bool *ram)
 {
 	enum tlb_context context = tlb_context(cpu, cpu->cpl);
-	const struct tlb_entry *e = tlb_entry(&cpu->tlb->set[context], linear);
+	struct tlb_set *set = &cpu->tlb->set[context];
+	const struct tlb_entry *e = tlb_entry(set, linear);
 
 	if (linear - e->exec > PAGE_OFFSET)
 		e = tlb_translate(cpu, context, linear, TLB_EXEC);
@@ -211,7 +212,7 @@ size_t mmu_fetch(struct cpu *cpu, uint64_t linear, uint8_t *buf, size_t len, uin
 	*ram = e->record;
 	len = MIN(len, GUEST_PAGE_SIZE - (linear & PAGE_OFFSET));
 	if (e->record)
-		memcpy(buf, (void *)(e->host + (linear & PAGE_OFFSET)), len);
+		memcpy(buf, tlb_host(set, linear), len);
 	else
 		device_read(cpu, e->gpa | (linear & PAGE_OFFSET), buf, (unsigned)len);
 	return len;

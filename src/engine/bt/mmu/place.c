@@ -11,11 +11,12 @@
 static void place_find(struct cpu *cpu, struct place *place, enum tlb_context context,
 		       uint64_t linear, unsigned access)
 {
+	const struct tlb_set *set = &cpu->tlb->set[context];
 	const struct tlb_entry *e = tlb_translate(cpu, context, linear, access);
 
 	place->gpa = e->gpa | (linear & PAGE_OFFSET);
-	place->host = e->record ? (uint8_t *)e->host + (linear & PAGE_OFFSET) : NULL;
-	place->tell = access == TLB_WRITE && e->record && !tlb_writable(e);
+	place->host = e->record ? tlb_host(set, linear) : NULL;
+	place->tell = access == TLB_WRITE && e->record && !tlb_writable(set, e);
 }
 
 void places_find(struct cpu *cpu, struct places *p, enum tlb_context context, uint64_t linear,

@@ -57,14 +57,13 @@ size_t mmu_room(void)
 }
 
 /* Nothing known; the place in the list stays. */
-static void entry_forget(const struct tlb_set *set, struct tlb_entry *e)
+static void entry_forget(struct tlb_set *set, struct tlb_entry *e)
 {
-	uint64_t no_tag = tlb_no_tag((size_t)(e - set->entry));
+	size_t n = (size_t)(e - set->entry);
 
+	set->read[n] = set->write[n] = tlb_no_tag(n);
 	*e = (struct tlb_entry){
-		.read = no_tag,
-		.write = no_tag,
-		.exec = no_tag,
+		.exec = tlb_no_tag(n),
 		.listed = {e->listed[0], e->listed[1]},
 	};
 }
@@ -230,11 +229,11 @@ void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool ke
 }
 
 /* Puts a write tag into an entry that has the right, if its page is plain RAM. */
-static void allow_writes(struct cpu *cpu, struct tlb_entry *e)
+static void allow_writes(struct cpu *cpu, struct tlb_set *set, struct tlb_entry *e)
 {
-	if (e->record && !tlb_writable(e) &&
+	if (e->record && !tlb_writable(set, e) &&
 	    pages_mark_writable(&cpu->vm->pages, e->gpa, e->record))
-		e->write = e->page & ~PAGE_OFFSET;
+		set->write[e - set->entry] = e->page & ~PAGE_OFFSET;
 }
 
 static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const struct translation *t)
@@ -250,7 +249,7 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 	if (!device_is_lapic(cpu, t->gpa))
 		host = pages_host(&cpu->vm->pages, t->gpa, &record);
 	entry_forget(set, e);
-	e->host = (uintptr_t)host;
+	set->host[e - set->entry] = (uintptr_t)host;
 	e->page = linear | PAGE_OFFSET;
 	e->gpa = t->gpa;
 	e->record = record;
@@ -262,7 +261,7 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 	if (!record)
 		return;
 	if (t->rights & TLB_READ)
-		e->read = page;
+		set->read[e - set->entry] = page;
 	if (t->rights & TLB_EXEC)
 		e->exec = page;
 }
@@ -284,7 +283,7 @@ struct tlb_entry *tlb_translate(struct cpu *cpu, enum tlb_context context, uint6
 		fill(cpu, set, linear, &t);
 	}
 	if (access == TLB_WRITE)
-		allow_writes(cpu, e);
+		allow_writes(cpu, set, e);
 	return e;
 }
 
@@ -307,6 +306,7 @@ static struct tlb_entry *find_or_fill(struct cpu *cpu, uint64_t linear, unsigned
 
 bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write)
 {
+	struct tlb_set *set = &cpu->tlb->set[tlb_context(cpu, cpu->cpl)];
 	struct tlb_entry *e;
 
 	if ((linear & PAGE_OFFSET) + size > GUEST_PAGE_SIZE || !linear_canonical(cpu, linear))
@@ -316,8 +316,8 @@ bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write)
 		return false;
 	if (!write)
 		return e->record;
-	allow_writes(cpu, e);
-	return tlb_writable(e);
+	allow_writes(cpu, set, e);
+	return tlb_writable(set, e);
 }
 
 bool mmu_fill_code(struct cpu *cpu, uint64_t linear, uint64_t *gpa)
@@ -345,10 +345,10 @@ void tlb_drop_writable(struct tlb *tlb, const struct page *record)
 		const uint16_t *list = set->list[i % 2];
 
 		for (unsigned n = 0; n < set->count[i % 2]; n++) {
-			struct tlb_entry *e = &set->entry[list[n]];
+			const struct tlb_entry *e = &set->entry[list[n]];
 
 			if (!record || e->record == record)
-				e->write = tlb_no_tag(list[n]);
+				set->write[list[n]] = tlb_no_tag(list[n]);
 		}
 	}
 }

@@ -11,7 +11,8 @@
  *
  * An entry is of 4 KiB, also within a large page. It has what is known of the page
  * (page, gpa, rights), and three tags by which the fast path asks all at once: "this
- * page, in RAM, may be read (written, fetched from) without further ado". A tag is the
+ * page, in RAM, may be read (written, fetched from) without further ado". Those for data stand
+ * in arrays of their own, so that what a program uses lies close together. A tag is the
  * linear address of the page. What is left when it is subtracted from that of an access is
  * the offset in the page; where it is more than the page's size less the access's, this is
  * another page, or the access crosses into one. An entry without the right has a tag that
@@ -46,10 +47,7 @@ enum tlb_context { TLB_SUPERVISOR, TLB_SUPERVISOR_ANY, TLB_USER, TLB_CONTEXTS };
 #define TLB_EXEC  4u
 
 struct tlb_entry {
-	uint64_t read;
-	uint64_t write;
-	uint64_t exec;
-	uintptr_t host;      /* RAM: the host's address of the page */
+	uint64_t exec;       /* tag */
 	uint64_t page;       /* linear address of the page's last byte; 0: nothing known */
 	uint64_t gpa;        /* of the page */
 	struct page *record; /* NULL: not RAM */
@@ -60,6 +58,9 @@ struct tlb_entry {
 };
 
 struct tlb_set {
+	uint64_t read[TLB_ENTRIES]; /* tags */
+	uint64_t write[TLB_ENTRIES];
+	uintptr_t host[TLB_ENTRIES]; /* RAM: the host's address of the page */
 	struct tlb_entry entry[TLB_ENTRIES];
 	/* Entries that may hold something, which is what a flush visits: not global ones, and
 	 * global ones. */
@@ -96,9 +97,14 @@ static inline enum tlb_context tlb_context_system(const struct cpu *cpu)
 	return cpu->cr4 & CR4_SMAP ? TLB_SUPERVISOR : TLB_SUPERVISOR_ANY;
 }
 
+static inline size_t tlb_index(uint64_t linear)
+{
+	return (linear >> GUEST_PAGE_SHIFT) % TLB_ENTRIES;
+}
+
 static inline struct tlb_entry *tlb_entry(struct tlb_set *set, uint64_t linear)
 {
-	return &set->entry[(linear >> GUEST_PAGE_SHIFT) % TLB_ENTRIES];
+	return &set->entry[tlb_index(linear)];
 }
 
 /* The tag of entry n that no access finds: of page 1 in the entry of page 0, else of page 0. */
@@ -108,9 +114,15 @@ static inline uint64_t tlb_no_tag(size_t n)
 }
 
 /* The fast path may write to the entry's page. */
-static inline bool tlb_writable(const struct tlb_entry *e)
+static inline bool tlb_writable(const struct tlb_set *set, const struct tlb_entry *e)
 {
-	return e->record && e->write == (e->page & ~PAGE_OFFSET);
+	return e->record && set->write[e - set->entry] == (e->page & ~PAGE_OFFSET);
+}
+
+/* The host's address of linear, whose entry is there and of RAM. */
+static inline void *tlb_host(const struct tlb_set *set, uint64_t linear)
+{
+	return (void *)(set->host[tlb_index(linear)] + (linear & PAGE_OFFSET));
 }
 
 /* The host's address of size bytes at linear for an explicit access with the vCPU's CPL, if the TLB
@@ -118,12 +130,12 @@ static inline bool tlb_writable(const struct tlb_entry *e)
 static inline void *tlb_find(const struct cpu *cpu, uint64_t linear, unsigned size, bool write)
 {
 	struct tlb_set *set = cpu->tlb->data[cpu->cpl][(cpu->rflags & RFLAGS_AC) != 0];
-	const struct tlb_entry *e = tlb_entry(set, linear);
-	uint64_t offset = linear - (write ? e->write : e->read);
+	size_t n = tlb_index(linear);
+	uint64_t offset = linear - (write ? set->write[n] : set->read[n]);
 
 	if (__builtin_expect(offset > GUEST_PAGE_SIZE - size, 0))
 		return NULL;
-	return (void *)(uintptr_t)(e->host + offset);
+	return (void *)(set->host[n] + offset);
 }
 
 /* The entry of linear's page with the right to access (one of TLB_*), in this context; walks the

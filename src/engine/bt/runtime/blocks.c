@@ -29,6 +29,7 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/host.h"
 #include "engine/bt/translate/translate.h"
 #include "engine/bt/vm.h"
 
@@ -160,6 +161,8 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 		return err_errno(e, errno, "cannot make a translator");
 	}
 	t->jumps = room;
+	t->fast_pext = host_has_fast_pext();
+	cpu->native.page_bits = (uint64_t)(TLB_ENTRIES - 1) << GUEST_PAGE_SHIFT;
 	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++) {
 		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[n]);
 		t->jumps_at[n] = displacement(cpu, &t->jumps[n]);

@@ -5,23 +5,19 @@
  *
  *	      lea   r10, [operand]         linear address
  *	      add   r10, segment base      FS and GS
- *	retry:mov   r11d, r10d
- *	      shr   r11d, 6                offset of the entry that the page selects
- *	      and   r11d, (entries - 1) * 64
- *	      sub   r10, [set + r11].read  offset in the page, if it is this page's entry
+ *	retry:pext  r11, r10, [page bits]  the entry that the page selects
+ *	      sub   r10, [set.read + r11 * 8]   offset in the page, if it is this page's entry
  *	      cmp   r10, 4096 - size
  *	      ja    miss                   another page, or into the next one
- *	      add   r10, [set + r11].host
+ *	      add   r10, [set.host + r11 * 8]
+ *
+ * Processors that have no fast PEXT shift and mask.
  *
  * A miss has the linear address put together again and goes to the runtime, which fills
  * the entry and comes back to retry, or has the interpreter do the instruction.
  */
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/translate/lower.h"
-
-#define ENTRY_SHIFT 6
-
-_Static_assert(sizeof(struct tlb_entry) == 1u << ENTRY_SHIFT, "the shift makes an offset");
 
 /* The host's register that has a guest's, loaded into its own place if need be. */
 static unsigned loaded(struct lower *l, unsigned reg)
@@ -94,17 +90,25 @@ void address_stack(struct lower *l, unsigned reg, int32_t disp)
 	emit_lea_disp(l->e, 8, HOST_ADDRESS, reg, disp);
 }
 
+int32_t address_tag(const struct lower *l, bool write)
+{
+	return l->tlb +
+	       (int32_t)(write ? offsetof(struct tlb_set, write) : offsetof(struct tlb_set, read));
+}
+
 void address_check(struct lower *l, unsigned size, bool write)
 {
 	struct emit *e = l->e;
-	int32_t tag = l->tlb + (int32_t)(write ? offsetof(struct tlb_entry, write)
-					       : offsetof(struct tlb_entry, read));
 	const uint8_t *retry = emit_here(e);
 
-	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
-	emit_shift(e, false, 4, HOST_SPARE, GUEST_PAGE_SHIFT - ENTRY_SHIFT);
-	emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, (TLB_ENTRIES - 1) << ENTRY_SHIFT);
-	emit_ctx_index(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE, tag);
+	if (l->t->fast_pext) {
+		emit_pext_ctx(e, HOST_SPARE, HOST_ADDRESS, CTX(native.page_bits));
+	} else {
+		emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+		emit_shift(e, false, 4, HOST_SPARE, GUEST_PAGE_SHIFT);
+		emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, TLB_ENTRIES - 1);
+	}
+	emit_ctx_scaled(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE, address_tag(l, write));
 	emit_imm(e, EMIT_CMP_IMM, 8, HOST_ADDRESS, (int32_t)(GUEST_PAGE_SIZE - size));
 	l->missing[l->missing_count++] = (struct missing_access){
 		.distance = emit_jcc(e, EMIT_ABOVE),
@@ -112,6 +116,6 @@ void address_check(struct lower *l, unsigned size, bool write)
 		.rip = l->i->linear,
 		.access = size | (write ? ACCESS_WRITE : 0),
 	};
-	emit_ctx_index(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
-		       l->tlb + (int32_t)offsetof(struct tlb_entry, host));
+	emit_ctx_scaled(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
+			l->tlb + (int32_t)offsetof(struct tlb_set, host));
 }

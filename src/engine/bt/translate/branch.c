@@ -253,12 +253,10 @@ static void go_to_gate(struct lower *l, const uint8_t *gate, const uint8_t *retr
 static void miss(struct lower *l, const struct missing_access *m)
 {
 	struct emit *e = l->e;
-	int32_t tag = l->tlb + (int32_t)(m->access & ACCESS_WRITE
-						 ? offsetof(struct tlb_entry, write)
-						 : offsetof(struct tlb_entry, read));
 
 	emit_patch(e, m->distance);
-	emit_ctx_index(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE, tag);
+	emit_ctx_scaled(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
+			address_tag(l, m->access & ACCESS_WRITE));
 	go_to_gate(l, l->t->gates.fill, m->retry, m->access, m->rip);
 }
 

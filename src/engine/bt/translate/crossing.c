@@ -61,12 +61,11 @@ static void check(struct lower *l, int32_t disp, uint64_t value)
 void lower_crossing(struct lower *l)
 {
 	const struct region_crossing *c = &l->r->crossing;
-	size_t n = (c->linear >> GUEST_PAGE_SHIFT) % TLB_ENTRIES;
-	int32_t entry = l->tlb + (int32_t)(n * sizeof(struct tlb_entry));
+	size_t n = tlb_index(c->linear);
 
 	flags_clobber(l, flags_live_before(l));
-	check(l, entry + (int32_t)offsetof(struct tlb_entry, exec), c->linear);
-	check(l, entry + (int32_t)offsetof(struct tlb_entry, host), c->host);
+	check(l, l->tlb + (int32_t)offsetof(struct tlb_set, entry[n].exec), c->linear);
+	check(l, l->tlb + (int32_t)offsetof(struct tlb_set, host[n]), c->host);
 	emit_set(l->e, HOST_ADDRESS, (uintptr_t)&c->page->generation);
 	emit_set(l->e, HOST_SPARE, c->generation);
 	emit_mem(l->e, EMIT_CMP, 4, HOST_SPARE, HOST_ADDRESS);

@@ -109,6 +109,9 @@ void address_stack(struct lower *l, unsigned reg, int32_t disp);
  * have been done yet. Uses HOST_SPARE. */
 void address_check(struct lower *l, unsigned size, bool write);
 
+/* Displacement of the tags that it looks at, eight bytes an entry. */
+int32_t address_tag(const struct lower *l, bool write);
+
 /* crossing.c: before the last instruction, where it crosses the page's end. */
 void lower_crossing(struct lower *l);
 

@@ -82,6 +82,7 @@ struct translator {
 		unsigned count;
 		uint16_t at[JUMPS_LISTED];
 	} jumped[BLOCK_CONTEXTS][2];
+	bool fast_pext;   /* of the host's processor */
 	bool upper_local; /* code of the upper half was found that is not global */
 	uint64_t code_pages[CODE_PAGES / 64]; /* linear pages that code was found in, by hash */
 	/* Displacements from struct cpu. */
