@@ -45,8 +45,10 @@ enum emit_group { EMIT_ADD_IMM, EMIT_OR_IMM, EMIT_AND_IMM = 4, EMIT_SUB_IMM, EMI
 /* Conditions, as in Jcc's opcode. */
 enum emit_cond {
 	EMIT_BELOW = 2,
+	EMIT_NOT_BELOW = 3,
 	EMIT_EQUAL = 4,
 	EMIT_NOT_EQUAL = 5,
+	EMIT_NOT_ABOVE = 6,
 	EMIT_ABOVE = 7,
 };
 

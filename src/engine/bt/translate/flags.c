@@ -41,6 +41,28 @@ void flags_need(struct lower *l)
 	l->flags_host = true;
 }
 
+bool flags_wanted(const struct lower *l)
+{
+	const struct insn *insn = &l->i->insn;
+
+	return kind_flags_read(insn) ||
+	       (kind_changes_flags(insn) && l->i->live & ~kind_flags_written(insn));
+}
+
+void flags_before_copy(struct lower *l)
+{
+	if (flags_wanted(l))
+		flags_need(l);
+}
+
+void flags_after_copy(struct lower *l)
+{
+	if (!kind_changes_flags(&l->i->insn))
+		return;
+	l->flags_host = true;
+	l->flags_saved = false;
+}
+
 unsigned flags_live_before(const struct lower *l)
 {
 	const struct insn *insn = &l->i->insn;

@@ -24,6 +24,7 @@ static const uint8_t kinds[OP_COUNT] = {
 	COPY(LFENCE), COPY(MFENCE), COPY(SFENCE),
 	[OP_NATIVE] = KIND_VECTOR, [OP_VZEROALL] = KIND_VECTOR, [OP_VZEROUPPER] = KIND_VECTOR,
 	[OP_LDMXCSR] = KIND_VECTOR, [OP_STMXCSR] = KIND_VECTOR,
+	[OP_DIV] = KIND_DIVIDE, [OP_IDIV] = KIND_DIVIDE,
 	[OP_NOP] = KIND_NOP, [OP_LEA] = KIND_LEA,
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
 	[OP_CLI] = KIND_CLI, [OP_STI] = KIND_STI, [OP_PUSHFQ] = KIND_PUSHF, [OP_RDTSC] = KIND_RDTSC,
@@ -59,21 +60,34 @@ static bool too_many_registers(const struct insn *insn)
 	return false;
 }
 
-static bool copies(const struct insn *insn)
+/* BT and its kin, whose bit may be far from the operand. */
+static bool is_far_bit(const struct insn *insn)
 {
-	const struct insn_operand *first = &insn->operand[0];
-
 	switch (insn->op) {
 	case OP_BT:
 	case OP_BTS:
 	case OP_BTR:
-	case OP_BTC: /* a bit far from the operand */
-		if (insn->has_mem && insn->operand[1].kind == OPERAND_GPR)
-			return false;
-		break;
+	case OP_BTC:
+		return insn->has_mem && insn->operand[1].kind == OPERAND_GPR;
 	default:
-		break;
+		return false;
 	}
+}
+
+/* The bit's offset is part of the effective address, so that is all there may be to it. */
+static enum kind kind_of_far_bit(const struct insn *insn)
+{
+	bool plain = insn->addr_size == 8 && insn->mem.seg < SEG_FS;
+
+	if (insn->op == OP_BT && insn->prefixes & INSN_LOCK)
+		return KIND_NONE;
+	return plain ? KIND_BIT : KIND_NONE;
+}
+
+static bool copies(const struct insn *insn)
+{
+	const struct insn_operand *first = &insn->operand[0];
+
 	if (insn->prefixes & INSN_LOCK && !(insn->has_mem && first->kind == OPERAND_MEM))
 		return false;
 	/* The copy of one with memory may have a prefix more. */
@@ -132,6 +146,8 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 		return KIND_NONE;
 	switch (kind) {
 	case KIND_COPY:
+		if (is_far_bit(insn))
+			return kind_of_far_bit(insn);
 		return copies(insn) ? kind : KIND_NONE;
 	case KIND_VECTOR:
 		return is_vector(insn) && copies(insn) ? kind : KIND_NONE;

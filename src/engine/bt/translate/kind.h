@@ -12,6 +12,8 @@ enum kind {
 	KIND_COPY, /* the same instruction, its memory operand addressed anew */
 	KIND_NOP,
 	KIND_LEA,
+	KIND_DIVIDE,
+	KIND_BIT,    /* BT and its kin, of memory, by a number in a register */
 	KIND_VECTOR, /* copied, too, with the vector registers loaded; and LDMXCSR */
 	KIND_PUSH,
 	KIND_POP,

@@ -23,6 +23,10 @@ static lower_fn lower_of(enum kind kind)
 		return lower_nothing;
 	case KIND_LEA:
 		return lower_lea;
+	case KIND_DIVIDE:
+		return lower_divide;
+	case KIND_BIT:
+		return lower_bit;
 	case KIND_VECTOR:
 		return lower_vector;
 	case KIND_PUSH:

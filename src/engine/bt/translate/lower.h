@@ -96,6 +96,11 @@ void flags_need(struct lower *l);
 void flags_save(struct lower *l);
 /* Live before the instruction that is translated now. */
 unsigned flags_live_before(const struct lower *l);
+/* Around the host's instruction that does what the guest's does: whether it, or what follows, looks
+ * at flags from before; makes them the host's, then (uses HOST_SPARE); and they are, after it. */
+bool flags_wanted(const struct lower *l);
+void flags_before_copy(struct lower *l);
+void flags_after_copy(struct lower *l);
 
 /* address.c: the one place that knows how translated code reaches guest memory. */
 
@@ -118,6 +123,10 @@ void lower_crossing(struct lower *l);
 /* copy.c */
 void lower_copy(struct lower *l);
 void lower_lea(struct lower *l);
+
+/* divide.c, bits.c */
+void lower_divide(struct lower *l);
+void lower_bit(struct lower *l);
 
 /* vector.c */
 void lower_vector(struct lower *l);

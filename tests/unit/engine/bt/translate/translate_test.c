@@ -80,6 +80,34 @@
 		"bsf %r10,%r11; bsr (%rbx),%rcx") \
 	X(multiply, "mul %r10; imulq (%rbx); imul $-9,%r11,%r10; imul (%rbx),%r11; " \
 		"imul $77,(%rbx),%r10d") \
+	X(divide, "mov $7,%edx; mov $9,%r10d; div %r10; mov %edx,%edx; mov $77,%r11d; " \
+		"div %r11d; xor %edx,%edx; divl (%rbx); mov $3,%ax; movb $5,1(%rbx); " \
+		"divb 1(%rbx); mov $0x305,%ax; mov $7,%ch; div %ch; mov $9,%r10b; div %r10b; " \
+		"mov $8,%dx; mov $9,%cx; div %cx; mov $9,%r11w; div %r11w; movw $9,2(%rbx); " \
+		"mov $3,%dx; divw 2(%rbx); mov $4,%edx; mov $5,%ecx; div %rcx") \
+	X(divide_signed, "mov $-7,%rax; cqo; mov $-3,%r10; idiv %r10; mov $-9,%eax; cdq; " \
+		"mov $-1,%r11d; idiv %r11d; mov $-100,%eax; mov $-1,%edx; mov $7,%ecx; " \
+		"idiv %ecx; cwtl; cwd; movw $-5,(%rbx); idivw (%rbx); mov $-120,%al; cbw; " \
+		"mov $-7,%ch; idiv %ch; mov $0xff85,%ax; mov $-7,%r11b; idiv %r11b; " \
+		"mov $1000,%ax; mov $100,%cl; idiv %cl; mov $1,%edx; mov $0x7fffffff,%ecx; " \
+		"idiv %ecx; mov $-9,%rax; cqo; mov %rax,%rcx; lea 4(%rbx),%r10; " \
+		"mov %rcx,(%r10); idivq (%r10); mov $-5,%rcx; mov $3,%rdx; idiv %rcx; hlt") \
+	X(divide_keeps_flags, "cmp %rbx,%rax; mov $0,%edx; mov $5,%ecx; div %rcx; pushf; " \
+		"pop %rax; stc; mov $5,%r10d; mov $0,%edx; div %r10; pushf; pop %rcx") \
+	X(divide_overflows, "mov %rcx,%rdx; div %rcx; nop") \
+	X(divide_by_zero, "xor %ecx,%ecx; mov $1,%eax; cdq; idiv %ecx; nop") \
+	X(divide_most_negative, "mov $0x8000000000000000,%rax; cqo; mov $-1,%r10; " \
+		"idiv %r10; nop") \
+	X(bits_far, "mov $1000,%rax; bts %rax,(%rbx); bt %rax,(%rbx); setc %cl; " \
+		"mov $-77,%r10; btc %r10,0x100(%rbx); mov $-3,%r11d; btr %r11d,0x200(%rbx); " \
+		"sbb %rdx,%rdx; lock bts %ax,(%rbx); setc %dh; lock btr %rax,(%rbx); " \
+		"adc %r8,%r8; lea 0x300(%rbx),%r10; mov $99,%r11d; lock btc %r11,(%r10); " \
+		"bts %r10w,(%r10); " \
+		"mov $0x1ff,%eax; lock bts %eax,2(%rbx); lock bts %rax,-3(%rbx)") \
+	X(bits_far_keep_flags, "cmp %rbx,%rax; mov $3,%ecx; bt %rcx,0x500(%rbx); " \
+		"pushf; pop %rax; add %rax,%rax; mov $-9,%r10; lock bts %r10,(%rbx); " \
+		"pushf; pop %rax") \
+	X(bits_far_fault, "mov $0x8000000000,%rax; bts %rax,(%rbx); nop") \
 	X(extend, "movzbl (%rbx),%r10d; movsbq %r11b,%r10; movslq (%rbx),%r11; cqo; cdqe; " \
 		"bswap %r10") \
 	X(cmpxchg_fails, "cmpxchg %r10,(%rbx); cmpxchg %rcx,%r11; cmpxchg8b (%rbx); " \
