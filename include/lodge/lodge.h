@@ -61,7 +61,8 @@ lodge_vm *lodge_vm_new(void);
 void lodge_vm_free(lodge_vm *vm);
 
 /*
- * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm, bt), cpus, memory
+ * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm, bt, or
+ * bt,code=SIZE, lodge-run(1)), cpus, memory
  * (bytes, or with K, M, G), kernel, initrd, cmdline, boot (auto, bzimage, pvh, elf), cpu-model,
  * name, kvmclock (on, off), reboot (on: a guest's reset starts it again; off: it ends the VM).
  * -ENOENT: no such name; -EINVAL: not a value for it.

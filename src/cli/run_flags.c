@@ -26,11 +26,12 @@ static const struct flag {
 	{"--cmdline", "STRING", FLAG_CONFIG, "kernel command line (default: console=ttyS0)"},
 	{"--cpus", "N", FLAG_CONFIG, "virtual CPUs, 1 to 64 (default: 1)"},
 	{"--memory", "SIZE", FLAG_CONFIG, "RAM, with K, M or G (default: 256M)"},
-	{"--engine", "auto|kvm|bt", FLAG_CONFIG, "what executes guest code (default: auto)"},
+	{"--engine", "auto|kvm|bt[,code=SIZE]", FLAG_CONFIG,
+	 "what executes guest code (default: auto)"},
 	{"--cpu-model", "MODEL", FLAG_CONFIG, "host, x86-64-v2, x86-64-v3 (default: host)"},
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},
-	{"--debug-exit", "on|off", FLAG_CONFIG, "exit port 0xF4 for test guests (default: off)"},
+	{"--debug-exit", "on|off", FLAG_CONFIG, "port 0xF4 ends test guests (default: off)"},
 	{"--name", "NAME", FLAG_CONFIG, "a name for the machine"},
 	{"--console", "stdio|file=PATH|none", FLAG_CONSOLE, "serial console (default: stdio)"},
 	{"--no-reboot", NULL, FLAG_NO_REBOOT, "end with status 0 when the guest reboots"},
@@ -56,7 +57,7 @@ char *run_flags_help(void)
 
 		snprintf(head, sizeof(head), "%s%s%s", f->name, f->value ? " " : "",
 			 f->value ? f->value : "");
-		fprintf(out, "  %-31s %s\n", head, f->help);
+		fprintf(out, "  %-34s %s\n", head, f->help);
 	}
 	fputs("\nOn a terminal Ctrl-A x quits and Ctrl-A h lists the other keys.\n"
 	      "Exit status: 0 the guest powered off; 1 a host failure; 2 wrong usage;\n"

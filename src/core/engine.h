@@ -80,6 +80,18 @@ struct engine_lapic_ops {
 	bool (*deadline_armed)(void *opaque, unsigned vcpu);
 };
 
+/* What a user may ask of an engine that translates guest code; others do not look. */
+struct engine_options {
+	/* Bytes for each vCPU that hold what is made of guest code: translated code, all that is
+	 * remembered of it, and decoded instructions. ENGINE_CODE_MIN to _MAX, or 0: the engine's
+	 * default, ENGINE_CODE_DEFAULT. */
+	uint64_t code_memory;
+};
+
+#define ENGINE_CODE_MIN     MIB(2)
+#define ENGINE_CODE_MAX     GIB(1)
+#define ENGINE_CODE_DEFAULT MIB(64)
+
 /* What the engine asks of the machine that it runs in. Lives as long as the engine's VM. */
 struct engine_env {
 	struct mem *mem;
@@ -94,6 +106,7 @@ struct engine_env {
 	void (*eoi)(void *opaque, uint8_t vector);
 	/* The machine's local APICs: not NULL for an engine without; others do not look. */
 	const struct engine_lapic_ops *lapic;
+	struct engine_options options;
 };
 
 /* What an engine has, beside the mandatory. */

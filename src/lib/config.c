@@ -46,16 +46,6 @@ static int parse_file(const struct setting *s, void *field, const char *value, s
 	return parse_text(s, field, value, e);
 }
 
-static int parse_engine(const struct setting *s, void *field, const char *value, struct err *e)
-{
-	static const char *const names[] = {"auto", "kvm", "bt", "bt,interp", "bt,check"};
-
-	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
-		if (!strcmp(value, names[i]))
-			return parse_text(s, field, value, e);
-	return err_set(e, EINVAL, "engine '%s' is unknown: give auto, kvm or bt", value);
-}
-
 static int parse_name(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	size_t len = strlen(value);
@@ -118,26 +108,73 @@ static int suffix_shift(const char *suffix)
 	return found && !suffix[1] ? (int)((found - suffixes) / 2 + 1) * 10 : -1;
 }
 
-static int parse_memory(const struct setting *s, void *field, const char *value, struct err *e)
+/* The sizes that a setting may have. */
+struct size_range {
+	const char *what;
+	uint64_t min, max;
+	const char *words; /* the two, for the user */
+};
+
+/* A size in bytes, rounded down to pages. */
+static int parse_size(const struct size_range *range, const char *value, uint64_t *size,
+		      struct err *e)
 {
-	uint64_t size;
 	const char *end;
 	int shift;
 
-	(void)s;
-	if (!parse_number(value, &end, &size))
-		return err_set(e, EINVAL, "memory '%s' is not a size: give a number with K, M or G",
-			       value);
-	shift = suffix_shift(end);
+	shift = parse_number(value, &end, size) ? suffix_shift(end) : -1;
 	if (shift < 0)
-		return err_set(e, EINVAL, "memory '%s' is not a size: give a number with K, M or G",
-			       value);
-	if (!checked_mul(size, BIT(shift), &size) || size < CONFIG_MEMORY_MIN ||
-	    size > CONFIG_MEMORY_MAX)
-		return err_set(e, EINVAL, "memory '%s' cannot be: give 8M to 1024G%s", value,
-			       *end ? "" : " (a number without K, M or G is bytes)");
-	*(uint64_t *)field = align_down(size, GUEST_PAGE_SIZE);
+		return err_set(e, EINVAL, "%s '%s' is not a size: give a number with K, M or G",
+			       range->what, value);
+	if (!checked_mul(*size, BIT(shift), size) || *size < range->min || *size > range->max)
+		return err_set(e, EINVAL, "%s '%s' cannot be: give %s%s", range->what, value,
+			       range->words, *end ? "" : " (a number without K, M or G is bytes)");
+	*size = align_down(*size, GUEST_PAGE_SIZE);
 	return 0;
+}
+
+static int parse_memory(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	static const struct size_range range = {"memory", CONFIG_MEMORY_MIN, CONFIG_MEMORY_MAX,
+						"8M to 1024G"};
+	uint64_t size;
+	int rc;
+
+	(void)s;
+	rc = parse_size(&range, value, &size, e);
+	if (!rc)
+		*(uint64_t *)field = size;
+	return rc;
+}
+
+/* "NAME[,code=SIZE]" */
+static int parse_engine(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	static const char *const names[] = {"auto", "kvm", "bt", "bt,interp", "bt,check"};
+	static const struct size_range range = {"engine code memory", ENGINE_CODE_MIN,
+						ENGINE_CODE_MAX, "2M to 1G"};
+	static const char code[] = ",code=";
+	struct config_engine *engine = field;
+	const char *option = strstr(value, code);
+	size_t len = option ? (size_t)(option - value) : strlen(value);
+	uint64_t size = 0;
+	int rc;
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		if (strlen(names[i]) != len || strncmp(value, names[i], len) != 0)
+			continue;
+		if (option && !strcmp(names[i], "kvm"))
+			return err_set(e, EINVAL, "engine kvm translates no code: leave %s away",
+				       option);
+		rc = option ? parse_size(&range, option + strlen(code), &size, e) : 0;
+		if (!rc)
+			rc = parse_text(s, &engine->name, names[i], e);
+		if (!rc)
+			engine->code_memory = size;
+		return rc;
+	}
+	return err_set(e, EINVAL, "engine '%s' is unknown: give auto, kvm, bt or bt,code=SIZE",
+		       value);
 }
 
 static int parse_boot(const struct setting *s, void *field, const char *value, struct err *e)
@@ -190,7 +227,7 @@ void config_init(struct config *c)
 
 void config_release(struct config *c)
 {
-	free(c->engine);
+	free(c->engine.name);
 	free(c->kernel);
 	free(c->initrd);
 	free(c->cmdline);

@@ -12,8 +12,14 @@
 #include "base/err.h"
 #include "machine/boot/boot.h"
 
+/* "NAME[,WORD...]" */
+struct config_engine {
+	char *name;           /* auto, or an engine's name; NULL: not given */
+	uint64_t code_memory; /* struct engine_options */
+};
+
 struct config {
-	char *engine;    /* auto, or an engine's name */
+	struct config_engine engine;
 	char *kernel;    /* NULL: not given */
 	char *initrd;    /* NULL: none */
 	char *cmdline;   /* NULL: the default */

@@ -118,6 +118,7 @@ int lodge_vm_start(lodge_vm *vm)
 	struct machine_config config = {
 		.cpus = c->cpus,
 		.memory = c->memory,
+		.engine_options = {.code_memory = c->engine.code_memory},
 		.cpu_model = c->cpu_model ? c->cpu_model : "host",
 		.kvmclock = c->kvmclock,
 		.debug_exit = c->debug_exit,
@@ -136,7 +137,8 @@ int lodge_vm_start(lodge_vm *vm)
 	if (!rc)
 		rc = config_check(c, &vm->error);
 	if (!rc)
-		rc = engines_choose(c->engine ? c->engine : "auto", &config.engine, &vm->error);
+		rc = engines_choose(c->engine.name ? c->engine.name : "auto", &config.engine,
+				    &vm->error);
 	if (rc)
 		return rc;
 	config.boot.unpack = engines_slow(config.engine);

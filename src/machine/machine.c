@@ -313,6 +313,7 @@ struct machine *machine_new(const struct machine_config *config, struct err *e)
 		.intack = env_intack,
 		.eoi = env_eoi,
 		.lapic = &machine_lapic_ops,
+		.options = config->engine_options,
 	};
 	machine_lapics_init(m);
 	if (build(m, e)) {

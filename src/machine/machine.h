@@ -22,6 +22,7 @@ struct machine;
 
 struct machine_config {
 	const struct engine_ops *engine;
+	struct engine_options engine_options;
 	unsigned cpus;           /* 1 to ENGINE_VCPUS_MAX */
 	uint64_t memory;         /* bytes of RAM, a multiple of the page size */
 	const char *cpu_model;   /* a name that cpuid_compose knows */

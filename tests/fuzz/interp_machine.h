@@ -190,13 +190,15 @@ static struct machine *make_machine(bool amd, bool checked)
 	clock_init_manual(&m->clock);
 	need(!bus_add(&m->pio, 0, 0x400, &device_ops, m, NULL, NULL));
 	need(!bus_add(&m->mmio, GUEST_DEVICE, 0x1000, &device_ops, m, NULL, NULL));
-	m->env = (struct engine_env){.mem = &m->mem,
-				     .pio = &m->pio,
-				     .mmio = &m->mmio,
-				     .clock = &m->clock,
-				     .opaque = m,
-				     .intack = intack,
-				     .lapic = &lapic_ops};
+	m->env = (struct engine_env){
+		.mem = &m->mem,
+		.pio = &m->pio,
+		.mmio = &m->mmio,
+		.clock = &m->clock,
+		.opaque = m,
+		.intack = intack,
+		.lapic = &lapic_ops,
+		.options = {.code_memory = ENGINE_CODE_MIN}}; /* used up often */
 	need(!(checked ? bt_vm_create_checked : bt_vm_create_interpreted)(&m->vm, &m->env, NULL));
 	decoder_free(m->vm->vm.decoder);
 	m->vm->vm.amd = amd;
@@ -205,8 +207,6 @@ static struct machine *make_machine(bool amd, bool checked)
 	for (unsigned slot = 0; slot < ARRAY_LEN(regions); slot++)
 		add_ram(m, slot);
 	make_vcpu(m);
-	if (checked) /* used up often */
-		m->cpu->translator->emit.end = m->cpu->translator->emit.at + KIB(512);
 	return m;
 }
 

@@ -80,6 +80,9 @@ static void words(void **state)
 	good("engine", "auto");
 	good("engine", "kvm");
 	bad("engine", "xen");
+	bad("engine", "");
+	bad("engine", "bt,");
+	bad("engine", "bt,interpreted");
 	good("boot", "pvh");
 	bad("boot", "bios");
 	good("kvmclock", "off");
@@ -88,6 +91,36 @@ static void words(void **state)
 	bad("name", "../x");
 	bad("name", "");
 	bad("kernel", "");
+}
+
+static void engines(void **state)
+{
+	struct config c;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	good("engine", "bt,check");
+	good("engine", "bt,code=2M");
+	good("engine", "auto,code=1G");
+	bad("engine", "bt,code=");
+	bad("engine", "bt,code=1M");
+	bad("engine", "bt,code=1025M");
+	bad("engine", "bt,code=32");
+	bad("engine", "bt,code=16M,code=16M");
+	bad("engine", "bt,code=16M,check");
+	bad("engine", "kvm,code=16M");
+	bad("engine", ",code=16M");
+	config_init(&c);
+	assert_int_equal(config_set(&c, "engine", "bt,interp,code=16M", NULL), 0);
+	assert_string_equal(c.engine.name, "bt,interp");
+	assert_int_equal(c.engine.code_memory, MIB(16));
+	assert_int_equal(config_set(&c, "engine", "bt,code=many", &e), -EINVAL);
+	assert_string_equal(
+		e.text, "engine code memory 'many' is not a size: give a number with K, M or G");
+	assert_int_equal(config_set(&c, "engine", "bt", NULL), 0);
+	assert_string_equal(c.engine.name, "bt");
+	assert_int_equal(c.engine.code_memory, 0);
+	config_release(&c);
 }
 
 static void unknown_names(void **state)
@@ -133,6 +166,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(cpus),
+		cmocka_unit_test(engines),
 		cmocka_unit_test(words),
 		cmocka_unit_test(unknown_names),
 		cmocka_unit_test(every_name_is_listed_and_known),

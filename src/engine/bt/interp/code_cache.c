@@ -11,7 +11,7 @@
  * is decoded each time.
  *
  * The cache is bounded: when its pages, of which each takes memory even without a valid
- * instruction, have reached CODE_MEMORY_MAX it is emptied.
+ * instruction, have reached memory_max it is emptied.
  */
 #include "engine/bt/interp/code_cache.h"
 

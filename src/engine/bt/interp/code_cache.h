@@ -44,7 +44,7 @@ struct code_cache {
 	struct code_page *current;
 	struct code_page *hash[CODE_HASH_SIZE];
 	size_t memory;      /* bytes that the pages take */
-	size_t memory_max;  /* CODE_MEMORY_MAX; tests make it less */
+	size_t memory_max;  /* CODE_MEMORY_MAX, or what its owner sets */
 	bool stale;         /* to be emptied before the next look-up: code_cache_forget */
 	struct code single; /* one that is not cached: it crosses a page, or is not in RAM */
 	uint64_t decoded;   /* instructions decoded, for statistics */

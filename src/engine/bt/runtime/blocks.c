@@ -14,13 +14,18 @@
  * asks for the address anew, so that whatever still leads to them is harmless, and exits that
  * were linked to it are unlinked.
  *
- * When code memory or the array of blocks is used up, all are forgotten at once.
+ * Code memory and the array of blocks have PARTS parts, which are filled in turns. When the next
+ * one is not empty, its blocks, the oldest, are forgotten: they leave the tables, and what
+ * was linked to them is unlinked. That takes a fraction of the time in which so many blocks
+ * have been translated, and most of what the guest runs stays.
  */
 #include "engine/bt/runtime/blocks.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
+#include <time.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -33,7 +38,9 @@
 #include "engine/bt/translate/translate.h"
 #include "engine/bt/vm.h"
 
-#define CODE_PER_BLOCK 256 /* bytes on average, at least: bounds the array of blocks */
+/* Bytes of code of a block on average, at least: where it is less, the array of blocks is full
+ * first. A boot of Linux has 270. */
+#define CODE_PER_BLOCK 256
 
 static unsigned hash(uint64_t a, unsigned size)
 {
@@ -119,11 +126,20 @@ void blocks_remapped(struct translator *t)
 	n->remapped = 0;
 }
 
+/* Blocks are put into part n, which is empty, from now on. */
+static void fill_part(struct translator *t, unsigned n)
+{
+	t->now = n;
+	t->emit.at = t->part[n].code;
+	t->emit.end = t->part[n].end;
+	t->emit.full = false;
+}
+
 static void forget_all(struct translator *t)
 {
-	t->emit.at = t->first;
-	t->emit.full = false;
-	t->used = 0;
+	for (unsigned n = 0; n < PARTS; n++)
+		t->part[n].used = 0;
+	fill_part(t, 0);
 	memset(t->hash, 0, sizeof(t->hash));
 	memset(t->page_hash, 0, sizeof(t->page_hash));
 	memset(t->code_pages, 0, sizeof(t->code_pages));
@@ -140,6 +156,32 @@ static int32_t displacement(const struct cpu *cpu, const void *p)
 	return (int32_t)d;
 }
 
+size_t blocks_code_size(size_t bound)
+{
+	size_t fixed = sizeof(struct translator) + BLOCKS_ROOM;
+	size_t rest = bound > fixed ? bound - fixed : 0;
+
+	return align_down(rest / (CODE_PER_BLOCK + sizeof(struct block)) * CODE_PER_BLOCK,
+			  BLOCKS_CODE_MIN);
+}
+
+static size_t blocks_size(const struct translator *t)
+{
+	return (size_t)t->max * PARTS * sizeof(*t->blocks);
+}
+
+/* The gates are before the first. */
+static void divide(struct translator *t, size_t size)
+{
+	for (unsigned n = 0; n < PARTS; n++) {
+		t->part[n].code = t->memory.write + size / PARTS * n;
+		t->part[n].end = t->part[n].code + size / PARTS;
+		t->part[n].block = t->blocks + (size_t)t->max * n;
+	}
+	t->part[0].code = t->emit.at;
+	fill_part(t, 0);
+}
+
 int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 {
 	struct translator *t = calloc(1, sizeof(*t));
@@ -150,11 +192,11 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 	cpu->translator = t;
 	t->cpu = cpu;
 	pthread_mutex_init(&t->stale.lock, NULL);
-	t->max = (unsigned)(size / CODE_PER_BLOCK);
+	t->max = (unsigned)(size / CODE_PER_BLOCK / PARTS);
 	rc = code_memory_init(&t->memory, "lodge-translated", size, e);
 	if (rc)
 		return rc;
-	t->blocks = mmap(NULL, t->max * sizeof(*t->blocks), PROT_READ | PROT_WRITE,
+	t->blocks = mmap(NULL, blocks_size(t), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (t->blocks == MAP_FAILED) {
 		t->blocks = NULL;
@@ -174,7 +216,7 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 		.shift = t->memory.exec - t->memory.write,
 	};
 	gates_emit(t);
-	t->first = t->emit.at;
+	divide(t, size);
 	return 0;
 }
 
@@ -185,17 +227,36 @@ void blocks_release(struct cpu *cpu)
 	if (!t)
 		return;
 	if (t->blocks)
-		munmap(t->blocks, t->max * sizeof(*t->blocks));
+		munmap(t->blocks, blocks_size(t));
 	code_memory_release(&t->memory);
 	pthread_mutex_destroy(&t->stale.lock);
 	free(t);
 	cpu->translator = NULL;
 }
 
+static void list_exit(struct block_exit *exit, struct block *to)
+{
+	exit->to = to;
+	exit->next = to->incoming;
+	exit->link = &to->incoming;
+	if (exit->next)
+		exit->next->link = &exit->next;
+	to->incoming = exit;
+}
+
+/* Takes exit from the list of where it leads to. */
+static void unlist_exit(struct block_exit *exit)
+{
+	*exit->link = exit->next;
+	if (exit->next)
+		exit->next->link = exit->link;
+	exit->to = NULL;
+}
+
 static void unlink_exit(struct translator *t, struct block_exit *exit)
 {
 	emit_patch_to(exit->distance, t->emit.shift, exit->unlinked);
-	exit->to = NULL;
+	unlist_exit(exit);
 }
 
 /* The entry becomes a jump. */
@@ -207,7 +268,9 @@ static void redirect(struct translator *t, const uint8_t *entry, const uint8_t *
 	emit_jmp_to(&e, to);
 }
 
-static void kill(struct translator *t, struct block *b)
+/* The block is not found by its address any more, and nothing is linked to it. It stays listed with
+ * its page. */
+static void drop(struct translator *t, struct block *b)
 {
 	struct jump *jump = jump_of(t, b->linear, b->context);
 	struct block **p = bucket(t, b->linear, b->context);
@@ -218,11 +281,61 @@ static void kill(struct translator *t, struct block *b)
 	*p = b->next;
 	if (jump->linear == b->linear)
 		jump->linear = no_address(b->linear % JUMP_ENTRIES);
-	for (struct block_exit *exit = b->incoming; exit; exit = exit->next)
-		unlink_exit(t, exit);
-	b->incoming = NULL;
+	while (b->incoming)
+		unlink_exit(t, b->incoming);
+	b->dead = true;
+}
+
+/* What still leads to the block is to do no harm. */
+static void kill(struct translator *t, struct block *b)
+{
+	drop(t, b);
 	redirect(t, b->near, b->dead_near);
 	redirect(t, b->far, b->dead_far);
+}
+
+/* Its place is wanted. Nothing is in its code, and nothing leads there but what it is itself
+ * reached by. */
+static void give_up(struct translator *t, struct block *b)
+{
+	struct block **p = page_bucket(t, b->gpa);
+
+	for (unsigned n = 0; n < BLOCK_EXITS; n++)
+		if (b->exit[n].to)
+			unlist_exit(&b->exit[n]);
+	if (b->dead)
+		return;
+	drop(t, b);
+	while (*p && *p != b)
+		p = &(*p)->next_in_page;
+	assert(*p);
+	*p = b->next_in_page;
+}
+
+/* The oldest part's blocks are forgotten, and it is filled anew. */
+static void next_part(struct translator *t)
+{
+	unsigned n = (t->now + 1) % PARTS;
+	struct timespec t0, t1;
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	if (getenv("LODGE_ALL")) {
+		if (t->now == PARTS - 1)
+			forget_all(t);
+		else
+			fill_part(t, n);
+		return;
+	}
+	struct part *part = &t->part[n];
+
+	if (part->used)
+		t->forgotten++;
+	while (part->used)
+		give_up(t, &part->block[--part->used]);
+	fill_part(t, n);
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	if (getenv("LODGE_T"))
+		fprintf(stderr, "evict %ld us\n",
+			(t1.tv_nsec - t0.tv_nsec + 1000000000L * (t1.tv_sec - t0.tv_sec)) / 1000);
 }
 
 /* Kills the blocks of a page (of any: all) that are stale. */
@@ -287,19 +400,20 @@ void blocks_forget(struct translator *t)
 	atomic_store_explicit(&t->cpu->native.poll, 1, memory_order_release);
 }
 
-/* A block that is not in any table yet; NULL where memory is used up. */
+/* A block that is not in any table yet; NULL where the part is full. */
 static struct block *make(struct translator *t, uint64_t linear, uint64_t gpa, unsigned context)
 {
+	struct part *part = &t->part[t->now];
 	struct block *b;
 
-	if (t->used == t->max)
+	if (part->used == t->max)
 		return NULL;
-	b = &t->blocks[t->used];
+	b = &part->block[part->used];
 	memset(b, 0, sizeof(*b));
 	b->context = (uint8_t)context;
 	if (!translate(t, b, linear, gpa))
 		return NULL;
-	t->used++;
+	part->used++;
 	return b;
 }
 
@@ -309,9 +423,9 @@ static struct block *make_and_insert(struct translator *t, uint64_t linear, uint
 	struct block *b = make(t, linear, gpa, context);
 
 	if (!b) {
-		forget_all(t);
+		next_part(t);
 		b = make(t, linear, gpa, context);
-		assert(b); /* code memory has room for one */
+		assert(b); /* a part has room for one */
 	}
 	b->next = *bucket(t, linear, context);
 	*bucket(t, linear, context) = b;
@@ -374,17 +488,6 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 	return far;
 }
 
-/* Takes exit from the list of where it leads to. */
-static void unlist(struct block_exit *exit)
-{
-	struct block_exit **p = &exit->to->incoming;
-
-	while (*p && *p != exit)
-		p = &(*p)->next;
-	assert(*p);
-	*p = exit->next;
-}
-
 const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
 			   enum block_context context)
 {
@@ -395,15 +498,13 @@ const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
 	if (!b)
 		return NULL;
 	if (forgotten != t->forgotten)
-		return b->far; /* the exit's block is gone */
+		return b->far; /* the exit's block may be gone */
 	if (!exit->guard && (b->gpa ^ exit->gpa) >> GUEST_PAGE_SHIFT)
 		return b->far; /* the page was mapped elsewhere meanwhile: not for ever */
 	if (exit->to != b) {
 		if (exit->to)
-			unlist(exit);
-		exit->to = b;
-		exit->next = b->incoming;
-		b->incoming = exit;
+			unlist_exit(exit);
+		list_exit(exit, b);
 	}
 	emit_patch_to(exit->distance, t->emit.shift, exit->far ? b->far : b->near);
 	if (exit->guard)

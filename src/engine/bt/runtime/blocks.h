@@ -12,6 +12,13 @@
 /* Bytes of the tables that have to lie beside struct cpu. */
 #define BLOCKS_ROOM (BLOCK_CONTEXTS * sizeof(struct jump[JUMP_ENTRIES]))
 
+/* Code memory is a multiple of this, and at least this. */
+#define BLOCKS_CODE_MIN (PARTS * 32768u)
+
+/* How much code memory a translator may have so that it takes up to bound bytes in all, with what
+ * it remembers of the code; 0: none. */
+size_t blocks_code_size(size_t bound);
+
 /* A translator for cpu, whose TLB is there, with size bytes of code memory, and BLOCKS_ROOM zeroed
  * bytes within 2 GiB of it, the caller's. 0 or -errno with e set. Any thread, while it does not
  * run. */

@@ -27,31 +27,46 @@ struct engine_vcpu {
 	uint8_t room[] __attribute__((aligned(64))); /* mmu_room(), then BLOCKS_ROOM bytes */
 };
 
-#define CODE_SIZE MIB(32) /* of translated code, at most */
-
 static size_t vcpu_size(void)
 {
 	return sizeof(struct engine_vcpu) + mmu_room() + BLOCKS_ROOM;
 }
 
+/* Divides what the vCPU may have for code (struct engine_options) between the interpreter's decoded
+ * instructions, which may exceed their part by those of one page, and translated code; gives the
+ * size of the latter. */
+static size_t divide_code_memory(struct cpu *cpu)
+{
+	uint64_t asked = cpu->vm->env->options.code_memory;
+	size_t bound = asked ? asked : ENGINE_CODE_DEFAULT;
+	size_t decoded = cpu->vm->way == VM_INTERPRETED ? bound : bound / 8;
+
+	cpu->code->memory_max = decoded;
+	return blocks_code_size(bound - decoded - (cpu->journal ? sizeof(*cpu->journal) : 0));
+}
+
 static int make_parts(struct engine_vcpu *v, struct err *e)
 {
 	struct cpu *cpu = &v->cpu;
+	size_t code_size;
 	int rc;
 
 	cpu->tlb_room = v->room;
 	if (mmu_init(cpu) || code_cache_init(cpu) || msr_init(cpu))
 		return err_errno(e, ENOMEM, "cannot make vCPU %u", cpu->id);
 	rc = fpu_init(&cpu->fpu, e);
-	if (rc || cpu->vm->way == VM_INTERPRETED)
+	if (rc)
 		return rc;
-	cpu->step = translated_step;
 	if (cpu->vm->way == VM_CHECKED) {
 		cpu->journal = calloc(1, sizeof(*cpu->journal));
 		if (!cpu->journal)
 			return err_errno(e, ENOMEM, "cannot make vCPU %u", cpu->id);
 	}
-	return blocks_init(cpu, CODE_SIZE, v->room + mmu_room(), e);
+	code_size = divide_code_memory(cpu);
+	if (cpu->vm->way == VM_INTERPRETED)
+		return 0;
+	cpu->step = translated_step;
+	return blocks_init(cpu, code_size, v->room + mmu_room(), e);
 }
 
 static void discard(struct engine_vcpu *vcpu)

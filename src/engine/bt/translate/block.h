@@ -40,14 +40,15 @@ enum block_context {
 #define BLOCK_EXITS 2
 
 struct block_exit {
-	struct block *to;        /* NULL: not linked */
-	struct block_exit *next; /* of those that lead to the same block */
-	uint64_t target;         /* linear */
-	uint64_t gpa;            /* of the block that it belongs to */
-	uint8_t *distance;       /* of the jump, in the writable mapping; NULL: no exit */
-	uint8_t *guard;          /* the epoch that the jump is good for; NULL: within the page */
-	const uint8_t *unlinked; /* where the jump leads while it is not linked */
-	bool far;                /* to the far entry */
+	struct block *to;         /* NULL: not linked */
+	struct block_exit *next;  /* of those that lead to the same block */
+	struct block_exit **link; /* where this one is listed: to->incoming, or another's next */
+	uint64_t target;          /* linear */
+	uint64_t gpa;             /* of the block that it belongs to */
+	uint8_t *distance;        /* of the jump, in the writable mapping; NULL: no exit */
+	uint8_t *guard;           /* the epoch that the jump is good for; NULL: within the page */
+	const uint8_t *unlinked;  /* where the jump leads while it is not linked */
+	bool far;                 /* to the far entry */
 };
 
 struct block {
@@ -56,6 +57,7 @@ struct block {
 	struct page *page;
 	uint32_t generation; /* of the page when it was translated */
 	uint8_t context;     /* enum block_context */
+	bool dead;           /* in no table any more */
 	const uint8_t *far;
 	const uint8_t *near;
 	const uint8_t *dead_far; /* where the entries lead when the block is dead */

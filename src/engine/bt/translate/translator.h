@@ -65,14 +65,25 @@ struct stale {
 #define BLOCK_HASH 32768u
 #define PAGE_HASH  8192u
 
+/* Code memory and the array of blocks are filled part by part, in turns: when all are full, what
+ * the oldest holds is forgotten. */
+#define PARTS 8u
+struct part {
+	uint8_t *code;       /* where its code begins */
+	uint8_t *end;        /* ... and ends */
+	struct block *block; /* its blocks */
+	unsigned used;       /* of them, without gaps */
+};
+
 struct translator {
 	struct cpu *cpu;
 	struct code_memory memory;
-	struct emit emit; /* into memory, behind what is there */
+	struct emit emit; /* into the part that is filled now, behind what is there */
 	struct gates gates;
-	uint8_t *first; /* where blocks begin: gates are before it */
+	struct part part[PARTS];
+	unsigned now; /* the part that is filled */
 	struct block *blocks;
-	unsigned used, max;    /* of blocks */
+	unsigned max;          /* blocks of a part */
 	struct block *checked; /* found last, where blocks are held against the interpreter */
 	struct block *hash[BLOCK_HASH];
 	struct block *page_hash[PAGE_HASH];
@@ -89,7 +100,7 @@ struct translator {
 	int32_t tlb_at[BLOCK_CONTEXTS];
 	int32_t jumps_at[BLOCK_CONTEXTS];
 	struct stale stale;
-	uint64_t forgotten; /* times that all blocks were */
+	uint64_t forgotten; /* times that some, or all, of the blocks were to make room */
 };
 
 #endif
