@@ -176,6 +176,49 @@ def programs():
             yield f"{name}-{mode}-{flags}", head + bytes.fromhex(code)
 
 
+TAKE, PUT, ASK, KICKS, POKE, AGAIN = range(6)
+NEXT, WRITE, INDIRECT = 1, 2, 4
+
+
+def steps(*rows):
+    """Steps of the virtqueue program (struct step): (kind, which, at, value)."""
+    return b"".join(struct.pack("<BBHI", *row, *[0] * (4 - len(row))) for row in rows)
+
+
+def virtqueue(packed, features, chains):
+    """A queue of 8 with chains of (address, length, flags), each taken and put back."""
+    todo = steps(*[(TAKE, n) for n in range(len(chains))], (KICKS, 0), (ASK,),
+                 *[(PUT, n, 0, 20) for n in reversed(range(len(chains)))], (ASK,), (KICKS, 1),
+                 (AGAIN, 1), (TAKE, 0), (PUT, 0, 0, 1))
+    desc, driver, device = 0x1000, 0x1800, 0x1a00
+    memory = bytearray(0x2000)
+    at = 0
+    for number, chain in enumerate(chains):
+        if not packed:
+            struct.pack_into("<H", memory, driver + 4 + number * 2, at)
+        for addr, length, flags in chain:
+            last = [number, flags | 0x80] if packed else [flags, at + 1]
+            struct.pack_into("<QIHH", memory, desc + at * 16, addr, length, *last)
+            at += 1
+    struct.pack_into("<H", memory, driver + 2, 0 if packed else len(chains))
+    # what an indirect descriptor may point to
+    for n, (flags, more) in enumerate([(0, NEXT), (WRITE, 0)]):
+        rest = [0, flags] if packed else [flags | more, n + 1]
+        struct.pack_into("<QIHH", memory, 0x800 + n * 16, 0x300 + n * 0x100, 40, *rest)
+    head = struct.pack("<BBHHHH", packed | features << 1, len(todo) // 8, 8, desc, driver, device)
+    return head + todo + memory
+
+
+def virtqueues():
+    """(name, input) of both forms of queue with every combination of features."""
+    chains = [[(0x100, 16, WRITE)], [(0x200, 8, NEXT), (0x8010, 100, NEXT | WRITE),
+                                     (0x8200, 1, WRITE)], [(0x800, 32, INDIRECT)]]
+    for packed in (False, True):
+        for features in range(8):
+            yield f"{'packed' if packed else 'split'}-{features}", virtqueue(packed, features,
+                                                                            chains)
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -195,6 +238,7 @@ def main():
     save("decompress", payloads())
     save("decode", instructions())
     save("interp", programs())
+    save("virtqueue", virtqueues())
 
 
 if __name__ == "__main__":
