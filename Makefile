@@ -112,11 +112,13 @@ TEST_LIBS := $(LIBS) -Wl,--no-as-needed -lzstd -llzma -llz4 -lbz2 -Wl,--as-neede
 # compiled for speed, all else for size: it runs rarely, and is in memory and on disk always.
 SMALL := $(if $(filter -O2,$(CFLAGS)),-Os)
 FAST  := $(wildcard src/core/*.c src/engine/kvm/*.c src/engine/bt/mmu/*.c) \
-         $(patsubst %,src/engine/bt/%.c,runtime/blocks runtime/step translate/region) \
+         $(patsubst %,src/engine/bt/%.c,runtime/blocks runtime/handle runtime/step \
+           translate/region) \
          $(patsubst %,src/devices/legacy/%.c,uart uart_rx) \
          $(patsubst %,src/machine/%.c,posted vcpu) \
-         $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache deliver \
-           descriptor flags frame gate iret move muldiv operand run shift stack string vector)
+         $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache control \
+           deliver descriptor flags frame gate iret move muldiv operand run shift stack string \
+           syscall target vector)
 
 COMPILE := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(HARDEN)
 LINK    := $(CC) $(CFLAGS_ALL) $(HARDEN) $(LDFLAGS_ALL) $(LDHARDEN) -pie

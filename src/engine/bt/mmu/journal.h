@@ -26,6 +26,8 @@ struct journal_note {
 struct journal {
 	bool open;
 	bool disturbed; /* accessed or dirty bits were set meanwhile, which stay */
+	bool stops;     /* translated code does not do the instruction at stop, which was refused */
+	uint64_t stop;
 	unsigned count;
 	struct journal_note note[JOURNAL_MAX];
 };

@@ -488,11 +488,10 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 	return far;
 }
 
-const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
-			   enum block_context context)
+const uint8_t *blocks_link(struct translator *t, struct block_exit *exit)
 {
 	uint64_t forgotten = t->forgotten;
-	struct block *b = find_block(t, exit->target, context);
+	struct block *b = find_block(t, exit->target, (enum block_context)exit->context);
 	uint32_t epoch = t->cpu->native.epoch[exit->target >> 63];
 
 	if (!b)

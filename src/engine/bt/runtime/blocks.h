@@ -30,8 +30,7 @@ void blocks_release(struct cpu *cpu);
 const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_context context);
 
 /* The same, and exit, whose target linear is, leads there from now on. */
-const uint8_t *blocks_link(struct translator *t, struct block_exit *exit,
-			   enum block_context context);
+const uint8_t *blocks_link(struct translator *t, struct block_exit *exit);
 
 /* Translations of addresses may have changed: what has been found by address is looked up anew. */
 void blocks_remapped(struct translator *t);

@@ -6,6 +6,8 @@
  * fill     a look-up missed. C is called on the stack of who entered, and when it has filled
  *          the TLB's entry the look-up is done again; else it is leave, with the
  *          instruction as the interpreter's.
+ * handler  an instruction of a block is done by its handler (handle.c), which is C. Then it is on
+ *          in the block, or to another, or leave.
  * vectors  a block wants the vector registers: they are loaded, or it is leave. C is always called
  *          with them stored (vectors.h).
  */
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/vectors.h"
 #include "engine/bt/translate/lower.h"
 
@@ -229,6 +232,39 @@ static const uint8_t *emit_vectors(struct emit *e, struct cpu *cpu,
 	return here;
 }
 
+/* R11: struct handler_site. */
+static const uint8_t *emit_handler(struct emit *e, struct cpu *cpu,
+				   const struct vectors_code *vectors)
+{
+	static const uint8_t test_rax[] = {0x48, 0x85, 0xc0};
+	static const uint8_t call_rax[] = {0xff, 0xd0};
+	static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};
+	const uint8_t *here = emit_here(e);
+	uint8_t *none, *left;
+
+	emit_registers(e, EMIT_MOV_TO);
+	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
+	emit_vectors_compare(e);
+	none = emit_jcc(e, EMIT_EQUAL);
+	emit_call_to(e, vectors->store);
+	emit_vectors_clear(e);
+	emit_patch(e, none);
+	emit_set(e, GPR_RDI, (uintptr_t)cpu);
+	emit_reg(e, EMIT_MOV, 8, GPR_RSI, HOST_SPARE);
+	emit_set(e, GPR_RAX, (uintptr_t)handle);
+	emit_bytes(e, call_rax, sizeof(call_rax));
+	emit_bytes(e, test_rax, sizeof(test_rax));
+	left = emit_jcc(e, EMIT_EQUAL);
+	emit_reg(e, EMIT_MOV, 8, HOST_SPARE, GPR_RAX);
+	emit_registers(e, EMIT_MOV);
+	emit_bytes(e, jmp_r11, sizeof(jmp_r11));
+	emit_patch(e, left);
+	emit_set(e, HOST_ADDRESS, EXIT_GO);
+	emit_ctx(e, EMIT_MOV, 8, HOST_SPARE, CTX(rip));
+	emit_return(e);
+	return here;
+}
+
 static const uint8_t *emit_interpret(struct emit *e, const uint8_t *leave)
 {
 	const uint8_t *here = emit_here(e);
@@ -248,6 +284,7 @@ void gates_emit(struct translator *t)
 	t->gates.leave = emit_leave(&t->emit, &vectors);
 	t->gates.fill = emit_fill(&t->emit, t->cpu, &vectors);
 	t->gates.vectors = emit_vectors(&t->emit, t->cpu, &vectors, t->gates.leave);
+	t->gates.handler = emit_handler(&t->emit, t->cpu, &vectors);
 	t->gates.interpret = emit_interpret(&t->emit, t->gates.leave);
 }
 

@@ -3,30 +3,15 @@
 
 #include "engine/bt/cpu.h"
 #include "engine/bt/interp/interp.h"
-#include "engine/bt/mmu/tlb.h"
 #include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/saved_flags.h"
 #include "engine/bt/runtime/tandem.h"
 
-_Static_assert((int)BLOCK_SUPERVISOR == TLB_SUPERVISOR && (int)BLOCK_USER == TLB_USER &&
-		       (int)BLOCK_SUPERVISOR_ANY == TLB_SUPERVISOR_ANY,
-	       "a block's context begins with that of its accesses");
-
-/* The context of the code at RIP. What the interpreter alone knows how to do (alignment checks, the
- * middle rings, other modes) it does. */
-static enum block_context context_now(const struct cpu *cpu)
-{
-	bool alignment = cpu->cr0 & CR0_AM && cpu->rflags & RFLAGS_AC;
-
-	if (cpu->mode != CPU_LONG || (cpu->cpl == 3 && alignment) || cpu->cpl == 1 || cpu->cpl == 2)
-		return BLOCK_NONE;
-	return (enum block_context)tlb_context(cpu, cpu->cpl);
-}
-
 /* Runs translated code from far on, and does what it was left for, but for the interpreter's
  * instruction: true, then. */
-static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
+static bool run(struct cpu *cpu, const uint8_t *far)
 {
 	struct translator *t = cpu->translator;
 
@@ -48,7 +33,7 @@ static bool run(struct cpu *cpu, const uint8_t *far, enum block_context context)
 			return false;
 		if (cpu->journal)
 			return false;
-		far = blocks_link(t, exit, context);
+		far = blocks_link(t, exit);
 		if (!far)
 			return true;
 	}
@@ -59,7 +44,7 @@ void translated_step(struct cpu *cpu)
 	struct translator *t = cpu->translator;
 
 	do {
-		enum block_context context = context_now(cpu);
+		enum block_context context = handle_context(cpu);
 		const uint8_t *far = NULL;
 
 		if (atomic_load_explicit(&t->stale.some, memory_order_relaxed))
@@ -76,10 +61,8 @@ void translated_step(struct cpu *cpu)
 				continue;
 			far = NULL;
 		}
-		if (!far || far == t->gates.interpret || run(cpu, far, context)) {
+		if (!far || far == t->gates.interpret || run(cpu, far))
 			interp_execute(cpu);
-			if (atomic_load_explicit(&cpu->attention, memory_order_relaxed))
-				return;
-		}
-	} while (!atomic_load_explicit(&cpu->native.poll, memory_order_relaxed));
+	} while (!atomic_load_explicit(&cpu->attention, memory_order_relaxed) &&
+		 !atomic_load_explicit(&cpu->native.poll, memory_order_relaxed));
 }

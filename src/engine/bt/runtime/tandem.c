@@ -157,14 +157,18 @@ static _Noreturn void differ(struct cpu *cpu, const struct registers *start,
 	abort();
 }
 
-/* Whether it was left before anything was done. */
-static bool run_block(struct cpu *cpu, const uint8_t *far)
+/* Whether it was left before anything was done. At stop the interpreter stopped, which handlers are
+ * not to go beyond. */
+static bool run_block(struct cpu *cpu, const uint8_t *far, uint64_t stop)
 {
 	uint64_t rip = cpu->rip;
 	struct left left;
 
 	saved_flags_out(cpu);
+	cpu->journal->stop = stop;
+	cpu->journal->stops = true;
 	left = gates_enter(cpu->translator, far);
+	cpu->journal->stops = false;
 	cpu->rip = left.reason == EXIT_LINK ? ((struct block_exit *)(uintptr_t)left.number)->target
 					    : left.number;
 	saved_flags_in(cpu);
@@ -225,7 +229,7 @@ void tandem(struct cpu *cpu, const uint8_t *far)
 
 	get(cpu, &start);
 	done = foresee(cpu, &start, &want);
-	idle = run_block(cpu, far);
+	idle = run_block(cpu, far, want.rip);
 	get(cpu, &got);
 	if ((got.rip != want.rip || idle) && done)
 		foresee_less(cpu, &start, &want, &got, idle);

@@ -48,6 +48,7 @@ struct block_exit {
 	uint8_t *distance;        /* of the jump, in the writable mapping; NULL: no exit */
 	uint8_t *guard;           /* the epoch that the jump is good for; NULL: within the page */
 	const uint8_t *unlinked;  /* where the jump leads while it is not linked */
+	uint8_t context;          /* enum block_context, of where it leads */
 	bool far;                 /* to the far entry */
 };
 

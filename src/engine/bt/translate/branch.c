@@ -48,6 +48,7 @@ static void add_exit(struct lower *l, uint64_t target, uint8_t *distance)
 		.target = target,
 		.gpa = l->b->gpa,
 		.distance = distance,
+		.context = l->b->context,
 		.far = !l->flags_host && l->flags_saved,
 	};
 }
@@ -309,4 +310,5 @@ void lower_beside(struct lower *l)
 	for (unsigned n = 0; n < l->exits; n++)
 		unlinked(l, n);
 	dead(l);
+	lower_handler_sites(l);
 }

@@ -5,7 +5,10 @@
 #include "engine/bt/translate/region.h"
 
 /* clang-format off */
-#define COPY(name) [OP_##name] = KIND_COPY
+#define COPY(name)    [OP_##name] = KIND_COPY
+#define HANDLER(name) [OP_##name] = KIND_HANDLER
+#define ONCE(name)    [OP_##name] = KIND_HANDLER_ONCE
+#define GO(name)      [OP_##name] = KIND_HANDLER_GO
 
 static const uint8_t kinds[OP_COUNT] = {
 	COPY(ADD), COPY(OR), COPY(ADC), COPY(SBB), COPY(AND), COPY(SUB), COPY(XOR), COPY(CMP),
@@ -29,6 +32,29 @@ static const uint8_t kinds[OP_COUNT] = {
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
 	[OP_CLI] = KIND_CLI, [OP_STI] = KIND_STI, [OP_PUSHFQ] = KIND_PUSHF, [OP_RDTSC] = KIND_RDTSC,
 	[OP_SERIALIZE] = KIND_NOP, /* code that is written is seen at once */
+	HANDLER(XLAT), HANDLER(ENTER), HANDLER(PUSHF), HANDLER(PUSH_SEG),
+	HANDLER(CLD), HANDLER(STD), HANDLER(RDPID), HANDLER(CPUID), HANDLER(XGETBV),
+	HANDLER(MOVSB), HANDLER(MOVSW), HANDLER(MOVSD), HANDLER(MOVSQ), HANDLER(CMPSB),
+	HANDLER(CMPSW), HANDLER(CMPSD), HANDLER(CMPSQ), HANDLER(SCASB), HANDLER(SCASW),
+	HANDLER(SCASD), HANDLER(SCASQ), HANDLER(LODSB), HANDLER(LODSW), HANDLER(LODSD),
+	HANDLER(LODSQ), HANDLER(STOSB), HANDLER(STOSW), HANDLER(STOSD), HANDLER(STOSQ),
+	HANDLER(LAR), HANDLER(LSL), HANDLER(VERR), HANDLER(VERW), HANDLER(SGDT), HANDLER(SIDT),
+	HANDLER(SLDT), HANDLER(STR), HANDLER(SMSW), HANDLER(RDFSBASE), HANDLER(RDGSBASE),
+	HANDLER(CLFLUSH), HANDLER(CLFLUSHOPT), HANDLER(CLWB), HANDLER(CLZERO),
+	HANDLER(VMASKMOVPS), HANDLER(VMASKMOVPD), HANDLER(VPMASKMOVD), HANDLER(VPMASKMOVQ),
+	HANDLER(VGATHERDPD), HANDLER(VGATHERDPS), HANDLER(VGATHERQPD), HANDLER(VGATHERQPS),
+	HANDLER(VPGATHERDD), HANDLER(VPGATHERDQ), HANDLER(VPGATHERQD), HANDLER(VPGATHERQQ),
+	ONCE(POPF), ONCE(POPFQ), ONCE(MOV_SEG), ONCE(POP_SEG), ONCE(MOV_CR), ONCE(CLTS),
+	ONCE(SWAPGS), ONCE(CLAC), ONCE(STAC), ONCE(WRFSBASE), ONCE(WRGSBASE), ONCE(RDMSR),
+	ONCE(WRMSR), ONCE(RDTSCP), ONCE(INVLPG), ONCE(INVPCID), ONCE(WBINVD), ONCE(IN), ONCE(OUT),
+	ONCE(INSB), ONCE(INSW), ONCE(INSD), ONCE(OUTSB), ONCE(OUTSW), ONCE(OUTSD),
+	ONCE(RDRAND), ONCE(RDSEED), ONCE(XSETBV),
+	ONCE(FXSAVE), ONCE(FXRSTOR), ONCE(XSAVE), ONCE(XSAVEC), ONCE(XSAVEOPT), ONCE(XSAVES),
+	ONCE(XRSTOR), ONCE(XRSTORS), ONCE(FLDENV), ONCE(FNSTENV), ONCE(FNSAVE), ONCE(FRSTOR),
+	ONCE(FLDCW), ONCE(FNSTCW), ONCE(FNSTSW), ONCE(FNINIT), ONCE(FNCLEX), ONCE(FWAIT),
+	ONCE(EMMS), ONCE(MASKMOVQ), ONCE(MASKMOVDQU),
+	GO(SYSCALL), GO(SYSRET), GO(IRETQ), GO(IRETD), GO(INT), GO(INT3), GO(UD2), GO(RET_FAR),
+	GO(CALL_FAR), GO(JMP_FAR), GO(LOOP), GO(LOOPE), GO(LOOPNE), GO(JRCXZ), GO(JECXZ),
 	[OP_JMP] = KIND_JMP, [OP_JCC] = KIND_JCC, [OP_CALL] = KIND_CALL, [OP_RET] = KIND_RET,
 };
 /* clang-format on */
@@ -80,8 +106,8 @@ static enum kind kind_of_far_bit(const struct insn *insn)
 	bool plain = insn->addr_size == 8 && insn->mem.seg < SEG_FS;
 
 	if (insn->op == OP_BT && insn->prefixes & INSN_LOCK)
-		return KIND_NONE;
-	return plain ? KIND_BIT : KIND_NONE;
+		return KIND_HANDLER; /* #UD */
+	return plain ? KIND_BIT : KIND_HANDLER;
 }
 
 static bool copies(const struct insn *insn)
@@ -138,6 +164,15 @@ static bool is_wide(const struct insn *insn)
 	}
 }
 
+/* By its handler; blocks that are run twice (runtime/tandem.h) have but what can be. Repetitions
+ * may stop anywhere. */
+static enum kind by_handler(const struct cpu *cpu, const struct insn *insn, enum kind kind)
+{
+	bool repeats = insn->prefixes & (INSN_REP | INSN_REPNE);
+
+	return cpu->journal && (kind != KIND_HANDLER || repeats) ? KIND_NONE : kind;
+}
+
 enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 {
 	enum kind kind = kinds[insn->op];
@@ -148,24 +183,32 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 	case KIND_COPY:
 		if (is_far_bit(insn))
 			return kind_of_far_bit(insn);
-		return copies(insn) ? kind : KIND_NONE;
+		return copies(insn) ? kind : KIND_HANDLER;
 	case KIND_VECTOR:
-		return is_vector(insn) && copies(insn) ? kind : KIND_NONE;
+		if (is_vector(insn))
+			return copies(insn) ? kind : KIND_HANDLER;
+		return by_handler(cpu, insn, KIND_HANDLER_ONCE); /* x87 */
 	case KIND_LEA:
-		return insn->op_size >= 4 ? kind : KIND_NONE;
+		return insn->op_size >= 4 ? kind : KIND_HANDLER;
 	case KIND_CLI:
 	case KIND_STI:
-		return cpu->cpl == 0 ? kind : KIND_NONE;
+		return cpu->cpl == 0 ? kind : by_handler(cpu, insn, KIND_HANDLER_ONCE);
 	case KIND_RDTSC: /* twice, it gives two results */
-		return cpu->cpl == 0 && !cpu->journal ? kind : KIND_NONE;
+		return cpu->cpl == 0 && !cpu->journal ? kind
+						      : by_handler(cpu, insn, KIND_HANDLER_ONCE);
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:
+		return is_wide(insn) ? kind : KIND_HANDLER;
 	case KIND_JMP:
 	case KIND_JCC:
 	case KIND_CALL:
 	case KIND_RET:
-		return is_wide(insn) ? kind : KIND_NONE;
+		return is_wide(insn) ? kind : by_handler(cpu, insn, KIND_HANDLER_GO);
+	case KIND_HANDLER:
+	case KIND_HANDLER_ONCE:
+	case KIND_HANDLER_GO:
+		return by_handler(cpu, insn, kind);
 	default:
 		return kind;
 	}
@@ -173,15 +216,20 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 
 unsigned kind_flags_read(const struct insn *insn)
 {
-	return insn->op == OP_PUSHFQ ? FLAGS_STATUS : insn->flags_read;
+	bool all = insn->op == OP_PUSHF || insn->op == OP_PUSHFQ ||
+		   kinds[insn->op] == KIND_HANDLER_GO; /* SYSCALL */
+
+	return all ? FLAGS_STATUS : insn->flags_read;
 }
 
-/* A count of 0 leaves the flags alone. */
+/* A count of 0 leaves the flags alone; what goes elsewhere leaves them to who comes next. */
 static bool may_do_nothing(const struct insn *insn)
 {
 	const struct insn_operand *last = &insn->operand[insn->operands ? insn->operands - 1 : 0];
 	unsigned bits = insn->op_size == 8 ? 63 : 31;
 
+	if (insn->prefixes & (INSN_REP | INSN_REPNE) || kinds[insn->op] == KIND_HANDLER_GO)
+		return true;
 	switch (insn->op) {
 	case OP_ROL:
 	case OP_ROR:

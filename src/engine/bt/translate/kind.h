@@ -22,10 +22,13 @@ enum kind {
 	KIND_STI,
 	KIND_PUSHF,
 	KIND_RDTSC,
+	KIND_HANDLER,      /* the interpreter's handler, called from within the block */
+	KIND_HANDLER_ONCE, /* the same, of one that cannot be done twice or taken back */
 	KIND_JMP,
 	KIND_JCC,
 	KIND_CALL,
 	KIND_RET,
+	KIND_HANDLER_GO, /* the handler says where it goes on */
 };
 
 /* How insn is translated on this vCPU. Kinds from KIND_JMP on end a block. */

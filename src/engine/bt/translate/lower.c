@@ -43,6 +43,10 @@ static lower_fn lower_of(enum kind kind)
 		return lower_pushf;
 	case KIND_RDTSC:
 		return lower_rdtsc;
+	case KIND_HANDLER:
+	case KIND_HANDLER_ONCE:
+	case KIND_HANDLER_GO:
+		return lower_handler;
 	case KIND_JMP:
 		return lower_jmp;
 	case KIND_JCC:

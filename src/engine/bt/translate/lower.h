@@ -5,6 +5,7 @@
 
 #include "core/x86/vcpu_state.h"
 #include "engine/bt/cpu.h"
+#include "engine/bt/interp/interp.h"
 #include "engine/bt/translate/region.h"
 #include "engine/bt/translate/translator.h"
 
@@ -41,12 +42,33 @@ struct leaving {
 	uint64_t rip;
 };
 
-/* The first instruction of a block that wants the vector registers, or those of AVX. */
+/* The first instruction of a block, or behind one that a handler does, that wants the vector
+ * registers, or those of AVX. */
 struct vectors_wanted {
 	uint8_t *distance;    /* of the jump where they are not there */
 	const uint8_t *retry; /* where they are */
 	uint64_t rip;
 	uint8_t unit; /* VECTORS_SSE or VECTORS_AVX */
+};
+
+/* An instruction that its handler does: translate/handler.c. Read by the runtime (handle.c), in
+ * code memory. Aligned to HANDLER_SITE. */
+struct handler_site {
+	interp_fn fn;
+	uint64_t rip;
+	const uint8_t
+		*next;   /* the host code behind it, which has the flags in native.flags; NULL: the
+			      * block ends */
+	uint8_t context; /* enum block_context */
+	struct insn insn;
+};
+
+#define HANDLER_SITE 8
+
+struct handled {
+	uint8_t *distance; /* to its struct handler_site */
+	const struct region_insn *i;
+	const uint8_t *next;
 };
 
 /* An exit that is not linked yet, or whose guard says that it is not good any more. */
@@ -75,7 +97,9 @@ struct lower {
 	/* Code that runs on in the block after C was called without them has to clear vectors. */
 	uint8_t vectors; /* VECTORS_* that the block has asked for */
 	unsigned wanted_count;
-	struct vectors_wanted wanted[2];
+	struct vectors_wanted wanted[REGION_MAX];
+	unsigned handled_count;
+	struct handled handled[REGION_MAX];
 	unsigned exits;
 	struct unlinked_exit unlinked[BLOCK_EXITS];
 	struct {
@@ -143,6 +167,11 @@ void lower_cli(struct lower *l);
 void lower_sti(struct lower *l);
 void lower_pushf(struct lower *l);
 void lower_rdtsc(struct lower *l);
+
+/* handler.c */
+void lower_handler(struct lower *l);
+/* What lies beside the block for it. */
+void lower_handler_sites(struct lower *l);
 
 /* branch.c */
 void lower_jmp(struct lower *l);

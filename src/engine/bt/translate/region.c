@@ -148,7 +148,8 @@ static unsigned live_at_end(struct cpu *cpu, const struct region *r)
 
 	if (!r->branches)
 		return r->count == REGION_MAX ? flags_wanted_near(cpu, r, next) : FLAGS_STATUS;
-	if (last->insn.operand[0].kind != OPERAND_REL)
+	if (last->insn.operand[0].kind != OPERAND_REL ||
+	    kind_of(cpu, &last->insn) == KIND_HANDLER_GO)
 		return FLAGS_STATUS;
 	live = flags_wanted_near(cpu, r, next + last->insn.imm);
 	if (last->insn.op == OP_JCC)

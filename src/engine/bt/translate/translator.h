@@ -47,6 +47,7 @@ struct gates {
 	const uint8_t *interpret; /* the interpreter does the instruction at R10 */
 	/* Vector registers are wanted: R11 a struct access_site, with VECTORS_* as its access. */
 	const uint8_t *vectors;
+	const uint8_t *handler; /* one instruction by its handler: R11 a struct handler_site */
 };
 
 /* Pages whose code was written, told to a vCPU by any thread. */

@@ -112,6 +112,20 @@
 		"bswap %r10") \
 	X(cmpxchg_fails, "cmpxchg %r10,(%rbx); cmpxchg %rcx,%r11; cmpxchg8b (%rbx); " \
 		"setz %r11b") \
+	X(handlers, "std; lea 3(%rbx),%cx; mov %rbx,%rdi; stosq; cld; lea 5(%r11),%r10w; " \
+		"push %ax; pushw $7; pop %r11w; pop %cx; movsl; xlat; enter $24,$1; leave") \
+	X(handlers_keep_flags, "add %rax,%rcx; cld; adc $0,%rdx; cmp %rbx,%r11; std; cld; " \
+		"setbe %al; sub %r10,%r11; pushfw; popw %cx; rcl %r10") \
+	X(handler_writes_behind_it, "lea 1f+1(%rip),%rdi; mov $0x42,%al; stosb; 1: mov $1,%dl; " \
+		"mov %dl,%r10b") \
+	X(handler_faults, "mov $0x900000,%edi; add %rbx,%rcx; stosb; inc %rdx") \
+	X(loops, "mov $5,%ecx; 1: add %rcx,%r10; loop 1b; jrcxz 2f; ud2; 2: inc %rcx; " \
+		"jrcxz 3f; add $3,%r11; 3:") \
+	X(repeats, "mov %rbx,%rdi; mov $300,%ecx; rep stosq; mov $40,%ecx; mov %rbx,%rdi; " \
+		"mov $0x77,%eax; repne scasb; setz %dl; xor %ecx,%ecx; cmp %rsi,%rbx; " \
+		"repe cmpsb; setb %r10b") \
+	X(flags_popped, "add %rax,%rcx; push $0xad5; popf; setc %al; pushf; pop %r10; " \
+		"push $2; popf; seto %dl") \
 	X(call_not_canonical, "mov $0x800000000000,%rax; call *%rax") \
 	X(call_memory_not_canonical, "mov $0x800000000000,%r10; mov %r10,(%rbx); " \
 		"call *(%rbx)") \
