@@ -88,6 +88,9 @@ struct cpu_stats {
 #define REMAPPED_LOWER 4u /* all of the lower half of the addresses */
 #define REMAPPED_UPPER 8u
 
+#define NATIVE_WINDOWS 6
+#define NATIVE_BOUNCE  64 /* the longest access */
+
 /* What translated code reads and writes besides the registers (translate/). */
 struct cpu_native {
 	uint64_t host_sp; /* the stack of who entered translated code */
@@ -103,6 +106,8 @@ struct cpu_native {
 	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
 	uint8_t vectors;      /* VECTORS_*; 0: the vector registers and MXCSR are in fpu */
 	uint64_t remapped_page;
+	uint64_t window[NATIVE_WINDOWS]; /* addresses of the host: translate/access.h */
+	uint8_t bounce[NATIVE_BOUNCE];   /* what was read from two pages: runtime/gates.c */
 	uint64_t page_bits; /* of a linear address, which select the TLB's entry; a constant */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/bt/emit/emit.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/x86/vcpu_state.h"
@@ -133,6 +134,34 @@ void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsi
 	emit_byte(e, modrm(MOD_NONE, reg, base));
 }
 
+/* ModRM and displacement of [base + disp]. */
+static void based(struct emit *e, unsigned reg, unsigned base, int32_t disp)
+{
+	assert((base & 7) != RM_SIB);
+	if (!disp && (base & 7) != GPR_RBP) {
+		emit_byte(e, modrm(MOD_NONE, reg, base));
+		return;
+	}
+	emit_byte(e, modrm(fits8(disp) ? MOD_DISP8 : MOD_DISP32, reg, base));
+	emit_le(e, fits8(disp) ? 1 : 4, (uint32_t)disp);
+}
+
+void emit_mem_disp(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base,
+		   int32_t disp)
+{
+	rex(e, size, reg, 0, base);
+	emit_byte(e, op);
+	based(e, reg, base, disp);
+}
+
+void emit_mem_set(struct emit *e, unsigned size, unsigned base, int32_t disp, int32_t imm)
+{
+	rex(e, size, 0, 0, base);
+	emit_byte(e, 0xc7);
+	based(e, 0, base, disp);
+	emit_le(e, 4, (uint32_t)imm);
+}
+
 void emit_imm(struct emit *e, enum emit_group op, unsigned size, unsigned rm, int32_t imm)
 {
 	rex(e, size, 0, 0, rm);
@@ -215,6 +244,13 @@ void emit_lea_disp(struct emit *e, unsigned size, unsigned reg, unsigned base, i
 		 &(struct emit_address){.base = base, .index = EMIT_NONE, .disp = disp});
 }
 
+void emit_jmp_ctx(struct emit *e, int32_t disp)
+{
+	emit_byte(e, PREFIX_GS);
+	emit_byte(e, 0xff);
+	absolute(e, 4, disp);
+}
+
 void emit_jmp_ctx_index(struct emit *e, unsigned index, int32_t disp)
 {
 	emit_byte(e, PREFIX_GS);
@@ -255,6 +291,14 @@ void emit_patch(struct emit *e, uint8_t *distance)
 void emit_jmp_to(struct emit *e, const uint8_t *target)
 {
 	uint8_t *distance = emit_jmp(e);
+
+	if (!e->full)
+		emit_patch_to(distance, e->shift, target);
+}
+
+void emit_jcc_to(struct emit *e, unsigned cond, const uint8_t *target)
+{
+	uint8_t *distance = emit_jcc(e, cond);
 
 	if (!e->full)
 		emit_patch_to(distance, e->shift, target);

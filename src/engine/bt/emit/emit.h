@@ -70,6 +70,11 @@ void emit_ctx_scaled(struct emit *e, enum emit_op op, unsigned size, unsigned re
 void emit_pext_ctx(struct emit *e, unsigned reg, unsigned rm, int32_t disp);
 /* op reg, [base]. */
 void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base);
+/* op reg, [base + disp]; base is not RSP or R12. */
+void emit_mem_disp(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base,
+		   int32_t disp);
+/* mov size [base + disp], imm (sign-extended); base as there. */
+void emit_mem_set(struct emit *e, unsigned size, unsigned base, int32_t disp, int32_t imm);
 /* op rm, imm. */
 void emit_imm(struct emit *e, enum emit_group op, unsigned size, unsigned rm, int32_t imm);
 /* op size gs:[disp], imm, the immediate always four bytes long (so that it can be changed). */
@@ -90,6 +95,7 @@ struct emit_address {
 void emit_lea(struct emit *e, unsigned size, unsigned reg, const struct emit_address *a);
 /* The same of [base + disp]. */
 void emit_lea_disp(struct emit *e, unsigned size, unsigned reg, unsigned base, int32_t disp);
+void emit_jmp_ctx(struct emit *e, int32_t disp);                       /* JMP gs:[disp] */
 void emit_jmp_ctx_index(struct emit *e, unsigned index, int32_t disp); /* JMP gs:[index + disp] */
 
 /* Jumps, of which the four bytes that hold the distance are returned, to be filled in by
@@ -101,6 +107,7 @@ uint8_t *emit_jmp(struct emit *e);
 void emit_patch(struct emit *e, uint8_t *distance);
 void emit_patch_to(uint8_t *distance, intptr_t shift, const uint8_t *target);
 void emit_jmp_to(struct emit *e, const uint8_t *target);
+void emit_jcc_to(struct emit *e, unsigned cond, const uint8_t *target);
 
 /* The address at which the next byte will be executed. */
 static inline const uint8_t *emit_here(const struct emit *e)

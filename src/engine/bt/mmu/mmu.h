@@ -92,6 +92,9 @@ size_t mmu_span(struct cpu *cpu, uint64_t linear, size_t len, bool write, uint8_
  * the ordinary way then does what is due. Raises nothing, and uses no vector register. */
 bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write);
 
+/* The host's address of size bytes at linear, within a page; NULL: they cannot be read just so.
+ * Good until the TLB changes. */
+const void *mmu_read_place(struct cpu *cpu, uint64_t linear, unsigned size);
 /* The same for fetching code from the page at linear: its guest physical address. */
 bool mmu_fill_code(struct cpu *cpu, uint64_t linear, uint64_t *gpa);
 

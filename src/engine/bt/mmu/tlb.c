@@ -320,6 +320,13 @@ bool mmu_fill(struct cpu *cpu, uint64_t linear, unsigned size, bool write)
 	return tlb_writable(set, e);
 }
 
+const void *mmu_read_place(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	if (!mmu_fill(cpu, linear, size, false))
+		return NULL;
+	return tlb_host(&cpu->tlb->set[tlb_context(cpu, cpu->cpl)], linear);
+}
+
 bool mmu_fill_code(struct cpu *cpu, uint64_t linear, uint64_t *gpa)
 {
 	const struct tlb_entry *e = find_or_fill(cpu, linear, TLB_EXEC);

@@ -206,7 +206,7 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 	t->fast_pext = host_has_fast_pext();
 	cpu->native.page_bits = (uint64_t)(TLB_ENTRIES - 1) << GUEST_PAGE_SHIFT;
 	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++) {
-		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[n]);
+		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[n % BLOCK_PLAIN]);
 		t->jumps_at[n] = displacement(cpu, &t->jumps[n]);
 		clear_jump(t, n, 0);
 	}
@@ -437,7 +437,7 @@ static struct block *make_and_insert(struct translator *t, uint64_t linear, uint
 /* Remembers what has to happen when the page's translation changes. Its TLB entry is there. */
 static void note_page(struct translator *t, uint64_t linear, enum block_context context)
 {
-	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[context], linear);
+	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[context % BLOCK_PLAIN], linear);
 	unsigned bit = page_bit(linear);
 
 	t->code_pages[bit / 64] |= BIT(bit % 64);

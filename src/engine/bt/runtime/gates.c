@@ -15,10 +15,12 @@
 
 #include <asm/prctl.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/mem.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/vectors.h"
@@ -156,14 +158,16 @@ static void emit_site_interpret(struct emit *e)
 	emit_set(e, HOST_ADDRESS, EXIT_INTERPRET);
 }
 
-/* R11: struct access_site. Back, with the guest's registers; R10 from struct cpu. */
-static void emit_site_retry(struct emit *e)
+/* R11: struct access_site. Back to the place with this distance in it, with the guest's registers;
+ * R10 from struct cpu. */
+static void emit_site_resume(struct emit *e, uint8_t distance)
 {
-	static const uint8_t movsxd_r10_from_r11[] = {0x4d, 0x63, 0x13}; /* [R11] */
+	static const uint8_t movsxd_r10_from_r11[] = {0x4d, 0x63, 0x53};
 	static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};
 
 	emit_registers(e, EMIT_MOV);
 	emit_bytes(e, movsxd_r10_from_r11, sizeof(movsxd_r10_from_r11));
+	emit_byte(e, distance);
 	/* R10 is wanted as the address: the sum goes to R11. */
 	emit_reg(e, EMIT_ADD, 8, HOST_SPARE, HOST_ADDRESS);
 	emit_ctx(e, EMIT_MOV, 8, HOST_ADDRESS, CTX(native.missed));
@@ -172,21 +176,52 @@ static void emit_site_retry(struct emit *e)
 
 static const uint8_t test_al[] = {0x84, 0xc0};
 
-/* Whether the access will succeed when it is done again. */
-static bool fill(struct cpu *cpu, uint64_t linear, uint32_t access)
-{
-	bool done = mmu_fill(cpu, linear, access & 0xff, access & ACCESS_WRITE);
+/* How an access that missed goes on. */
+enum filled {
+	FILLED_NOT, /* the interpreter does the instruction */
+	FILLED,     /* the look-up is done again */
+	FILLED_DONE /* the host's address is in cpu->native.missed */
+};
 
-	if (done && cpu->native.vectors)
+/* A read of two pages: into cpu->native.bounce. */
+static enum filled bounce(struct cpu *cpu, uint64_t linear, unsigned size)
+{
+	unsigned first = GUEST_PAGE_SIZE - (unsigned)(linear % GUEST_PAGE_SIZE);
+	const void *low = mmu_read_place(cpu, linear, first);
+	const void *high;
+
+	if (!low)
+		return FILLED_NOT;
+	memcpy(cpu->native.bounce, low, first);
+	high = mmu_read_place(cpu, linear + first, size - first);
+	if (!high)
+		return FILLED_NOT;
+	memcpy(cpu->native.bounce + first, high, size - first);
+	cpu->native.missed = (uintptr_t)cpu->native.bounce;
+	return FILLED_DONE;
+}
+
+/* Of what a look-up missed. */
+static enum filled fill(struct cpu *cpu, uint64_t linear, uint32_t access)
+{
+	unsigned size = access & ACCESS_SIZE;
+	bool write = access & ACCESS_WRITE;
+	enum filled filled = FILLED_NOT;
+
+	if ((linear % GUEST_PAGE_SIZE) + size <= GUEST_PAGE_SIZE)
+		filled = mmu_fill(cpu, linear, size, write) ? FILLED : FILLED_NOT;
+	else if (!write && !(access & ACCESS_SHARED))
+		filled = bounce(cpu, linear, size);
+	if (filled && cpu->native.vectors)
 		vectors_look(cpu);
-	return done;
+	return filled;
 }
 
 /* R10: the linear address, R11: struct access_site. */
 static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu, const struct vectors_code *vectors)
 {
 	const uint8_t *here = emit_here(e);
-	uint8_t *refused;
+	uint8_t *refused, *done;
 
 	emit_registers(e, EMIT_MOV_TO);
 	emit_ctx(e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.missed));
@@ -197,8 +232,13 @@ static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu, const struct ve
 	emit_call(e, cpu, (uintptr_t)fill);
 	emit_bytes(e, test_al, sizeof(test_al));
 	refused = emit_jcc(e, EMIT_EQUAL);
+	emit_reg(e, EMIT_MOV, 4, GPR_RBX, GPR_RAX);
 	emit_vectors_call(e, vectors->load);
-	emit_site_retry(e);
+	emit_imm(e, EMIT_CMP_IMM, 4, GPR_RBX, FILLED_DONE);
+	done = emit_jcc(e, EMIT_EQUAL);
+	emit_site_resume(e, offsetof(struct access_site, retry));
+	emit_patch(e, done);
+	emit_site_resume(e, offsetof(struct access_site, done));
 	emit_patch(e, refused);
 	emit_vectors_clear(e);
 	emit_site_interpret(e);
@@ -222,7 +262,7 @@ static const uint8_t *emit_vectors(struct emit *e, struct cpu *cpu,
 	emit_bytes(e, test_al, sizeof(test_al));
 	refused = emit_jcc(e, EMIT_EQUAL);
 	emit_call_to(e, vectors->load);
-	emit_site_retry(e);
+	emit_site_resume(e, offsetof(struct access_site, retry));
 	emit_patch(e, refused);
 	emit_site_interpret(e);
 	emit_return(e);

@@ -23,6 +23,13 @@ static bool run(struct cpu *cpu, const uint8_t *far)
 
 		saved_flags_in(cpu);
 		cpu_count(&cpu->stats.entries);
+		if (left.reason == EXIT_PLAIN) {
+			cpu->rip = left.number;
+			far = blocks_find(t, cpu->rip, context + BLOCK_PLAIN);
+			if (!far || far == t->gates.interpret)
+				return true;
+			continue;
+		}
 		if (left.reason != EXIT_LINK) {
 			cpu->rip = left.number;
 			return left.reason == EXIT_INTERPRET;

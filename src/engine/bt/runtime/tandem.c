@@ -172,7 +172,7 @@ static bool run_block(struct cpu *cpu, const uint8_t *far, uint64_t stop)
 	cpu->rip = left.reason == EXIT_LINK ? ((struct block_exit *)(uintptr_t)left.number)->target
 					    : left.number;
 	saved_flags_in(cpu);
-	return left.reason == EXIT_INTERPRET && left.number == rip;
+	return left.reason != EXIT_LINK && left.reason != EXIT_GO && left.number == rip;
 }
 
 /* Interprets the block, and takes it back. */

@@ -13,9 +13,16 @@
  *
  * Processors that have no fast PEXT shift and mask.
  *
+ * One look-up may serve several accesses (access.h). The host's address stays in
+ * HOST_ADDRESS, and where that will be wanted for other things in between it is
+ * kept in memory too, a window. A range that is in two pages leaves to the plain block of
+ * the instruction, which has a look-up for each access.
+ *
  * A miss has the linear address put together again and goes to the runtime, which fills
  * the entry and comes back to retry, or has the interpreter do the instruction.
  */
+#include <assert.h>
+
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/translate/lower.h"
 
@@ -54,12 +61,13 @@ static void check_offset(struct lower *l)
 		check_half(l, (int32_t)size - 1);
 }
 
-void address_operand(struct lower *l)
+/* The linear address of the memory operand, plus more. */
+static void operand(struct lower *l, int32_t more)
 {
 	const struct insn *insn = &l->i->insn;
 	const struct insn_mem *m = &insn->mem;
 	unsigned size = insn->addr_size;
-	uint64_t fixed = (uint64_t)m->disp;
+	uint64_t fixed = (uint64_t)m->disp + (uint64_t)(int64_t)more;
 
 	flags_clobber(l, flags_live_before(l));
 	if (m->base == MEM_REG_RIP)
@@ -71,7 +79,7 @@ void address_operand(struct lower *l)
 			.base = loaded(l, m->base),
 			.index = loaded(l, m->index),
 			.shift = m->shift,
-			.disp = (int32_t)m->disp,
+			.disp = (int32_t)m->disp + more,
 		};
 
 		emit_lea(l->e, size, HOST_ADDRESS, &a);
@@ -84,10 +92,22 @@ void address_operand(struct lower *l)
 				   offsetof(struct segment, base)));
 }
 
-void address_stack(struct lower *l, unsigned reg, int32_t disp)
+void address_operand(struct lower *l)
+{
+	l->held = NULL;
+	operand(l, 0);
+}
+
+static void stack(struct lower *l, unsigned reg, int32_t disp)
 {
 	flags_clobber(l, flags_live_before(l));
 	emit_lea_disp(l->e, 8, HOST_ADDRESS, reg, disp);
+}
+
+void address_stack(struct lower *l, unsigned reg, int32_t disp)
+{
+	l->held = NULL;
+	stack(l, reg, disp);
 }
 
 int32_t address_tag(const struct lower *l, bool write)
@@ -96,11 +116,18 @@ int32_t address_tag(const struct lower *l, bool write)
 	       (int32_t)(write ? offsetof(struct tlb_set, write) : offsetof(struct tlb_set, read));
 }
 
-void address_check(struct lower *l, unsigned size, bool write)
+/* access: as in struct access_site. */
+static void check(struct lower *l, uint32_t access)
 {
 	struct emit *e = l->e;
-	const uint8_t *retry = emit_here(e);
+	struct missing_access *m = &l->missing[l->missing_count++];
+	unsigned size = access & ACCESS_SIZE;
 
+	*m = (struct missing_access){
+		.retry = emit_here(e),
+		.rip = l->i->linear,
+		.access = access,
+	};
 	if (l->t->fast_pext) {
 		emit_pext_ctx(e, HOST_SPARE, HOST_ADDRESS, CTX(native.page_bits));
 	} else {
@@ -108,14 +135,78 @@ void address_check(struct lower *l, unsigned size, bool write)
 		emit_shift(e, false, 4, HOST_SPARE, GUEST_PAGE_SHIFT);
 		emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, TLB_ENTRIES - 1);
 	}
-	emit_ctx_scaled(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE, address_tag(l, write));
+	emit_ctx_scaled(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE,
+			address_tag(l, access & ACCESS_WRITE));
 	emit_imm(e, EMIT_CMP_IMM, 8, HOST_ADDRESS, (int32_t)(GUEST_PAGE_SIZE - size));
-	l->missing[l->missing_count++] = (struct missing_access){
-		.distance = emit_jcc(e, EMIT_ABOVE),
-		.retry = retry,
-		.rip = l->i->linear,
-		.access = size | (write ? ACCESS_WRITE : 0),
-	};
+	m->distance = emit_jcc(e, EMIT_ABOVE);
 	emit_ctx_scaled(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
 			l->tlb + (int32_t)offsetof(struct tlb_set, host));
+	m->done = emit_here(e);
+}
+
+void address_check(struct lower *l, unsigned size, bool write)
+{
+	check(l, size | (write ? ACCESS_WRITE : 0));
+}
+
+static int32_t window(const struct access_group *g)
+{
+	return CTX(native.window) + g->window * (int32_t)sizeof(uint64_t);
+}
+
+/* The next access of the instruction. How far the lowest address of its group lies from it: below,
+ * or 0. HOST_ADDRESS may have the group's address: true, then. */
+static bool next_access(struct lower *l, const struct access **access,
+			const struct access_group **group)
+{
+	const struct access *a = &l->accesses.at[l->accessed++];
+	const struct access_group *g = &l->accesses.group[a->group];
+
+	assert(l->accessed <= l->accesses.count && &l->r->insn[a->insn] == l->i);
+	*access = a;
+	*group = g;
+	if (l->held == g)
+		return true;
+	if (g->window == WINDOW_NONE || !(l->windows & BIT(a->group % 64)) || a->group >= 64)
+		return false;
+	emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, window(g));
+	l->held = g;
+	return true;
+}
+
+/* The group's look-up, its lowest linear address in HOST_ADDRESS. */
+static void look_up(struct lower *l, const struct access *a, const struct access_group *g)
+{
+	bool alone = g->first == g->last;
+
+	check(l, g->bytes | (g->write ? ACCESS_WRITE : 0) | (alone ? 0 : ACCESS_SHARED));
+	l->held = g;
+	if (g->window == WINDOW_NONE || &l->accesses.at[g->last] == a || a->group >= 64)
+		return;
+	emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_ADDRESS, window(g));
+	l->windows |= BIT(a->group);
+}
+
+int32_t address_reach_operand(struct lower *l)
+{
+	const struct access_group *g;
+	const struct access *a;
+
+	if (!next_access(l, &a, &g)) {
+		operand(l, (int32_t)(g->low - a->constant));
+		look_up(l, a, g);
+	}
+	return (int32_t)(a->constant - g->low);
+}
+
+int32_t address_reach_stack(struct lower *l, unsigned reg, int32_t disp)
+{
+	const struct access_group *g;
+	const struct access *a;
+
+	if (!next_access(l, &a, &g)) {
+		stack(l, reg, disp + (int32_t)(g->low - a->constant));
+		look_up(l, a, g);
+	}
+	return (int32_t)(a->constant - g->low);
 }

@@ -33,7 +33,10 @@ enum block_context {
 	BLOCK_SUPERVISOR,
 	BLOCK_SUPERVISOR_ANY,
 	BLOCK_USER,
-	BLOCK_CONTEXTS,
+	/* Added to these: each access is looked up by itself. Such a block is entered where
+	 * a look-up for several did not do (access.h). */
+	BLOCK_PLAIN,
+	BLOCK_CONTEXTS = 2 * BLOCK_PLAIN,
 	BLOCK_NONE = BLOCK_CONTEXTS /* the interpreter's */
 };
 

@@ -103,6 +103,7 @@ static void look_up(struct lower *l)
 {
 	struct emit *e = l->e;
 
+	flags_clobber(l, FLAGS_STATUS);
 	emit_poll(e);
 	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
 	find_jump(l);
@@ -123,14 +124,15 @@ static void go_indirect(struct lower *l, int32_t pop)
 static void indirect_target(struct lower *l)
 {
 	const struct insn_operand *o = &l->i->insn.operand[0];
+	int32_t disp;
 
 	if (o->kind == OPERAND_MEM) {
-		address_operand(l);
-		address_check(l, WIDTH, false);
-		emit_mem(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS);
+		disp = address_reach_operand(l);
+		emit_mem_disp(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS, disp);
+		l->held = NULL;
 		return;
 	}
-	flags_clobber(l, FLAGS_STATUS);
+	l->held = NULL;
 	if (is_stolen(o->reg))
 		emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, ctx_gpr(o->reg));
 	else
@@ -173,15 +175,15 @@ void lower_jcc(struct lower *l)
 void lower_call(struct lower *l)
 {
 	bool direct = l->i->insn.operand[0].kind == OPERAND_REL;
+	int32_t disp;
 
 	if (!direct) {
 		indirect_target(l);
 		look_up(l);
 		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.scratch));
 	}
-	address_stack(l, GPR_RSP, -WIDTH);
-	address_check(l, WIDTH, true);
-	stack_store_imm(l, next_linear(l));
+	disp = address_reach_stack(l, GPR_RSP, -WIDTH);
+	stack_store_imm(l, disp, next_linear(l));
 	if (direct) {
 		emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, -WIDTH);
 		go(l, next_linear(l) + l->i->insn.imm);
@@ -197,9 +199,9 @@ void lower_ret(struct lower *l)
 	const struct insn *insn = &l->i->insn;
 	bool popping = insn->operands && insn->operand[0].kind == OPERAND_IMM;
 
-	address_stack(l, GPR_RSP, 0);
-	address_check(l, WIDTH, false);
-	emit_mem(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS);
+	int32_t disp = address_reach_stack(l, GPR_RSP, 0);
+
+	emit_mem_disp(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS, disp);
 	look_up(l);
 	go_indirect(l, WIDTH + (popping ? (int32_t)(insn->imm & 0xffff) : 0));
 }
@@ -234,8 +236,7 @@ static void leave(struct lower *l, enum translated_exit reason, uint64_t number)
 }
 
 /* To a gate, with R11 the struct access_site behind the jump. */
-static void go_to_gate(struct lower *l, const uint8_t *gate, const uint8_t *retry, uint32_t access,
-		       uint64_t rip)
+static void go_to_gate(struct lower *l, const uint8_t *gate, const struct missing_access *m)
 {
 	static const uint8_t lea_r11_behind_jmp[] = {0x4c, 0x8d, 0x1d, 5, 0, 0, 0};
 	struct emit *e = l->e;
@@ -244,11 +245,33 @@ static void go_to_gate(struct lower *l, const uint8_t *gate, const uint8_t *retr
 	emit_bytes(e, lea_r11_behind_jmp, sizeof(lea_r11_behind_jmp));
 	emit_jmp_to(e, gate);
 	site = (struct access_site){
-		.retry = (int32_t)(retry - emit_here(e)),
-		.access = access,
-		.rip = rip,
+		.retry = (int32_t)(m->retry - emit_here(e)),
+		.done = (int32_t)(m->done - emit_here(e)),
+		.access = m->access,
+		.rip = m->rip,
 	};
 	emit_bytes(e, &site, sizeof(site));
+}
+
+/* Where the range is in two pages, on with the plain block of the instruction. */
+static void go_plain(struct lower *l, const struct missing_access *m)
+{
+	struct emit *e = l->e;
+	int32_t jump = l->t->jumps_at[l->b->context + BLOCK_PLAIN] +
+		       (int32_t)(m->rip % JUMP_ENTRIES * sizeof(struct jump));
+	uint8_t *one_page;
+
+	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+	emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, GUEST_PAGE_SIZE - 1);
+	emit_imm(e, EMIT_CMP_IMM, 4, HOST_SPARE,
+		 (int32_t)(GUEST_PAGE_SIZE - (m->access & ACCESS_SIZE)));
+	one_page = emit_jcc(e, EMIT_NOT_ABOVE);
+	emit_set(e, HOST_SPARE, m->rip);
+	emit_ctx(e, EMIT_CMP, 8, HOST_SPARE, jump + (int32_t)offsetof(struct jump, linear));
+	emit_set(e, HOST_ADDRESS, EXIT_PLAIN);
+	emit_jcc_to(e, EMIT_NOT_EQUAL, l->t->gates.leave);
+	emit_jmp_ctx(e, jump + (int32_t)offsetof(struct jump, far));
+	emit_patch(e, one_page);
 }
 
 static void miss(struct lower *l, const struct missing_access *m)
@@ -258,13 +281,17 @@ static void miss(struct lower *l, const struct missing_access *m)
 	emit_patch(e, m->distance);
 	emit_ctx_scaled(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
 			address_tag(l, m->access & ACCESS_WRITE));
-	go_to_gate(l, l->t->gates.fill, m->retry, m->access, m->rip);
+	if (m->access & ACCESS_SHARED)
+		go_plain(l, m);
+	go_to_gate(l, l->t->gates.fill, m);
 }
 
 static void want_vectors(struct lower *l, const struct vectors_wanted *w)
 {
+	struct missing_access m = {.retry = w->retry, .access = w->unit, .rip = w->rip};
+
 	emit_patch(l->e, w->distance);
-	go_to_gate(l, l->t->gates.vectors, w->retry, w->unit, w->rip);
+	go_to_gate(l, l->t->gates.vectors, &m);
 }
 
 static void unlinked(struct lower *l, unsigned n)

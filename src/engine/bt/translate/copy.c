@@ -69,6 +69,8 @@ static void copy_plain(struct lower *l)
 	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
 		if (find_gpr(insn, reg))
 			emit_ctx(l->e, EMIT_MOV, 8, reg, ctx_gpr(reg));
+	if (find_gpr(insn, HOST_ADDRESS))
+		l->held = NULL;
 	emit_bytes(l->e, insn->bytes, insn->len);
 	flags_changed(l);
 	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
@@ -93,7 +95,16 @@ static unsigned new_reg(const struct insn *insn, unsigned reg)
 	return is_stolen(reg) && find_gpr(insn, reg) ? HOST_SPARE : reg;
 }
 
-static void put_legacy(struct emit *e, const struct insn *insn)
+/* ModRM and displacement of [HOST_ADDRESS + disp]. */
+static void put_operand(struct emit *e, unsigned reg, int32_t disp)
+{
+	unsigned mod = !disp ? 0 : disp == (int8_t)disp ? 0x40 : 0x80;
+
+	emit_byte(e, (uint8_t)(mod | (reg & 7) << 3 | (HOST_ADDRESS & 7)));
+	emit_le(e, !disp ? 0 : mod == 0x40 ? 1 : 4, (uint32_t)disp);
+}
+
+static void put_legacy(struct emit *e, const struct insn *insn, int32_t disp)
 {
 	unsigned rex = insn->at.rex == INSN_AT_NONE ? 0 : insn->bytes[insn->at.rex];
 	unsigned reg = (insn->bytes[insn->at.modrm] >> 3 & 7) | (rex & REX_R ? 8 : 0);
@@ -111,10 +122,10 @@ static void put_legacy(struct emit *e, const struct insn *insn)
 	emit_byte(e, REX | REX_B | (rex & REX_W) | (reg & 8 ? REX_R : 0));
 	for (; first <= insn->at.opcode; first++)
 		emit_byte(e, insn->bytes[first]);
-	emit_byte(e, (reg & 7) << 3 | (HOST_ADDRESS & 7));
+	put_operand(e, reg, disp);
 }
 
-static void put_vex(struct emit *e, const struct insn *insn)
+static void put_vex(struct emit *e, const struct insn *insn, int32_t disp)
 {
 	const uint8_t *vex = insn->bytes + insn->at.vex;
 	bool two = vex[0] == 0xc5;
@@ -129,7 +140,7 @@ static void put_vex(struct emit *e, const struct insn *insn)
 	emit_byte(e, (reg & 8 ? 0 : VEX_NOT_R) | VEX_NOT_X | map);
 	emit_byte(e, (last & 0x87) | (~vvvv & 15) << 3);
 	emit_byte(e, insn->bytes[insn->at.opcode]);
-	emit_byte(e, (reg & 7) << 3 | (HOST_ADDRESS & 7));
+	put_operand(e, reg, disp);
 }
 
 static const struct insn_operand *memory_operand(const struct insn *insn)
@@ -140,20 +151,28 @@ static const struct insn_operand *memory_operand(const struct insn *insn)
 	return NULL;
 }
 
-/* One that has to be aligned to so many bytes, with its linear address in HOST_ADDRESS: what comes
- * of it where it is not, the interpreter knows. */
-static void check_required_alignment(struct lower *l, unsigned align)
+/* One that has to be aligned to so many bytes: what comes of it where it is not, the interpreter
+ * knows. Pages are at pages, so the host's address tells. */
+static void check_required_alignment(struct lower *l, unsigned align, int32_t disp)
 {
-	static const uint8_t test_r10b[] = {0x41, 0xf6, 0xc2};
+	static const uint8_t test_r11b[] = {0x41, 0xf6, 0xc3};
 
-	emit_bytes(l->e, test_r10b, sizeof(test_r10b));
+	if (l->held && l->held == l->aligned.group && align <= l->aligned.to &&
+	    !((disp - l->aligned.disp) % (int32_t)align))
+		return;
+	flags_clobber(l, flags_live_before(l));
+	emit_lea_disp(l->e, 8, HOST_SPARE, HOST_ADDRESS, disp);
+	emit_bytes(l->e, test_r11b, sizeof(test_r11b));
 	emit_byte(l->e, (uint8_t)(align - 1));
 	lower_leaves(l, emit_jcc(l->e, EMIT_NOT_EQUAL));
+	l->aligned.group = l->held;
+	l->aligned.to = align;
+	l->aligned.disp = disp;
 }
 
 /* A locked access that is not in one cache line, which the host may punish, and CMPXCHG16B that is
  * not aligned are the interpreter's. */
-static void check_alignment(struct lower *l, unsigned size)
+static void check_alignment(struct lower *l, unsigned size, int32_t disp)
 {
 	const struct insn *insn = &l->i->insn;
 	bool locked = insn->prefixes & INSN_LOCK || insn->op == OP_XCHG;
@@ -161,7 +180,8 @@ static void check_alignment(struct lower *l, unsigned size)
 
 	if (size == 1 || !(locked || insn->op == OP_CMPXCHG16B))
 		return;
-	emit_reg(l->e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
+	flags_clobber(l, flags_live_before(l));
+	emit_lea_disp(l->e, 4, HOST_SPARE, HOST_ADDRESS, disp);
 	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, (int32_t)mask);
 	emit_imm(l->e, EMIT_CMP_IMM, 4, HOST_SPARE, (int32_t)(mask + 1 - size));
 	lower_leaves(l, emit_jcc(l->e, EMIT_ABOVE));
@@ -172,13 +192,13 @@ static void copy_memory(struct lower *l)
 	const struct insn *insn = &l->i->insn;
 	const struct insn_operand *mem = memory_operand(insn);
 	unsigned reg = GPR_COUNT;
+	int32_t disp;
 
 	assert(mem && mem->size);
-	address_operand(l);
+	disp = address_reach_operand(l);
 	if (insn->unit != UNIT_INTEGER && insn->aligned)
-		check_required_alignment(l, insn->aligned);
-	address_check(l, mem->size, mem->write);
-	check_alignment(l, mem->size);
+		check_required_alignment(l, insn->aligned, disp);
+	check_alignment(l, mem->size, disp);
 	prepare_flags(l);
 	for (unsigned n = HOST_ADDRESS; n <= HOST_SPARE; n++)
 		if (find_gpr(insn, n))
@@ -186,9 +206,9 @@ static void copy_memory(struct lower *l)
 	if (reg != GPR_COUNT)
 		emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, ctx_gpr(reg));
 	if (insn->at.vex != INSN_AT_NONE)
-		put_vex(l->e, insn);
+		put_vex(l->e, insn, disp);
 	else
-		put_legacy(l->e, insn);
+		put_legacy(l->e, insn, disp);
 	if (insn->at.imm)
 		emit_bytes(l->e, insn->bytes + insn->at.imm, insn->len - insn->at.imm);
 	flags_changed(l);
@@ -212,6 +232,8 @@ void lower_lea(struct lower *l)
 	unsigned size = MIN(insn->addr_size, insn->op_size);
 	unsigned regs[] = {m->base, m->index};
 
+	if (is_stolen(to) || m->base == HOST_ADDRESS || m->index == HOST_ADDRESS)
+		l->held = NULL;
 	if (m->base >= MEM_REG_NONE && m->index == MEM_REG_NONE) {
 		uint64_t value = (uint64_t)m->disp;
 

@@ -63,6 +63,7 @@ void lower_crossing(struct lower *l)
 	const struct region_crossing *c = &l->r->crossing;
 	size_t n = tlb_index(c->linear);
 
+	l->held = NULL;
 	flags_clobber(l, flags_live_before(l));
 	check(l, l->tlb + (int32_t)offsetof(struct tlb_set, entry[n].exec), c->linear);
 	check(l, l->tlb + (int32_t)offsetof(struct tlb_set, host[n]), c->host);

@@ -246,9 +246,32 @@ static bool may_do_nothing(const struct insn *insn)
 	}
 }
 
+/* Gives each flag that it touches a value which does not depend on what the flag was: also those
+ * whose value the manuals leave open. tests/insn finds a processor on which that is not so, as
+ * AMD's are of MUL. */
+static bool replaces_all(const struct insn *insn)
+{
+	switch (insn->op) {
+	case OP_AND:
+	case OP_OR:
+	case OP_XOR:
+	case OP_TEST:
+	case OP_SHL:
+	case OP_SHR:
+	case OP_SAR:
+	case OP_SHLD:
+	case OP_SHRD:
+		return true;
+	default:
+		return false;
+	}
+}
+
 unsigned kind_flags_written(const struct insn *insn)
 {
-	return may_do_nothing(insn) ? 0 : insn->flags_written;
+	if (may_do_nothing(insn))
+		return 0;
+	return replaces_all(insn) ? insn->flags_touched : insn->flags_written;
 }
 
 bool kind_changes_flags(const struct insn *insn)

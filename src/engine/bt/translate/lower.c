@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/bt/translate/lower.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "engine/bt/translate/kind.h"
@@ -99,6 +100,7 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 
 	if (e.end - e.at < (ptrdiff_t)(r->count * BYTES_PER_INSN + BYTES_MORE))
 		return false;
+	access_analyse(t->cpu, r, b->context >= BLOCK_PLAIN, &l.accesses);
 	lower_entries(&l);
 	for (unsigned n = 0; n < r->count; n++) {
 		l.i = &r->insn[n];
@@ -106,6 +108,7 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 			lower_crossing(&l);
 		lower_of(kind_of(t->cpu, &l.i->insn))(&l);
 	}
+	assert(l.accessed == l.accesses.count);
 	lower_end(&l);
 	lower_beside(&l);
 	if (e.full)

@@ -6,6 +6,7 @@
 #include "core/x86/vcpu_state.h"
 #include "engine/bt/cpu.h"
 #include "engine/bt/interp/interp.h"
+#include "engine/bt/translate/access.h"
 #include "engine/bt/translate/region.h"
 #include "engine/bt/translate/translator.h"
 
@@ -23,18 +24,22 @@ static inline bool is_stolen(unsigned reg)
 struct missing_access {
 	uint8_t *distance;    /* of the jump to it */
 	const uint8_t *retry; /* where the look-up begins, with the address in HOST_ADDRESS */
+	const uint8_t *done;  /* where it has ended, with the host's address there */
 	uint64_t rip;
 	uint32_t access; /* struct access_site */
 };
 
 /* Read by the runtime (gates.c), in code memory. */
 struct access_site {
-	int32_t retry;   /* from here */
-	uint32_t access; /* size, and ACCESS_WRITE; of no access but vectors: VECTORS_* */
+	int32_t retry; /* from here */
+	int32_t done;
+	uint32_t access; /* size and ACCESS_WRITE; of no access but vectors: VECTORS_* */
 	uint64_t rip;    /* of the instruction */
 } __attribute__((packed));
 
-#define ACCESS_WRITE BIT(8)
+#define ACCESS_SIZE   MASK(12)
+#define ACCESS_WRITE  BIT(12)
+#define ACCESS_SHARED BIT(13) /* by several accesses */
 
 /* Jumps out of a block at an instruction that the interpreter has to do. */
 struct leaving {
@@ -91,6 +96,17 @@ struct lower {
 	/* Where the guest's status flags are: in the host's, in cpu->native.flags, in both; or
 	 * nowhere, because they are overwritten before anybody looks at them. */
 	bool flags_host, flags_saved;
+	struct accesses accesses;
+	unsigned accessed; /* accesses that have been translated */
+	/* HOST_ADDRESS has this group's address; NULL: anything. Groups whose window has it. */
+	const struct access_group *held;
+	uint64_t windows;
+	/* Its address plus disp is known as aligned to so many bytes. */
+	struct {
+		const struct access_group *group;
+		unsigned to;
+		int32_t disp;
+	} aligned;
 	unsigned missing_count, leaving_count;
 	struct missing_access missing[MISSING_MAX];
 	struct leaving leaving[LEAVING_MAX];
@@ -128,8 +144,16 @@ void flags_after_copy(struct lower *l);
 
 /* address.c: the one place that knows how translated code reaches guest memory. */
 
-/* Emits: the linear address of the instruction's memory operand into HOST_ADDRESS. The flags are
- * clobbered. */
+/* Emits: the host's address of the instruction's memory operand into HOST_ADDRESS, but for what is
+ * returned, a displacement that is to be added. Where it cannot be had, the instruction is left to
+ * the interpreter: nothing of it may have been done yet. The flags may be clobbered. Uses
+ * HOST_SPARE. For each access that access.h lists, in its order. */
+int32_t address_reach_operand(struct lower *l);
+/* The same of the stack's eight bytes at reg + disp. */
+int32_t address_reach_stack(struct lower *l, unsigned reg, int32_t disp);
+
+/* The same in two steps, for accesses that are not listed. Emits: the linear address of the memory
+ * operand into HOST_ADDRESS. The flags are clobbered. */
 void address_operand(struct lower *l);
 /* Emits: the linear address reg + disp. */
 void address_stack(struct lower *l, unsigned reg, int32_t disp);
@@ -156,8 +180,8 @@ void lower_bit(struct lower *l);
 void lower_vector(struct lower *l);
 
 /* stack.c */
-/* Emits: [HOST_ADDRESS] = value, of 64 bits. Uses HOST_SPARE. */
-void stack_store_imm(struct lower *l, uint64_t value);
+/* Emits: [HOST_ADDRESS + disp] = value, of 64 bits. Uses HOST_SPARE. */
+void stack_store_imm(struct lower *l, int32_t disp, uint64_t value);
 void lower_push(struct lower *l);
 void lower_pop(struct lower *l);
 void lower_leave(struct lower *l);

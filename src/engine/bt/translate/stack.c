@@ -9,46 +9,48 @@ static void move_rsp(struct lower *l, int32_t bytes)
 	emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, bytes);
 }
 
-/* [HOST_ADDRESS] = a guest register. */
-static void store(struct lower *l, unsigned reg)
+/* [HOST_ADDRESS + disp] = a guest register. */
+static void store(struct lower *l, int32_t disp, unsigned reg)
 {
 	if (is_stolen(reg)) {
 		emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, ctx_gpr(reg));
 		reg = HOST_SPARE;
 	}
-	emit_mem(l->e, EMIT_MOV_TO, 8, reg, HOST_ADDRESS);
+	emit_mem_disp(l->e, EMIT_MOV_TO, 8, reg, HOST_ADDRESS, disp);
 }
 
-/* MOV qword [HOST_ADDRESS], imm, or by way of HOST_SPARE. */
-void stack_store_imm(struct lower *l, uint64_t value)
+void stack_store_imm(struct lower *l, int32_t disp, uint64_t value)
 {
+	if (value == (uint64_t)(int32_t)value) {
+		emit_mem_set(l->e, 8, HOST_ADDRESS, disp, (int32_t)value);
+		return;
+	}
 	emit_set(l->e, HOST_SPARE, value);
-	emit_mem(l->e, EMIT_MOV_TO, 8, HOST_SPARE, HOST_ADDRESS);
+	emit_mem_disp(l->e, EMIT_MOV_TO, 8, HOST_SPARE, HOST_ADDRESS, disp);
 }
 
 void lower_push(struct lower *l)
 {
 	const struct insn *insn = &l->i->insn;
 	const struct insn_operand *o = &insn->operand[0];
+	int32_t disp;
 
 	if (o->kind == OPERAND_MEM) {
-		address_operand(l);
-		address_check(l, WIDTH, false);
-		emit_mem(l->e, EMIT_MOV, 8, HOST_SPARE, HOST_ADDRESS);
+		disp = address_reach_operand(l);
+		emit_mem_disp(l->e, EMIT_MOV, 8, HOST_SPARE, HOST_ADDRESS, disp);
 		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_SPARE, CTX(native.scratch));
 	}
-	address_stack(l, GPR_RSP, -WIDTH);
-	address_check(l, WIDTH, true);
+	disp = address_reach_stack(l, GPR_RSP, -WIDTH);
 	switch (o->kind) {
 	case OPERAND_MEM:
 		emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, CTX(native.scratch));
-		emit_mem(l->e, EMIT_MOV_TO, 8, HOST_SPARE, HOST_ADDRESS);
+		emit_mem_disp(l->e, EMIT_MOV_TO, 8, HOST_SPARE, HOST_ADDRESS, disp);
 		break;
 	case OPERAND_GPR:
-		store(l, o->reg);
+		store(l, disp, o->reg);
 		break;
 	default:
-		stack_store_imm(l, insn->imm);
+		stack_store_imm(l, disp, insn->imm);
 	}
 	move_rsp(l, -WIDTH);
 }
@@ -56,14 +58,13 @@ void lower_push(struct lower *l)
 void lower_pop(struct lower *l)
 {
 	unsigned reg = l->i->insn.operand[0].reg;
+	int32_t disp = address_reach_stack(l, GPR_RSP, 0);
 
-	address_stack(l, GPR_RSP, 0);
-	address_check(l, WIDTH, false);
 	if (is_stolen(reg)) {
-		emit_mem(l->e, EMIT_MOV, 8, HOST_SPARE, HOST_ADDRESS);
+		emit_mem_disp(l->e, EMIT_MOV, 8, HOST_SPARE, HOST_ADDRESS, disp);
 		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_SPARE, ctx_gpr(reg));
 	} else {
-		emit_mem(l->e, EMIT_MOV, 8, reg, HOST_ADDRESS);
+		emit_mem_disp(l->e, EMIT_MOV, 8, reg, HOST_ADDRESS, disp);
 	}
 	if (reg != GPR_RSP)
 		move_rsp(l, WIDTH);
@@ -71,8 +72,8 @@ void lower_pop(struct lower *l)
 
 void lower_leave(struct lower *l)
 {
-	address_stack(l, GPR_RBP, 0);
-	address_check(l, WIDTH, false);
+	int32_t disp = address_reach_stack(l, GPR_RBP, 0);
+
 	emit_lea_disp(l->e, 8, GPR_RSP, GPR_RBP, WIDTH);
-	emit_mem(l->e, EMIT_MOV, 8, GPR_RBP, HOST_ADDRESS);
+	emit_mem_disp(l->e, EMIT_MOV, 8, GPR_RBP, HOST_ADDRESS, disp);
 }

@@ -36,6 +36,7 @@ struct jump {
 enum translated_exit {
 	EXIT_GO,        /* the guest's next address: on with it */
 	EXIT_INTERPRET, /* the guest's next address: the interpreter does this instruction */
+	EXIT_PLAIN,     /* the guest's next address: its block in the plain context */
 	EXIT_LINK,      /* a struct block_exit, which is not linked */
 };
 

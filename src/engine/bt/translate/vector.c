@@ -24,6 +24,7 @@ static void want(struct lower *l, uint8_t unit)
 	emit_bytes(l->e, test_byte, sizeof(test_byte));
 	emit_le(l->e, 4, (uint32_t)CTX(native.vectors));
 	emit_byte(l->e, unit);
+	l->held = NULL; /* the gate needs its register */
 	w->distance = emit_jcc(l->e, EMIT_EQUAL);
 	w->retry = emit_here(l->e);
 	w->rip = l->i->linear;
