@@ -25,7 +25,7 @@ static bool run(struct cpu *cpu, const uint8_t *far)
 		cpu_count(&cpu->stats.entries);
 		if (left.reason == EXIT_PLAIN) {
 			cpu->rip = left.number;
-			far = blocks_find(t, cpu->rip, context + BLOCK_PLAIN);
+			far = blocks_find(t, cpu->rip, handle_context(cpu) + BLOCK_PLAIN);
 			if (!far || far == t->gates.interpret)
 				return true;
 			continue;

@@ -48,7 +48,7 @@ static void add_exit(struct lower *l, uint64_t target, uint8_t *distance)
 		.target = target,
 		.gpa = l->b->gpa,
 		.distance = distance,
-		.context = l->b->context,
+		.context = l->b->context % BLOCK_PLAIN,
 		.far = !l->flags_host && l->flags_saved,
 	};
 }
