@@ -69,14 +69,30 @@ static void go_far(struct lower *l, uint64_t target)
 	l->unlinked[n].guarded = guarded;
 }
 
+/* Back to target, or out if the vCPU is wanted elsewhere. */
+static void go_back(struct lower *l, uint64_t target)
+{
+	uint8_t *wanted;
+
+	flags_clobber(l, l->i->live);
+	emit_poll(l->e);
+	if (is_near(l, target)) {
+		add_exit(l, target, emit_jcc(l->e, EMIT_EQUAL));
+		wanted = emit_jmp(l->e);
+	} else {
+		wanted = emit_jcc(l->e, EMIT_NOT_EQUAL);
+		go_far(l, target);
+	}
+	l->polled[l->polled_count].target = target;
+	l->polled[l->polled_count++].distance = wanted;
+}
+
 /* The block ends with a jump to target. */
 static void go(struct lower *l, uint64_t target)
 {
 	if (is_backward(l, target)) {
-		flags_clobber(l, l->i->live);
-		emit_poll(l->e);
-		l->polled[l->polled_count].target = target;
-		l->polled[l->polled_count++].distance = emit_jcc(l->e, EMIT_NOT_EQUAL);
+		go_back(l, target);
+		return;
 	}
 	if (is_near(l, target))
 		add_exit(l, target, emit_jmp(l->e));
@@ -157,6 +173,11 @@ void lower_jcc(struct lower *l)
 	uint8_t *taken;
 
 	flags_need(l);
+	if (is_backward(l, target) && is_near(l, next_linear(l))) {
+		add_exit(l, next_linear(l), emit_jcc(l->e, l->i->insn.cond ^ 1));
+		go(l, target);
+		return;
+	}
 	taken = emit_jcc(l->e, l->i->insn.cond);
 	flags_host = l->flags_host;
 	flags_saved = l->flags_saved;
