@@ -6,8 +6,13 @@
  * paging, the interrupt controller, integer instructions), on any host; or the
  * engine hands the instruction to the host's processor, which must have it. The
  * lists below say which. What is in neither is not given: AVX-512, PKU, CET, AMX,
- * MPX, TSX, SGX, VMX, SVM, MONITOR, performance counters, and what is about the
- * silicon's speculation.
+ * MPX, TSX, SGX, VMX, SVM, MONITOR, performance counters, and registers that
+ * govern the silicon's speculation.
+ *
+ * What a guest's kernel does against speculation is of no use here: its returns and indirect jumps
+ * are not the host's, nor does VERW reach the host's processor, and it is far from cheap. So the
+ * model says of the weaknesses that it has none (as of AMD's: indirect branches by AUTOIBRS, which
+ * is a bit of EFER that stays as it is set).
  *
  * Sources: Intel SDM vol. 2A CPUID; AMD APM vol. 3 appendix E; Linux
  * Documentation/virt/kvm/x86/cpuid.rst.
@@ -49,6 +54,7 @@ struct word {
 	uint32_t own;
 	uint32_t host;
 	uint32_t amd; /* by the engine itself, for AMD's processors */
+	uint32_t intel;
 };
 
 #define B(n) ((uint32_t)BIT(n))
@@ -58,28 +64,32 @@ static const struct word words[] = {
 	 * TSC-deadline, AES, XSAVE, AVX, F16C, RDRAND */
 	{1, 0, CPUID_ECX, B(17) | B(21) | B(22) | B(24) | B(26),
 	 B(0) | B(1) | B(9) | B(12) | B(13) | B(19) | B(20) | B(23) | B(25) | B(28) | B(29) | B(30),
-	 0},
+	 0, 0},
 	/* FPU, VME, DE, PSE, TSC, MSR, PAE, MCE, CX8, APIC, SEP, MTRR, PGE, MCA, CMOV, PAT, PSE36,
 	 * CLFLUSH, MMX, FXSR, SSE, SSE2 */
-	{1, 0, CPUID_EDX, 0x078bfbff, 0, 0},
-	{6, 0, CPUID_EAX, B(2), 0, 0}, /* ARAT: the APIC timer never stops */
+	{1, 0, CPUID_EDX, 0x078bfbff, 0, 0, 0},
+	{6, 0, CPUID_EAX, B(2), 0, 0, 0}, /* ARAT: the APIC timer never stops */
 	/* FSGSBASE, TSC_ADJUST, BMI1, AVX2, FDP_EXCPTN_ONLY, SMEP, BMI2, ERMS, INVPCID,
 	 * ZERO_FCS_FDS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA */
 	{7, 0, CPUID_EBX, B(0) | B(1) | B(7) | B(9) | B(10) | B(20) | B(23) | B(24),
-	 B(3) | B(5) | B(6) | B(8) | B(13) | B(18) | B(19) | B(29), 0},
+	 B(3) | B(5) | B(6) | B(8) | B(13) | B(18) | B(19) | B(29), 0, 0},
 	/* UMIP, GFNI, VAES, VPCLMULQDQ, LA57, RDPID, CLDEMOTE, MOVDIRI, MOVDIR64B */
-	{7, 0, CPUID_ECX, B(2) | B(16) | B(22) | B(25) | B(27) | B(28), B(8) | B(9) | B(10), 0},
-	{7, 0, CPUID_EDX, B(4) | B(14), 0, 0}, /* FSRM, SERIALIZE */
-	{7, 1, CPUID_EAX, 0, B(4), 0},         /* AVX_VNNI */
+	{7, 0, CPUID_ECX, B(2) | B(16) | B(22) | B(25) | B(27) | B(28), B(8) | B(9) | B(10), 0, 0},
+	/* FSRM, SERIALIZE; ARCH_CAPABILITIES */
+	{7, 0, CPUID_EDX, B(4) | B(14), 0, 0, B(29)},
+	{7, 1, CPUID_EAX, 0, B(4), 0, 0}, /* AVX_VNNI */
 	/* XSAVEOPT, XSAVEC, XGETBV1, XSAVES */
-	{XSAVE, 1, CPUID_EAX, B(0) | B(1) | B(2) | B(3), 0, 0},
-	{EXTENDED, 0, CPUID_ECX, B(0) | B(8), B(5) | B(6), 0}, /* LAHF, PREFETCHW; LZCNT, SSE4A */
+	{XSAVE, 1, CPUID_EAX, B(0) | B(1) | B(2) | B(3), 0, 0, 0},
+	/* LAHF, PREFETCHW; LZCNT, SSE4A */
+	{EXTENDED, 0, CPUID_ECX, B(0) | B(8), B(5) | B(6), 0, 0},
 	/* SYSCALL, NX, 1GB-PAGES, RDTSCP, LM; MMXEXT */
-	{EXTENDED, 0, CPUID_EDX, B(11) | B(20) | B(26) | B(27) | B(29), B(22), 0},
-	{POWER, 0, CPUID_EDX, 0, B(8), 0},       /* the TSC's rate is constant */
-	{SIZES, 0, CPUID_EBX, B(9), B(2), B(0)}, /* WBNOINVD; XSAVEERPTR; CLZERO */
-	/* NULL_SEL_CLR_BASE; LFENCE_SERIALIZING, NO_SMM_CTL_MSR */
-	{EXTENDED_2, 0, CPUID_EAX, 0, B(6), B(2) | B(9)},
+	{EXTENDED, 0, CPUID_EDX, B(11) | B(20) | B(26) | B(27) | B(29), B(22), 0, 0},
+	{POWER, 0, CPUID_EDX, 0, B(8), 0, 0}, /* the TSC's rate is constant */
+	/* WBNOINVD; XSAVEERPTR; CLZERO, SSB_NO, BTC_NO */
+	{SIZES, 0, CPUID_EBX, B(9), B(2), B(0) | B(26) | B(29), 0},
+	/* NULL_SEL_CLR_BASE; LFENCE_SERIALIZING, AUTOIBRS, NO_SMM_CTL_MSR, SRSO_NO */
+	{EXTENDED_2, 0, CPUID_EAX, 0, B(6), B(2) | B(8) | B(9) | B(29), 0},
+	{EXTENDED_2, 0, CPUID_ECX, 0, 0, B(1) | B(2), 0}, /* TSA_SQ_NO, TSA_L1_NO */
 };
 
 /* KVM's features: the clock at both places of its MSRs, no delay after port accesses, and that
@@ -153,7 +163,8 @@ static void put_word(struct cpuid_table *t, const struct word *w, bool amd)
 
 	if (old)
 		e = *old;
-	*reg_of(&e, w->reg) |= w->own | (amd ? w->amd : 0) | (*reg_of(&host, w->reg) & w->host);
+	*reg_of(&e, w->reg) |= w->own | (amd ? w->amd : w->intel) |
+			       (*reg_of(&host, w->reg) & w->host);
 	put(t, &e);
 }
 

@@ -189,6 +189,20 @@ static bool read_microcode(struct cpu *cpu, uint32_t index, uint64_t *value)
 	return true;
 }
 
+/* RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO,
+ * PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: features.c says why. */
+#define CAPABILITIES                                                                         \
+	(BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | \
+	 BIT(20) | BIT(24) | BIT(26) | BIT(27) | BIT(62))
+
+static bool read_capabilities(struct cpu *cpu, uint32_t index, uint64_t *value)
+{
+	(void)cpu;
+	(void)index;
+	*value = CAPABILITIES;
+	return true;
+}
+
 #define MCG_CTL_P BIT(8)
 
 static bool read_mcg_cap(struct cpu *cpu, uint32_t index, uint64_t *value)
@@ -249,6 +263,7 @@ static const struct msr_row rows[] = {
 	 NULL, NULL, msr_tsc_adjust_write},
 	{MSR_IA32_BIOS_SIGN_ID, 1, BOTH, MSR_ALWAYS, 0, NULL, read_microcode, write_ignored},
 	{MSR_IA32_MTRRCAP, 1, READ, MSR_MTRR, 0, NULL, msr_mtrrcap_read, NULL},
+	{MSR_IA32_ARCH_CAPABILITIES, 1, READ, MSR_CAPABILITIES, 0, NULL, read_capabilities, NULL},
 	{MSR_IA32_SYSENTER_CS, 1, BOTH | STATE, MSR_SYSENTER, KEPT(sysenter_cs),
 	 low_half, NULL, NULL},
 	{MSR_IA32_SYSENTER_ESP, 2, BOTH | STATE, MSR_SYSENTER, KEPT(sysenter_esp),

@@ -15,8 +15,9 @@
 
 enum { EAX, EBX, ECX, EDX };
 
-#define EXTENDED 0x80000001
-#define KVM_LEAF 0x40000001
+#define EXTENDED   0x80000001
+#define EXTENDED_2 0x80000021
+#define KVM_LEAF   0x40000001
 
 /* A CPUID bit, and what comes with it. */
 struct cpuid_row {
@@ -50,6 +51,7 @@ static const struct cpuid_row efer_rows[] = {
 	{EXTENDED, 0, EDX, 11, EFER_SCE},
 	{EXTENDED, 0, EDX, 20, EFER_NXE},
 	{EXTENDED, 0, EDX, 29, EFER_LME | EFER_LMA},
+	{EXTENDED_2, 0, EAX, 8, EFER_AUTOIBRS},
 };
 
 static const struct cpuid_row msr_rows[] = {
@@ -65,6 +67,7 @@ static const struct cpuid_row msr_rows[] = {
 	{1, 0, ECX, 24, BIT(MSR_TSC_DEADLINE)},
 	{1, 0, ECX, 21, BIT(MSR_X2APIC)},
 	{0xd, 1, EAX, 3, BIT(MSR_XSS)},
+	{7, 0, EDX, 29, BIT(MSR_CAPABILITIES)},
 	{KVM_LEAF, 0, EAX, 0, BIT(MSR_KVM_CLOCK_OLD)},
 	{KVM_LEAF, 0, EAX, 3, BIT(MSR_KVM_CLOCK)},
 };

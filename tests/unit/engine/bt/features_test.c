@@ -91,6 +91,10 @@ static void offers_what_it_can(void **state)
 			fail_msg("0x%x %u.%u", never[i].leaf, never[i].reg, never[i].bit);
 	e = cpuid_find(&t, 0x40000000, 0);
 	assert_memory_equal(&e->ebx, "KVMKVMKVM\0\0\0", 12); /* EBX, ECX, EDX follow each other */
+	/* No weaknesses of speculation: by AMD's bits, or by a register of Intel's. */
+	assert_int_equal(offered(&t, 7, 0, EDX, 29), !features_amd());
+	assert_int_equal(offered(&t, 0x80000021, 0, EAX, 29), features_amd()); /* SRSO_NO */
+	assert_int_equal(offered(&t, 0x80000021, 0, ECX, 1), features_amd());  /* TSA_SQ_NO */
 	assert_true(offered(&t, 0x40000001, 0, EAX, 0) && offered(&t, 0x40000001, 0, EAX, 3));
 	e = cpuid_find(&t, 0xd, 0);
 	assert_int_equal(e->eax & ~7u, 0);

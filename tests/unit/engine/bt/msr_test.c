@@ -92,6 +92,17 @@ static void efer_has_the_bits_of_the_model(void **state)
 	(void)state;
 	takes(MSR_IA32_EFER, EFER_SCE | EFER_LME | EFER_NXE, now | EFER_NXE);
 	takes(MSR_IA32_EFER, EFER_SCE | EFER_LME, now);
+	if (features_amd()) {
+		takes(MSR_IA32_EFER, now | EFER_AUTOIBRS, now | EFER_AUTOIBRS);
+		takes(MSR_IA32_EFER, now, now);
+		refuses(MSR_IA32_ARCH_CAPABILITIES, 0);
+	} else {
+		uint64_t value;
+
+		refuses(MSR_IA32_EFER, now | EFER_AUTOIBRS);
+		assert_true(msr_read(cpu, MSR_IA32_ARCH_CAPABILITIES, &value));
+		assert_true(value & BIT(0)); /* RDCL_NO */
+	}
 	refuses(MSR_IA32_EFER, now | EFER_SVME);
 	refuses(MSR_IA32_EFER, now | EFER_FFXSR);
 	refuses(MSR_IA32_EFER, now | BIT(1));
