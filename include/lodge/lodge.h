@@ -64,7 +64,8 @@ void lodge_vm_free(lodge_vm *vm);
  * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm, bt, or
  * bt,code=SIZE, lodge-run(1)), cpus, memory
  * (bytes, or with K, M, G), kernel, initrd, cmdline, boot (auto, bzimage, pvh, elf), cpu-model,
- * name, kvmclock (on, off), reboot (on: a guest's reset starts it again; off: it ends the VM).
+ * name, kvmclock (on, off), reboot (on: a guest's reset starts it again; off: it ends the VM), rng
+ * (on, off: a virtio entropy device), virtio (pci, mmio: the bus of virtio devices).
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
 int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);

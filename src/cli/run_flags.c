@@ -31,6 +31,8 @@ static const struct flag {
 	{"--cpu-model", "MODEL", FLAG_CONFIG, "host, x86-64-v2, x86-64-v3 (default: host)"},
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},
+	{"--rng", "on|off", FLAG_CONFIG, "virtio entropy device (default: off)"},
+	{"--virtio", "pci|mmio", FLAG_CONFIG, "bus of the virtio devices (default: pci)"},
 	{"--debug-exit", "on|off", FLAG_CONFIG, "port 0xF4 ends test guests (default: off)"},
 	{"--name", "NAME", FLAG_CONFIG, "a name for the machine"},
 	{"--console", "stdio|file=PATH|none", FLAG_CONSOLE, "serial console (default: stdio)"},

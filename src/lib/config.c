@@ -208,6 +208,14 @@ static int parse_switch(const struct setting *s, void *field, const char *value,
 	return 0;
 }
 
+static int parse_virtio(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	if (strcmp(value, "pci") && strcmp(value, "mmio"))
+		return err_set(e, EINVAL, "%s '%s' is unknown: give pci or mmio", s->name, value);
+	*(bool *)field = !strcmp(value, "mmio");
+	return 0;
+}
+
 #define FIELD(f) offsetof(struct config, f)
 
 static const struct setting settings[] = {
@@ -217,6 +225,7 @@ static const struct setting settings[] = {
 	{"boot", parse_boot, FIELD(boot)},       {"cpu-model", parse_model, FIELD(cpu_model)},
 	{"name", parse_name, FIELD(name)},       {"kvmclock", parse_switch, FIELD(kvmclock)},
 	{"reboot", parse_switch, FIELD(reboot)}, {"debug-exit", parse_switch, FIELD(debug_exit)},
+	{"rng", parse_switch, FIELD(rng)},       {"virtio", parse_virtio, FIELD(virtio_mmio)},
 };
 
 void config_init(struct config *c)

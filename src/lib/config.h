@@ -31,6 +31,8 @@ struct config {
 	bool kvmclock;
 	bool reboot;
 	bool debug_exit;
+	bool rng;
+	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
 };
 
 /* The defaults: one vCPU, 256 MiB. */

@@ -123,6 +123,8 @@ int lodge_vm_start(lodge_vm *vm)
 		.kvmclock = c->kvmclock,
 		.debug_exit = c->debug_exit,
 		.reboot = c->reboot,
+		.rng = c->rng,
+		.virtio_mmio = c->virtio_mmio,
 		.console_in = vm->in,
 		.console_out = vm->out,
 		.boot = {.kernel = c->kernel,

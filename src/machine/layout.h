@@ -32,18 +32,19 @@
 #define LAYOUT_ACPI_SIZE   0x20000
 #define LAYOUT_KERNEL      0x100000
 
-#define LAYOUT_MMIO        0xc0000000ULL
-#define LAYOUT_BOOT_TIMER  0xc0000000ULL
-#define LAYOUT_ERST        0xc0008000ULL /* error record serialization: 64 KiB */
-#define LAYOUT_ERST_SIZE   0x10000ULL
-#define LAYOUT_VIRTIO_MMIO 0xc0100000ULL
-#define LAYOUT_PCI32       0xd0000000ULL
-#define LAYOUT_PCI32_SIZE  0x18000000ULL
-#define LAYOUT_ECAM        0xe8000000ULL
-#define LAYOUT_ECAM_BUSES  1
-#define LAYOUT_ECAM_SIZE   ((uint64_t)LAYOUT_ECAM_BUSES << 20)
-#define LAYOUT_IOAPIC      0xfec00000ULL
-#define LAYOUT_LAPIC       0xfee00000ULL
+#define LAYOUT_MMIO               0xc0000000ULL
+#define LAYOUT_BOOT_TIMER         0xc0000000ULL
+#define LAYOUT_ERST               0xc0008000ULL /* error record serialization: 64 KiB */
+#define LAYOUT_ERST_SIZE          0x10000ULL
+#define LAYOUT_VIRTIO_MMIO        0xc0100000ULL
+#define LAYOUT_VIRTIO_MMIO_STRIDE 0x1000ULL
+#define LAYOUT_PCI32              0xd0000000ULL
+#define LAYOUT_PCI32_SIZE         0x18000000ULL
+#define LAYOUT_ECAM               0xe8000000ULL
+#define LAYOUT_ECAM_BUSES         1
+#define LAYOUT_ECAM_SIZE          ((uint64_t)LAYOUT_ECAM_BUSES << 20)
+#define LAYOUT_IOAPIC             0xfec00000ULL
+#define LAYOUT_LAPIC              0xfee00000ULL
 
 /* The 64-bit PCI window: its base is the end of RAM, at least this, rounded up to 1 GiB. */
 #define LAYOUT_PCI64_MIN  0x400000000ULL
@@ -72,6 +73,9 @@
 #define LAYOUT_IRQ_SCI      9 /* level, active high in the MADT override */
 #define LAYOUT_IRQ_MOUSE    12
 #define LAYOUT_IOAPIC_ID    0 /* a space of its own beside local APIC ids since the xAPIC */
+
+/* PCI slots of virtio devices: this one and those after it. */
+#define LAYOUT_VIRTIO_SLOT 1
 
 /* INTx of a device on PCI bus 0: pin 0 (INTA#) to 3 of its slot drives this I/O APIC pin, 16 to 23,
  * so that neighbours do not share; level, active low. */

@@ -26,6 +26,7 @@
 #include "machine/acpi/tables.h"
 #include "machine/layout.h"
 #include "machine/machine_int.h"
+#include "machine/paravirt.h"
 
 void machine_request(struct machine *m, unsigned requests)
 {
@@ -78,7 +79,8 @@ static void on_rearm(void *opaque, uint64_t host_ns)
 static int build_acpi(struct machine *m, uint64_t *rsdp, struct err *e)
 {
 	struct erst_instruction erst[ERST_INSTRUCTIONS_MAX];
-	const struct acpi_config config = {
+	struct acpi_mmio_device devices[PARAVIRT_MAX];
+	struct acpi_config config = {
 		.cpus = m->config.cpus,
 		.keyboard = true,
 		.mouse = true,
@@ -87,6 +89,7 @@ static int build_acpi(struct machine *m, uint64_t *rsdp, struct err *e)
 		.erst_count = erst_instructions(LAYOUT_ERST, erst),
 	};
 
+	pc_describe(m->pc, &config, devices);
 	return acpi_build(&config, &m->mem, rsdp, e);
 }
 
@@ -165,6 +168,7 @@ static void reset(struct machine *m)
 	struct err e = ERR_INIT;
 
 	clock_stop(&m->clock);
+	pc_stop(m->pc); /* first: no device may be writing to what is cleared */
 	if (mem_reset(&m->mem, &e) || power_on(m, &e)) {
 		fail(m, &e);
 		return;

@@ -29,6 +29,8 @@ struct machine_config {
 	bool kvmclock;           /* offer the KVM paravirtual leaves */
 	bool debug_exit;         /* wire the debug-exit port */
 	bool reboot;             /* a guest's reset starts it again; else it ends the machine */
+	bool virtio_mmio;        /* virtio devices are virtio-mmio, not PCI */
+	bool rng;                /* virtio-rng */
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;

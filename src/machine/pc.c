@@ -35,6 +35,8 @@
 #include "devices/pci/host.h"
 #include "machine/layout.h"
 #include "machine/machine_int.h"
+#include "machine/paravirt.h"
+#include "machine/pci_setup.h"
 #include "machine/posted.h"
 
 /* How long the last output may take to leave when the machine goes away. */
@@ -55,6 +57,7 @@ struct pc {
 	struct reset_control reset_control;
 	struct erst erst;
 	struct pci_host pci;
+	struct paravirt *paravirt;
 	struct pvpanic pvpanic;
 	struct debug_exit debug_exit;
 };
@@ -151,6 +154,21 @@ static struct irq_line isa_line(struct pc *pc, unsigned irq)
 	return (struct irq_line){.set = isa_set_irq, .opaque = pc, .pin = irq};
 }
 
+/* Pins of the I/O APIC beyond the ISA interrupts: PCI's, and those of virtio-mmio. */
+static void gsi_set_irq(void *opaque, unsigned gsi, bool level)
+{
+	struct pc *pc = opaque;
+
+	ioapic_set_irq(&pc->ioapic, gsi, level);
+}
+
+static struct irq_line gsi_line(void *opaque, unsigned gsi)
+{
+	if (gsi < 16)
+		return isa_line(opaque, gsi);
+	return (struct irq_line){.set = gsi_set_irq, .opaque = opaque, .pin = gsi};
+}
+
 static void wire_irqchips(struct pc *pc, struct machine *m)
 {
 	const struct msi_sink sink = {.send = on_msi, .opaque = m};
@@ -226,9 +244,41 @@ static void wire_pci(struct pc *pc, struct machine *m)
 	add(&m->mmio, LAYOUT_ECAM, LAYOUT_ECAM_SIZE, &pci_host_ecam_ops, &pc->pci, &pc->pci.lock);
 }
 
+static int wire_paravirt(struct pc *pc, struct machine *m, struct err *e)
+{
+	const struct paravirt_wires wires = {
+		.pci = &pc->pci,
+		.msi = {.send = on_msi, .opaque = m},
+		.line = gsi_line,
+		.opaque = pc,
+	};
+
+	return paravirt_new(&pc->paravirt, m, &wires, e);
+}
+
+static void release(struct pc *pc)
+{
+	if (pc->paravirt)
+		paravirt_free(pc->paravirt);
+	posted_release(&pc->com1_posted);
+	uart_release(&pc->com1);
+	chardev_free(pc->console, CONSOLE_FLUSH_MS);
+	pci_host_release(&pc->pci);
+	erst_release(&pc->erst);
+	reset_control_release(&pc->reset_control);
+	acpi_pm_release(&pc->pm);
+	i8042_release(&pc->i8042);
+	rtc_release(&pc->rtc);
+	pit_release(&pc->pit);
+	ioapic_release(&pc->ioapic);
+	pic_release(&pc->pic);
+	free(pc);
+}
+
 int pc_new(struct pc **out, struct machine *m, struct err *e)
 {
 	struct pc *pc = calloc(1, sizeof(*pc));
+	int rc;
 
 	if (!pc)
 		return err_errno(e, ENOMEM, "cannot make the devices");
@@ -246,6 +296,11 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 	wire_acpi(pc, m);
 	wire_guest_reports(pc, m);
 	wire_pci(pc, m);
+	rc = wire_paravirt(pc, m, e);
+	if (rc) {
+		release(pc);
+		return rc;
+	}
 	*out = pc;
 	return 0;
 }
@@ -253,19 +308,7 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 void pc_free(struct pc *pc)
 {
 	pc_stop(pc);
-	posted_release(&pc->com1_posted);
-	uart_release(&pc->com1);
-	chardev_free(pc->console, CONSOLE_FLUSH_MS);
-	pci_host_release(&pc->pci);
-	erst_release(&pc->erst);
-	reset_control_release(&pc->reset_control);
-	acpi_pm_release(&pc->pm);
-	i8042_release(&pc->i8042);
-	rtc_release(&pc->rtc);
-	pit_release(&pc->pit);
-	ioapic_release(&pc->ioapic);
-	pic_release(&pc->pic);
-	free(pc);
+	release(pc);
 }
 
 void pc_reset(struct pc *pc)
@@ -278,7 +321,9 @@ void pc_reset(struct pc *pc)
 	acpi_pm_reset(&pc->pm);
 	reset_control_reset(&pc->reset_control);
 	erst_reset(&pc->erst);
+	paravirt_reset(pc->paravirt);
 	pci_host_reset(&pc->pci);
+	pci_setup(&pc->pci);
 	ioapic_reset(&pc->ioapic);
 	pic_reset(&pc->pic);
 }
@@ -286,6 +331,12 @@ void pc_reset(struct pc *pc)
 void pc_stop(struct pc *pc)
 {
 	posted_stop(&pc->com1_posted);
+	paravirt_reset(pc->paravirt);
+}
+
+void pc_describe(const struct pc *pc, struct acpi_config *config, struct acpi_mmio_device *devices)
+{
+	paravirt_describe(pc->paravirt, config, devices);
 }
 
 uint8_t pc_intack(struct pc *pc)

@@ -7,6 +7,8 @@
 
 #include "base/err.h"
 
+struct acpi_config;
+struct acpi_mmio_device;
 struct machine;
 struct pc;
 
@@ -17,12 +19,16 @@ int pc_new(struct pc **pc, struct machine *m, struct err *e);
 /* No vCPU runs and the event loop has ended. */
 void pc_free(struct pc *pc);
 
-/* The guest runs no more: what the engine still holds of its writes reaches the devices. vCPUs
- * parked, I/O thread. */
+/* The guest runs no more: what the engine still holds of its writes reaches the devices, and then
+ * none of them touches guest memory. vCPUs parked, I/O thread. */
 void pc_stop(struct pc *pc);
 
 /* Every device to its power-on state. vCPUs parked, I/O thread. */
 void pc_reset(struct pc *pc);
+
+/* Adds to config the devices that depend on the machine's configuration; devices has PARAVIRT_MAX
+ * places (machine/paravirt.h). Any thread. */
+void pc_describe(const struct pc *pc, struct acpi_config *config, struct acpi_mmio_device *devices);
 
 /* The interrupt acknowledge cycle of the 8259s; a vCPU thread. */
 uint8_t pc_intack(struct pc *pc);

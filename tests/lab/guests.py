@@ -35,6 +35,7 @@ SHOWS = {
     "initrd": "ls -l /payload; md5sum /payload/*",
     "dmesg": "dmesg",
     "e820": "dmesg | grep BIOS-e820: | sed 's/.*BIOS//'",
+    "script": "sh /script",
     "warnings": "dmesg -r | grep -E '^<[0-4]>'",
 }
 

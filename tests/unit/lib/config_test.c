@@ -85,6 +85,10 @@ static void words(void **state)
 	bad("engine", "bt,interpreted");
 	good("boot", "pvh");
 	bad("boot", "bios");
+	good("virtio", "mmio");
+	bad("virtio", "isa");
+	good("rng", "on");
+	bad("rng", "1");
 	good("kvmclock", "off");
 	bad("kvmclock", "maybe");
 	good("name", "ci-job_7.a");

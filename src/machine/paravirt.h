@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine's virtio devices: which there are, and on which bus.
+ *
+ * On PCI each is a function in a slot of its own, from LAYOUT_VIRTIO_SLOT on; else a block of
+ * registers from LAYOUT_VIRTIO_MMIO on, with an interrupt of its own, which ACPI tells the guest.
+ */
+#ifndef LODGE_MACHINE_PARAVIRT_H
+#define LODGE_MACHINE_PARAVIRT_H
+
+#include "base/err.h"
+#include "core/irq.h"
+#include "devices/pci/host.h"
+#include "machine/acpi/tables.h"
+
+#define PARAVIRT_MAX 16
+
+struct machine;
+struct paravirt;
+
+/* Where the devices are wired to. */
+struct paravirt_wires {
+	struct pci_host *pci;
+	struct msi_sink msi;
+	/* The line of an I/O APIC pin; those below 16 are ISA interrupts. */
+	struct irq_line (*line)(void *opaque, unsigned gsi);
+	void *opaque;
+};
+
+/* Makes the devices that the machine's configuration names. Before vCPUs run. 0, or -errno with e
+ * set and nothing made. */
+int paravirt_new(struct paravirt **p, struct machine *m, const struct paravirt_wires *wires,
+		 struct err *e);
+
+/* No vCPU runs and the event loop has ended. */
+void paravirt_free(struct paravirt *p);
+
+/* Every device as after power-on: none of them touches guest memory any more when this returns.
+ * vCPUs parked, I/O thread. */
+void paravirt_reset(struct paravirt *p);
+
+/* Adds to config what a guest must know; devices has PARAVIRT_MAX places and lives as long as
+ * config. */
+void paravirt_describe(const struct paravirt *p, struct acpi_config *config,
+		       struct acpi_mmio_device *devices);
+
+#endif
