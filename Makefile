@@ -112,8 +112,9 @@ TEST_LIBS := $(LIBS) -Wl,--no-as-needed -lzstd -llzma -llz4 -lbz2 -Wl,--as-neede
 # compiled for speed, all else for size: it runs rarely, and is in memory and on disk always.
 SMALL := $(if $(filter -O2,$(CFLAGS)),-Os)
 FAST  := $(wildcard src/core/*.c src/engine/kvm/*.c src/engine/bt/mmu/*.c) \
-         $(patsubst %,src/engine/bt/%.c,runtime/blocks runtime/handle runtime/step \
-           translate/region) \
+         $(wildcard src/engine/bt/translate/*.c) \
+         $(patsubst %,src/engine/bt/%.c,decode/memo emit/emit runtime/blocks runtime/handle \
+           runtime/step) \
          $(patsubst %,src/devices/legacy/%.c,uart uart_rx) \
          $(patsubst %,src/machine/%.c,posted vcpu) \
          $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache control \

@@ -110,6 +110,7 @@ struct insn {
 	uint16_t flags_read;
 	uint16_t flags_written;
 	uint16_t flags_touched;
+	bool imm_signed;
 	uint64_t imm;  /* sign- or zero-extended to 64 bits, as the instruction uses it */
 	uint32_t imm2; /* ENTER's level, a far pointer's selector, EXTRQ's second */
 };

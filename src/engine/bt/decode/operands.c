@@ -117,6 +117,7 @@ static bool fill_operand(struct insn *insn, unsigned n, const ZydisDecodedOperan
 			insn->imm2 = from->imm.value.u;
 		else
 			insn->imm = from->imm.value.u;
+		insn->imm_signed = from->imm.is_signed || from->imm.is_relative;
 		return true;
 	default:
 		return false;

@@ -36,12 +36,20 @@ void emit_bytes(struct emit *e, const void *bytes, size_t len)
 
 void emit_byte(struct emit *e, uint8_t byte)
 {
-	emit_bytes(e, &byte, 1);
+	if (e->at == e->end)
+		e->full = true;
+	else
+		*e->at++ = byte;
 }
 
 void emit_le(struct emit *e, unsigned size, uint64_t value)
 {
-	emit_bytes(e, &value, size);
+	if (size == 4 && e->end - e->at >= 4) {
+		memcpy(e->at, &value, 4);
+		e->at += 4;
+	} else {
+		emit_bytes(e, &value, size);
+	}
 }
 
 /* A REX prefix if there is something to say. */

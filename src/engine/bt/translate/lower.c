@@ -89,15 +89,15 @@ static void lower_end(struct lower *l)
 bool lower_region(struct translator *t, const struct region *r, struct block *b)
 {
 	struct emit e = t->emit;
-	struct lower l = {
-		.t = t,
-		.e = &e,
-		.r = r,
-		.b = b,
-		.tlb = t->tlb_at[b->context],
-		.jumps = t->jumps_at[b->context],
-	};
+	struct lower l;
 
+	memset(&l, 0, offsetof(struct lower, accesses));
+	l.t = t;
+	l.e = &e;
+	l.r = r;
+	l.b = b;
+	l.tlb = t->tlb_at[b->context];
+	l.jumps = t->jumps_at[b->context];
 	if (e.end - e.at < (ptrdiff_t)(r->count * BYTES_PER_INSN + BYTES_MORE))
 		return false;
 	access_analyse(t->cpu, r, b->context >= BLOCK_PLAIN, &l.accesses);

@@ -96,7 +96,6 @@ struct lower {
 	/* Where the guest's status flags are: in the host's, in cpu->native.flags, in both; or
 	 * nowhere, because they are overwritten before anybody looks at them. */
 	bool flags_host, flags_saved;
-	struct accesses accesses;
 	unsigned accessed; /* accesses that have been translated */
 	/* HOST_ADDRESS has this group's address; NULL: anything. Groups whose window has it. */
 	const struct access_group *held;
@@ -108,14 +107,10 @@ struct lower {
 		int32_t disp;
 	} aligned;
 	unsigned missing_count, leaving_count;
-	struct missing_access missing[MISSING_MAX];
-	struct leaving leaving[LEAVING_MAX];
 	/* Code that runs on in the block after C was called without them has to clear vectors. */
 	uint8_t vectors; /* VECTORS_* that the block has asked for */
 	unsigned wanted_count;
-	struct vectors_wanted wanted[REGION_MAX];
 	unsigned handled_count;
-	struct handled handled[REGION_MAX];
 	unsigned exits;
 	struct unlinked_exit unlinked[BLOCK_EXITS];
 	struct {
@@ -123,6 +118,13 @@ struct lower {
 		uint64_t target;
 	} polled[BLOCK_EXITS];
 	unsigned polled_count;
+
+	/* What follows has a count of its own, and is not cleared for each region. */
+	struct accesses accesses;
+	struct missing_access missing[MISSING_MAX];
+	struct leaving leaving[LEAVING_MAX];
+	struct vectors_wanted wanted[REGION_MAX];
+	struct handled handled[REGION_MAX];
 };
 
 /* flags.c */

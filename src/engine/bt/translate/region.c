@@ -19,6 +19,7 @@
 #include "engine/bt/interp/operand.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/translate/kind.h"
+#include "engine/bt/translate/translator.h"
 #include "engine/bt/vm.h"
 
 #define LOOK_AHEAD 8 /* instructions */
@@ -57,8 +58,9 @@ static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, 
 	while (r->count < REGION_MAX && r->bytes < len && !r->branches) {
 		struct region_insn *i = &r->insn[r->count];
 
-		if (decode(cpu->vm->decoder, (enum decode_mode)cpu->decode, bytes + r->bytes,
-			   len - r->bytes, &i->insn) != DECODE_OK)
+		if (decode_memo(&cpu->translator->memo, cpu->vm->decoder,
+				(enum decode_mode)cpu->decode, bytes + r->bytes, len - r->bytes,
+				&i->insn) != DECODE_OK)
 			break;
 		i->linear = r->linear + r->bytes;
 		if (!region_takes(cpu, i))
@@ -113,8 +115,9 @@ static unsigned flags_wanted(struct cpu *cpu, const struct region *r, uint64_t l
 		return FLAGS_STATUS;
 	memcpy(bytes, host, len);
 	for (unsigned n = 0; n < LOOK_AHEAD && open; n++) {
-		if (decode(cpu->vm->decoder, (enum decode_mode)cpu->decode, bytes + at, len - at,
-			   &insn) != DECODE_OK)
+		if (decode_memo(&cpu->translator->memo, cpu->vm->decoder,
+				(enum decode_mode)cpu->decode, bytes + at, len - at,
+				&insn) != DECODE_OK)
 			break;
 		wanted |= kind_flags_read(&insn) & open;
 		if (kind_of(cpu, &insn) == KIND_NONE || ends_region(kind_of(cpu, &insn)))

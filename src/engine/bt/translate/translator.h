@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "base/code_memory.h"
+#include "engine/bt/decode/memo.h"
 #include "engine/bt/emit/emit.h"
 #include "engine/bt/translate/block.h"
 
@@ -102,6 +103,7 @@ struct translator {
 	int32_t tlb_at[BLOCK_CONTEXTS];
 	int32_t jumps_at[BLOCK_CONTEXTS];
 	struct stale stale;
+	struct decode_memo memo;
 	uint64_t forgotten; /* times that some, or all, of the blocks were to make room */
 };
 
