@@ -36,7 +36,9 @@ static bool run(struct cpu *cpu, const uint8_t *far)
 		}
 		exit = (struct block_exit *)(uintptr_t)left.number;
 		cpu->rip = exit->target;
-		if (atomic_load(&t->stale.some))
+		/* New code may come for ever, without a branch that asks. */
+		if (atomic_load_explicit(&cpu->native.poll, memory_order_relaxed) ||
+		    atomic_load(&t->stale.some))
 			return false;
 		if (cpu->journal)
 			return false;
