@@ -60,7 +60,7 @@ void emit_le(struct emit *e, unsigned size, uint64_t value);
 void emit_reg(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned rm);
 /* op reg, gs:[disp]; size may also be 1 or 2 for EMIT_MOV_TO of a register below RSP. */
 void emit_ctx(struct emit *e, enum emit_op op, unsigned size, unsigned reg, int32_t disp);
-/* op reg, gs:[index + disp]. */
+/* op reg, gs:[index + disp]; index is not RSP or R12. */
 void emit_ctx_index(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned index,
 		    int32_t disp);
 /* op reg, gs:[index * 8 + disp]. */
@@ -68,7 +68,7 @@ void emit_ctx_scaled(struct emit *e, enum emit_op op, unsigned size, unsigned re
 		     int32_t disp);
 /* PEXT reg, rm, gs:[disp], of 64 bits. */
 void emit_pext_ctx(struct emit *e, unsigned reg, unsigned rm, int32_t disp);
-/* op reg, [base]. */
+/* op reg, [base], which is not RSP, RBP, R12 or R13: these have other encodings. */
 void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base);
 /* op reg, [base + disp]; base is not RSP or R12. */
 void emit_mem_disp(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base,
