@@ -12,13 +12,25 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 from . import cache, initramfs
 
-PACKAGES = ["python3", "perl", "openssl", "gcc", "libc6-dev"]
-LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "*/lto1", "*lto-dump*",
-            "*san.so*", "*san.a", "*/lib/x86_64-linux-gnu/lib*.a"]
-KEPT = ["*/libc_nonshared.a"]
+class System(NamedTuple):
+    """What a system is made of; patterns of what it does without, and of what it keeps of that."""
+
+    packages: list
+    left_out: list
+    kept: list
+
+
+SMALL = System(
+    ["python3", "perl", "openssl", "gcc", "libc6-dev"],
+    ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "*/lto1", "*lto-dump*",
+     "*san.so*", "*san.a", "*/lib/x86_64-linux-gnu/lib*.a"],
+    ["*/libc_nonshared.a"])
+# With node and Python's own tests.
+LARGE = System([*SMALL.packages, "libpython3.11-testsuite", "nodejs"], SMALL.left_out, SMALL.kept)
 SOURCES = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
 SUITE = "bookworm"
 
@@ -32,30 +44,30 @@ sleep 1000
 """
 
 
-def _key(*more):
-    return hashlib.sha256(repr([PACKAGES, LEFT_OUT, KEPT, SUITE, *more]).encode()).hexdigest()[:16]
+def _key(system, *more):
+    return hashlib.sha256(repr([*system, SUITE, *more]).encode()).hexdigest()[:16]
 
 
-def tarball():
+def tarball(system=SMALL):
     """Path of the tar archive of the whole system."""
-    path = cache.directory("images") / f"userland-{_key()}.tar"
+    path = cache.directory("images") / f"userland-{_key(system)}.tar"
     with cache.lock("userland"):
         if not path.exists():
             aside = path.with_name(f".{path.name}")
             sources = next(source for source in SOURCES if source.exists())
             subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase",
-                            f"--include={','.join(PACKAGES)}",
-                            *(f"--dpkgopt=path-exclude={name}" for name in LEFT_OUT),
-                            *(f"--dpkgopt=path-include={name}" for name in KEPT),
+                            f"--include={','.join(system.packages)}",
+                            *(f"--dpkgopt=path-exclude={name}" for name in system.left_out),
+                            *(f"--dpkgopt=path-include={name}" for name in system.kept),
                             "--format=tar", SUITE, str(aside), str(sources)], check=True)
             os.rename(aside, path)
     return path
 
 
-def initrd(files):
+def initrd(files, system=SMALL):
     """Path of an initramfs with the system and `files` ({name: bytes}) in /userland, of which it
     runs work.sh and then powers off."""
-    path = cache.directory("images") / f"userland-{_key(_INIT, sorted(files.items()))}.cpio"
+    path = cache.directory("images") / f"userland-{_key(system, _INIT, sorted(files.items()))}.cpio"
     if path.exists():
         return path
     archive = initramfs.Archive()
@@ -64,7 +76,7 @@ def initrd(files):
     archive.node("dev/null", 1, 3, 0o666)
     for name, data in files.items():
         archive.data(f"userland/{name}", data, 0o755)
-    with tarfile.open(tarball()) as tar:
+    with tarfile.open(tarball(system)) as tar:
         for member in tar:
             name = member.name.removeprefix("./")
             if member.isdir() and name not in ("", "."):
@@ -76,13 +88,14 @@ def initrd(files):
     return cache.write_whole(path, archive.bytes())
 
 
-def native(files, directory):
+def native(files, directory, system=SMALL):
     """Unpacks the system and `files` below `directory` and runs work.sh there; its output."""
-    subprocess.run(["tar", "-xf", str(tarball()), "-C", str(directory)], check=True)
+    subprocess.run(["tar", "-xf", str(tarball(system)), "-C", str(directory)], check=True)
     place = directory / "userland"
     place.mkdir()
     for name, data in files.items():
         (place / name).write_bytes(data)
     done = subprocess.run(["chroot", str(directory), "/bin/sh", "/userland/work.sh"], check=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE)
     return done.stdout
