@@ -24,8 +24,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <stdio.h>
-#include <time.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -316,15 +314,6 @@ static void give_up(struct translator *t, struct block *b)
 static void next_part(struct translator *t)
 {
 	unsigned n = (t->now + 1) % PARTS;
-	struct timespec t0, t1;
-	clock_gettime(CLOCK_MONOTONIC, &t0);
-	if (getenv("LODGE_ALL")) {
-		if (t->now == PARTS - 1)
-			forget_all(t);
-		else
-			fill_part(t, n);
-		return;
-	}
 	struct part *part = &t->part[n];
 
 	if (part->used)
@@ -332,10 +321,6 @@ static void next_part(struct translator *t)
 	while (part->used)
 		give_up(t, &part->block[--part->used]);
 	fill_part(t, n);
-	clock_gettime(CLOCK_MONOTONIC, &t1);
-	if (getenv("LODGE_T"))
-		fprintf(stderr, "evict %ld us\n",
-			(t1.tv_nsec - t0.tv_nsec + 1000000000L * (t1.tv_sec - t0.tv_sec)) / 1000);
 }
 
 /* Kills the blocks of a page (of any: all) that are stale. */
