@@ -12,6 +12,7 @@
 
 #include "engine/bt/interp/code_cache.h"
 #include "engine/bt/interp/msr.h"
+#include "engine/bt/runtime/blocks.h"
 #include "engine/bt/translate/kind.h"
 #include "engine/bt/translate/region.h"
 #include "../interp/integer_rig.h"
@@ -236,6 +237,7 @@ static int group_setup(void **state)
 	assert_int_equal(code_cache_init(rig->cpu), 0);
 	assert_int_equal(msr_init(rig->cpu), 0);
 	rig->cpu->msrs->canonical_bits = 48;
+	ir_translate(rig, BLOCKS_CODE_MIN);
 	return 0;
 }
 
