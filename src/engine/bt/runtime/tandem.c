@@ -45,9 +45,9 @@ static void set(struct cpu *cpu, const struct registers *r)
 	memcpy(cpu->fpu.area + XSAVE_MXCSR, r->mxcsr, sizeof(r->mxcsr));
 }
 
-/* Interprets count instructions, or up to stop, or to what cannot be done twice or raises an
- * exception. Returns how many. */
-static unsigned interpret(struct cpu *cpu, unsigned count, uint64_t stop)
+/* Interprets the region's instructions, up to stop, or to what branches, cannot be done twice or
+ * raises an exception. Returns how many. */
+static unsigned interpret(struct cpu *cpu, const struct region *region, uint64_t stop)
 {
 	struct journal *j = cpu->journal;
 	struct cpu_exception exception = cpu->exception;
@@ -61,7 +61,8 @@ static unsigned interpret(struct cpu *cpu, unsigned count, uint64_t stop)
 	j->open = true;
 	get(cpu, &before);
 	if (!_setjmp(cpu->unwind)) {
-		while (done < count && (!done || cpu->rip != stop)) {
+		while (done < region->count && cpu->rip == region->insn[done].linear &&
+		       (!done || cpu->rip != stop)) {
 			notes = j->count;
 			get(cpu, &before);
 			interp_execute(cpu);
@@ -108,22 +109,27 @@ static void read_region(struct cpu *cpu, struct region *region)
 	region_analyse(cpu, region);
 }
 
-/* Flags that are live where the block was left. */
-static unsigned live_at(struct cpu *cpu, uint64_t rip)
+/* Where a conditional branch within the block leads to. */
+static bool branches_to(const struct region_insn *i, uint64_t rip)
 {
-	struct region region;
+	return i->insn.op == OP_JCC && i->linear + i->insn.len + i->insn.imm == rip;
+}
 
-	read_region(cpu, &region);
-	for (unsigned n = 0; n + 1 < region.count; n++)
-		if (region.insn[n].linear + region.insn[n].insn.len == rip)
-			return region.insn[n].live;
-	if (rip == region.linear)
-		return region.live;
-	return region.count ? region.insn[region.count - 1].live : FLAGS_STATUS;
+/* Flags that are live where the block was left. */
+static unsigned live_at(const struct region *region, uint64_t rip)
+{
+	for (unsigned n = 0; n < region->count; n++) {
+		if (region->insn[n].linear == rip)
+			return region_live_before(&region->insn[n]);
+		if (branches_to(&region->insn[n], rip))
+			return region->insn[n].live;
+	}
+	return region->count ? region->insn[region->count - 1].live : FLAGS_STATUS;
 }
 
 /* Flags that are dead may be anything. */
-static bool same(struct cpu *cpu, const struct registers *want, const struct registers *got)
+static bool same(const struct region *region, const struct registers *want,
+		 const struct registers *got)
 {
 	uint64_t flags = want->rflags ^ got->rflags;
 
@@ -133,22 +139,19 @@ static bool same(struct cpu *cpu, const struct registers *want, const struct reg
 	    memcmp(got->upper, want->upper, sizeof(got->upper)) != 0 ||
 	    memcmp(got->mxcsr, want->mxcsr, sizeof(got->mxcsr)) != 0)
 		return false;
-	return !flags || !(flags & (live_at(cpu, got->rip) | ~(uint64_t)FLAGS_STATUS));
+	return !flags || !(flags & (live_at(region, got->rip) | ~(uint64_t)FLAGS_STATUS));
 }
 
-static _Noreturn void differ(struct cpu *cpu, const struct registers *start,
+static _Noreturn void differ(const struct region *region, const struct registers *start,
 			     const struct registers *want, const struct registers *got, bool memory)
 {
-	struct region region;
-
-	read_region(cpu, &region);
 	fprintf(stderr, "lodge: translated code and the interpreter differ%s\n",
 		memory ? " in memory" : "");
-	for (unsigned n = 0; n < region.count; n++) {
-		fprintf(stderr, "  %016llx live %03x:", (unsigned long long)region.insn[n].linear,
-			region.insn[n].live);
-		for (unsigned i = 0; i < region.insn[n].insn.len; i++)
-			fprintf(stderr, " %02x", region.insn[n].insn.bytes[i]);
+	for (unsigned n = 0; n < region->count; n++) {
+		fprintf(stderr, "  %016llx live %03x:", (unsigned long long)region->insn[n].linear,
+			region->insn[n].live);
+		for (unsigned i = 0; i < region->insn[n].insn.len; i++)
+			fprintf(stderr, " %02x", region->insn[n].insn.bytes[i]);
 		fprintf(stderr, "\n");
 	}
 	print_registers("before", start);
@@ -176,14 +179,15 @@ static bool run_block(struct cpu *cpu, const uint8_t *far, uint64_t stop)
 }
 
 /* Interprets the block, and takes it back. */
-static unsigned foresee(struct cpu *cpu, const struct registers *start, struct registers *want)
+static unsigned foresee(struct cpu *cpu, const struct region *region, const struct registers *start,
+			struct registers *want)
 {
 	struct journal *j = cpu->journal;
 	unsigned done;
 
 	do {
 		j->disturbed = false;
-		done = interpret(cpu, cpu->translator->checked->count, 1);
+		done = interpret(cpu, region, 1);
 		get(cpu, want);
 		journal_undo(j);
 		set(cpu, start);
@@ -192,7 +196,8 @@ static unsigned foresee(struct cpu *cpu, const struct registers *start, struct r
 }
 
 /* The block came less far: to got. Interprets as much once more. What the block wrote stays. */
-static void foresee_less(struct cpu *cpu, const struct registers *start, struct registers *want,
+static void foresee_less(struct cpu *cpu, const struct region *region,
+			 const struct registers *start, struct registers *want,
 			 const struct registers *got, bool idle)
 {
 	struct journal *j = cpu->journal, *written = malloc(sizeof(*written));
@@ -206,7 +211,7 @@ static void foresee_less(struct cpu *cpu, const struct registers *start, struct 
 	j->count = 0;
 	set(cpu, start);
 	if (!idle)
-		interpret(cpu, cpu->translator->checked->count, got->rip);
+		interpret(cpu, region, got->rip);
 	get(cpu, want);
 	journal_undo(j);
 	for (unsigned n = 0; n < written->count; n++)
@@ -224,18 +229,20 @@ bool tandem_due(struct translator *t)
 void tandem(struct cpu *cpu, const uint8_t *far)
 {
 	struct registers start, want, got;
+	struct region region;
 	unsigned done;
 	bool idle;
 
+	read_region(cpu, &region);
 	get(cpu, &start);
-	done = foresee(cpu, &start, &want);
+	done = foresee(cpu, &region, &start, &want);
 	idle = run_block(cpu, far, want.rip);
 	get(cpu, &got);
 	if ((got.rip != want.rip || idle) && done)
-		foresee_less(cpu, &start, &want, &got, idle);
-	if (!same(cpu, &want, &got))
-		differ(cpu, &start, &want, &got, false);
+		foresee_less(cpu, &region, &start, &want, &got, idle);
+	if (!same(&region, &want, &got))
+		differ(&region, &start, &want, &got, false);
 	if (!journal_agrees(cpu->journal))
-		differ(cpu, &start, &want, &got, true);
+		differ(&region, &start, &want, &got, true);
 	set(cpu, &want);
 }

@@ -32,7 +32,9 @@ struct analysis {
 	struct accesses *out;
 	struct value reg[GPR_COUNT];
 	uint32_t last_number;
-	unsigned open; /* groups from here on take accesses */
+	unsigned open;               /* groups from here on take accesses */
+	unsigned branches;           /* conditional ones that have been met */
+	unsigned born[ACCESSES_MAX]; /* of groups: how many had been met */
 	struct key key[ACCESSES_MAX];
 };
 
@@ -84,6 +86,9 @@ static void add(struct analysis *a, const struct access *access, const struct ke
 
 		if (!same_key(&a->key[g], key))
 			continue;
+		/* It may be that the write will not be done, and the page not be writable. */
+		if (access->write && !group->write && a->born[g] != a->branches)
+			break;
 		if (!extend(group, access))
 			break;
 		group->last = (uint8_t)n;
@@ -93,6 +98,7 @@ static void add(struct analysis *a, const struct access *access, const struct ke
 		return;
 	}
 	g = out->groups++;
+	a->born[g] = a->branches;
 	a->key[g] = key ? *key : (struct key){.base = ++a->last_number};
 	out->group[g] = (struct access_group){
 		.low = access->constant,
@@ -331,8 +337,10 @@ static void analyse(struct analysis *a, unsigned n)
 		a->reg[GPR_RSP].constant += WIDTH;
 		renew(a, GPR_RBP);
 		return;
-	case KIND_JMP:
 	case KIND_JCC:
+		a->branches++;
+		return;
+	case KIND_JMP:
 	case KIND_CALL:
 	case KIND_RET:
 		analyse_branch(a, n, kind);

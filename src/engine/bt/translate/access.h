@@ -14,9 +14,9 @@
  * address for all.
  *
  * That is right because a block is straight: if its first access is done, the others will be, or
- * the block is left. And a range within one page asks nothing of the guest that each of its
- * accesses would not ask; a range that is not is done access by access in other code ("plain",
- * block.h).
+ * the block is left. (A write behind a conditional branch does not ask for the right before it.)
+ * And a range within one page asks nothing of the guest that each of its accesses would not ask;
+ * a range that is not is done access by access in other code ("plain", block.h).
  */
 #ifndef LODGE_ENGINE_BT_TRANSLATE_ACCESS_H
 #define LODGE_ENGINE_BT_TRANSLATE_ACCESS_H

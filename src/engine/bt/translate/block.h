@@ -2,7 +2,8 @@
 /*
  * A translated block: the host code of guest instructions that follow each other, from one
  * that something jumps to up to a branch, the end of the page, or an instruction that is left
- * to the interpreter.
+ * to the interpreter. The first conditional branches that lead forward within the page do not end
+ * it: it goes on with what is behind them, so that more of what it has found out serves.
  *
  * Translated code is good for the linear address and the guest physical page that it was made
  * for, and in the context that it was made for (enum block_context).
@@ -12,7 +13,7 @@
  *	far    the guest's status flags are in cpu->native.flags
  *	near   they are in the host's flags, as far as the block looks at them
  *
- * and up to two exits that know where they go. Such an exit is a jump, which at first leads
+ * and exits that know where they go. Such an exit is a jump, which at first leads
  * to a piece of code that asks the runtime for the target's block, and later to that
  * block directly. Jumps within one guest page are near ones. Jumps to other pages are far, and
  * rely on the page's translation: a comparison of cpu->native.epoch, which changes with
@@ -40,7 +41,9 @@ enum block_context {
 	BLOCK_NONE = BLOCK_CONTEXTS /* the interpreter's */
 };
 
-#define BLOCK_EXITS 2
+/* Forward conditional branches within a block, and its end, which may be a branch. */
+#define BLOCK_BRANCHES 2
+#define BLOCK_EXITS    (BLOCK_BRANCHES + 2)
 
 struct block_exit {
 	struct block *to;         /* NULL: not linked */

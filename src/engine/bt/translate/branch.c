@@ -173,6 +173,10 @@ void lower_jcc(struct lower *l)
 	uint8_t *taken;
 
 	flags_need(l);
+	if (!region_ends(l->r, l->i)) {
+		add_exit(l, target, emit_jcc(l->e, l->i->insn.cond));
+		return;
+	}
 	if (is_backward(l, target) && is_near(l, next_linear(l))) {
 		add_exit(l, next_linear(l), emit_jcc(l->e, l->i->insn.cond ^ 1));
 		go(l, target);

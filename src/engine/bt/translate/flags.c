@@ -65,7 +65,5 @@ void flags_after_copy(struct lower *l)
 
 unsigned flags_live_before(const struct lower *l)
 {
-	const struct insn *insn = &l->i->insn;
-
-	return (l->i->live & ~kind_flags_written(insn)) | kind_flags_read(insn);
+	return region_live_before(l->i);
 }

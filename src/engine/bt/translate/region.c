@@ -18,6 +18,7 @@
 #include "engine/bt/cpu.h"
 #include "engine/bt/interp/operand.h"
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/translate/block.h"
 #include "engine/bt/translate/kind.h"
 #include "engine/bt/translate/translator.h"
 #include "engine/bt/vm.h"
@@ -49,12 +50,22 @@ bool region_takes(struct cpu *cpu, const struct region_insn *i)
 	return kind_of(cpu, &i->insn) != KIND_NONE && branch_reaches(cpu, i);
 }
 
+/* The region goes on behind this conditional branch, which is in it. */
+static bool goes_on(const struct region *r, const struct region_insn *i, unsigned branches)
+{
+	uint64_t next = i->linear + i->insn.len, target = next + i->insn.imm;
+
+	return i->insn.op == OP_JCC && branches < BLOCK_BRANCHES && target > next &&
+	       !((target ^ r->linear) & ~MASK(12));
+}
+
 /* Decodes bytes[0..len). */
 static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, unsigned len)
 {
 	r->count = 0;
 	r->bytes = 0;
 	r->branches = false;
+	r->within = 0;
 	while (r->count < REGION_MAX && r->bytes < len && !r->branches) {
 		struct region_insn *i = &r->insn[r->count];
 
@@ -67,6 +78,10 @@ static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, 
 			break;
 		r->bytes += i->insn.len;
 		r->branches = ends_region(kind_of(cpu, &i->insn));
+		if (r->branches && goes_on(r, i, r->within)) {
+			r->branches = false;
+			r->within++;
+		}
 		r->count++;
 	}
 }
@@ -160,6 +175,11 @@ static unsigned live_at_end(struct cpu *cpu, const struct region *r)
 	return live;
 }
 
+unsigned region_live_before(const struct region_insn *i)
+{
+	return (i->live & ~kind_flags_written(&i->insn)) | kind_flags_read(&i->insn);
+}
+
 void region_analyse(struct cpu *cpu, struct region *r)
 {
 	unsigned live = r->count ? live_at_end(cpu, r) : FLAGS_STATUS;
@@ -167,8 +187,10 @@ void region_analyse(struct cpu *cpu, struct region *r)
 	for (unsigned n = r->count; n-- > 0;) {
 		struct region_insn *i = &r->insn[n];
 
+		if (i->insn.op == OP_JCC && !region_ends(r, i))
+			live |= flags_wanted_near(cpu, r, i->linear + i->insn.len + i->insn.imm);
 		i->live = (uint16_t)live;
-		live = (live & ~kind_flags_written(&i->insn)) | kind_flags_read(&i->insn);
+		live = region_live_before(i);
 	}
 	r->live = (uint16_t)live;
 }

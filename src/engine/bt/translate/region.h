@@ -33,8 +33,9 @@ struct region {
 	uint32_t generation; /* of the page before the bytes were read */
 	unsigned count;      /* instructions; the last may be a branch */
 	unsigned bytes;
-	bool branches; /* it is one */
-	bool crosses;  /* it crosses the page's end */
+	bool branches;   /* it is one, and so the block's end */
+	unsigned within; /* conditional branches that do not end it */
+	bool crosses;    /* it crosses the page's end */
 	struct region_crossing crossing;
 	uint16_t live; /* status flags that may be read before they are written, at the beginning */
 	struct region_insn insn[REGION_MAX];
@@ -50,6 +51,15 @@ bool region_takes(struct cpu *cpu, const struct region_insn *i);
 /* Adds the instruction that begins with the len bytes at first, the last ones of the page, if it is
  * one that can be. */
 void region_cross(struct cpu *cpu, struct region *r, const uint8_t *first, unsigned len);
+
+/* Whether the instruction, one of the region, is the branch that ends it. */
+static inline bool region_ends(const struct region *r, const struct region_insn *i)
+{
+	return r->branches && i == &r->insn[r->count - 1];
+}
+
+/* Status flags that may be read by the instruction, or after it before they are written. */
+unsigned region_live_before(const struct region_insn *i);
 
 /* Finds the live flags, backwards. */
 void region_analyse(struct cpu *cpu, struct region *r);
