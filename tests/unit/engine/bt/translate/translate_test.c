@@ -132,6 +132,38 @@
 	X(offset_not_canonical, "mov $0x800000000000,%rax; mov $0xffff800000020000,%rcx; " \
 		"wrgsbase %rcx; mov %gs:(%rax),%rcx") \
 	X(store_faults, "mov $0x900000,%eax; add %rbx,%rcx; mov %rcx,(%rax)") \
+	X(shared, "mov (%rbx),%rax; mov 8(%rbx),%rcx; add %rax,16(%rbx); add $8,%rbx; " \
+		"mov (%rbx),%rdx; mov %rdx,-8(%rbx); lea 24(%rbx),%rsi; mov %rax,(%rsi); " \
+		"mov -16(%rsi),%r10; inc %rsi; movb $3,(%rsi); dec %rsi; mov %rsi,%rdi; " \
+		"xor %r11,(%rdi); sub $-64,%rdi; mov -64(%rdi),%r11; mov %edi,%edi; " \
+		"mov -64(%rdi),%rbp") \
+	X(shared_by_many, "mov (%rbx),%rax; mov (%rsi),%rcx; mov (%r10),%rdx; mov (%rsp),%rdi; " \
+		"mov (%rbp),%r8; mov 0x20200,%r9d; mov 0x100(%rbx,%r11),%r12; " \
+		"mov 0x300(%rbx,%r11,2),%r13; add 8(%rbx),%rax; add 8(%rsi),%rcx; " \
+		"add 8(%r10),%rdx; add 8(%rsp),%rdi; add 8(%rbp),%r8; add 0x20208,%r9d; " \
+		"add %r12,0x108(%rbx,%r11); add 0x308(%rbx,%r11,2),%r13; mov %rax,16(%rbx)") \
+	X(shared_in_two_pages, "lea 0xff0(%rbx),%rdi; mov (%rdi),%rax; mov 8(%rdi),%rcx; " \
+		"add %rcx,24(%rdi); mov 16(%rdi),%r10; mov %r10,(%rdi); add $0x1004,%rdi; " \
+		"add $5,%rcx; adc %rax,(%rdi); mov -8(%rdi),%r11; sbb %r11,8(%rdi)") \
+	X(shared_stack_in_two_pages, "mov $0x41008,%esp; mov %esp,%ebp; push %rax; push %r10; " \
+		"push (%rbx); mov -8(%rbp),%rcx; call 1f; 1: pop %r11; pop %rdx; pop %rdi; " \
+		"leave; push %rsi") \
+	X(shared_behind_branches, "mov (%rbx),%rax; test %eax,%eax; jz 1f; add 8(%rbx),%rax; " \
+		"jo 1f; mov %rax,16(%rbx); mov 24(%rbx),%rcx; 1: cmp %rax,(%rbx); jne 2f; " \
+		"ud2; 2: adc $0,%rcx; jc 3f; jnc 4f; nop; 3: inc %r10; 4: mov %rcx,(%r10)") \
+	X(shared_frame, "push %rbp; mov %rsp,%rbp; sub $64,%rsp; mov %rax,-8(%rbp); " \
+		"mov %r10,-16(%rbp); mov 48(%rsp),%rcx; mov %r11,16(%rsp); mov -48(%rbp),%rdx; " \
+		"call 1f; mov -24(%rbp),%rdi; leave; jmp 2f; 1: mov %rbx,48(%rsp); ret; 2:") \
+	X(shared_values_change, "mov (%rbx),%rax; mul %rbx; mov (%rbx),%rcx; mov %rbx,%rax; " \
+		"mov (%rax),%rdx; mov %r11,%rax; cmpxchg %rcx,(%rbx); mov (%rbx),%rdi; " \
+		"lea (%rbx,%r11),%rsi; mov (%rsi),%r8; xchg %rbx,%rsi; mov (%rbx),%r9; " \
+		"mov (%rsi),%r12; cmovz %rsi,%rbx; mov (%rbx),%r13; xadd %rbx,%rsi; " \
+		"mov (%rsi),%al; mov (%rbx),%ah; mov %r10,%rbx; mov (%rbx),%r10; add $1,%bx; " \
+		"mov (%rbx),%r14") \
+	X(shared_with_fault, "mov $0x1ffff8,%ebx; mov (%rbx),%rax; mov %rax,-8(%rbx); " \
+		"add $3,%rax; mov 8(%rbx),%rcx; inc %rdx") \
+	X(shared_segment, "mov $0x20000,%eax; wrgsbase %rax; mov %gs:8,%rcx; mov %gs:16,%rdx; " \
+		"add %rdx,%gs:24; mov %gs:(%r11),%rdi; mov 8(%rbx),%rsi") \
 	X(writes_itself, "movb $0x42,1f+1(%rip); nop; 1: mov $1,%al; mov %al,%r10b") \
 	X(writes_itself_in_a_loop, "mov $5,%ecx; 1: incb 2f+2(%rip); 2: lea 1(%rax),%rax; " \
 		"dec %ecx; jnz 1b")
