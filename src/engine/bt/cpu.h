@@ -104,7 +104,7 @@ struct cpu_native {
 			       * that a load need not wait until a store has reached the cache */
 	_Atomic uint8_t poll; /* translated code is to be left; after attention was set */
 	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
-	uint8_t vectors;      /* VECTORS_*; 0: the vector registers and MXCSR are in fpu */
+	uint8_t vectors;      /* VECTORS_*; 0: all of fpu is there, nothing in the host's */
 	uint64_t remapped_page;
 	uint64_t window[NATIVE_WINDOWS]; /* addresses of the host: translate/access.h */
 	uint8_t bounce[NATIVE_BOUNCE];   /* what was read from two pages: runtime/gates.c */
@@ -116,6 +116,9 @@ struct cpu_native {
 #define VECTORS_SSE   (1u << 0)
 #define VECTORS_AVX   (1u << 1)
 #define VECTORS_UPPER (1u << 2) /* when they were loaded, upper halves of YMM were not zero */
+/* The same of x87 and MMX registers, by themselves (runtime/x87.h). */
+#define VECTORS_X87 (1u << 3)
+#define VECTORS_XMM (VECTORS_SSE | VECTORS_AVX)
 
 struct cpu {
 	uint64_t gpr[GPR_COUNT];

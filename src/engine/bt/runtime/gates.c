@@ -10,6 +10,7 @@
  *          in the block, or to another, or leave.
  * vectors  a block wants the vector registers: they are loaded, or it is leave. C is always called
  *          with them stored (vectors.h).
+ * x87      the same with those of the x87. Where C is known not to use them they stay (x87.h).
  */
 #include "engine/bt/runtime/gates.h"
 
@@ -24,6 +25,7 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/vectors.h"
+#include "engine/bt/runtime/x87.h"
 #include "engine/bt/translate/lower.h"
 
 #define HWCAP2_FSGSBASE BIT(1) /* the kernel lets programs set the bases */
@@ -43,24 +45,16 @@ static void emit_registers(struct emit *e, enum emit_op op)
 			emit_ctx(e, op, 8, reg, ctx_gpr(reg));
 }
 
-/* CMP byte gs:[vectors], 0. */
-static void emit_vectors_compare(struct emit *e)
+#define VECTORS_ALL (VECTORS_XMM | VECTORS_X87)
+
+/* OR or AND byte gs:[vectors], imm. */
+static void emit_vectors_byte(struct emit *e, enum emit_group op, uint8_t imm)
 {
-	static const uint8_t cmp_byte[] = {0x65, 0x80, 0x3c, 0x25};
+	const uint8_t insn[] = {0x65, 0x80, (uint8_t)(op << 3 | 4), 0x25};
 
-	emit_bytes(e, cmp_byte, sizeof(cmp_byte));
+	emit_bytes(e, insn, sizeof(insn));
 	emit_le(e, 4, (uint32_t)CTX(native.vectors));
-	emit_byte(e, 0);
-}
-
-/* MOV byte gs:[vectors], 0. */
-static void emit_vectors_clear(struct emit *e)
-{
-	static const uint8_t mov_byte[] = {0x65, 0xc6, 0x04, 0x25};
-
-	emit_bytes(e, mov_byte, sizeof(mov_byte));
-	emit_le(e, 4, (uint32_t)CTX(native.vectors));
-	emit_byte(e, 0);
+	emit_byte(e, imm);
 }
 
 static void emit_call_to(struct emit *e, const uint8_t *target)
@@ -74,14 +68,22 @@ static void emit_call_to(struct emit *e, const uint8_t *target)
 		emit_patch_to(distance, e->shift, target);
 }
 
-/* Calls code if vectors are there. */
-static void emit_vectors_call(struct emit *e, const uint8_t *code)
+/* Calls code if XMM and YMM are there. */
+static void emit_xmm_call(struct emit *e, const uint8_t *code)
 {
-	uint8_t *none;
+	uint8_t *none = vectors_emit_test(e, VECTORS_XMM);
 
-	emit_vectors_compare(e);
-	none = emit_jcc(e, EMIT_EQUAL);
 	emit_call_to(e, code);
+	emit_patch(e, none);
+}
+
+/* Whatever is loaded is stored. */
+static void emit_vectors_away(struct emit *e, const struct vectors_code *vectors)
+{
+	uint8_t *none = vectors_emit_test(e, VECTORS_ALL);
+
+	emit_call_to(e, vectors->store);
+	emit_vectors_byte(e, EMIT_AND_IMM, 0);
 	emit_patch(e, none);
 }
 
@@ -114,15 +116,10 @@ static const uint8_t *emit_enter(struct emit *e)
 static const uint8_t *emit_leave(struct emit *e, const struct vectors_code *vectors)
 {
 	const uint8_t *here = emit_here(e);
-	uint8_t *none;
 
 	emit_registers(e, EMIT_MOV_TO);
 	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
-	emit_vectors_compare(e);
-	none = emit_jcc(e, EMIT_EQUAL);
-	emit_call_to(e, vectors->store);
-	emit_vectors_clear(e);
-	emit_patch(e, none);
+	emit_vectors_away(e, vectors);
 	emit_return(e);
 	return here;
 }
@@ -212,7 +209,7 @@ static enum filled fill(struct cpu *cpu, uint64_t linear, uint32_t access)
 		filled = mmu_fill(cpu, linear, size, write) ? FILLED : FILLED_NOT;
 	else if (!write && !(access & ACCESS_SHARED))
 		filled = bounce(cpu, linear, size);
-	if (filled && cpu->native.vectors)
+	if (filled && cpu->native.vectors & VECTORS_XMM)
 		vectors_look(cpu);
 	return filled;
 }
@@ -226,21 +223,22 @@ static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu, const struct ve
 	emit_registers(e, EMIT_MOV_TO);
 	emit_ctx(e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.missed));
 	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
-	emit_vectors_call(e, vectors->store);
+	emit_xmm_call(e, vectors->store_xmm);
 	emit_reg(e, EMIT_MOV, 8, GPR_RSI, HOST_ADDRESS);
 	emit_site_access(e, GPR_RDX);
 	emit_call(e, cpu, (uintptr_t)fill);
 	emit_bytes(e, test_al, sizeof(test_al));
 	refused = emit_jcc(e, EMIT_EQUAL);
 	emit_reg(e, EMIT_MOV, 4, GPR_RBX, GPR_RAX);
-	emit_vectors_call(e, vectors->load);
+	emit_xmm_call(e, vectors->load_xmm);
 	emit_imm(e, EMIT_CMP_IMM, 4, GPR_RBX, FILLED_DONE);
 	done = emit_jcc(e, EMIT_EQUAL);
 	emit_site_resume(e, offsetof(struct access_site, retry));
 	emit_patch(e, done);
 	emit_site_resume(e, offsetof(struct access_site, done));
 	emit_patch(e, refused);
-	emit_vectors_clear(e);
+	emit_vectors_byte(e, EMIT_AND_IMM, VECTORS_X87); /* the others have been stored */
+	emit_vectors_away(e, vectors);
 	emit_site_interpret(e);
 	emit_return(e);
 	return here;
@@ -251,22 +249,41 @@ static const uint8_t *emit_vectors(struct emit *e, struct cpu *cpu,
 				   const struct vectors_code *vectors, const uint8_t *leave)
 {
 	const uint8_t *here = emit_here(e);
-	uint8_t *loaded, *refused;
+	uint8_t *none, *refused;
 
-	emit_vectors_compare(e);
-	loaded = emit_jcc(e, EMIT_NOT_EQUAL);
+	none = vectors_emit_test(e, VECTORS_XMM);
+	emit_site_interpret(e);
+	emit_jmp_to(e, leave);
+	emit_patch(e, none);
 	emit_registers(e, EMIT_MOV_TO);
 	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
 	emit_site_access(e, GPR_RSI);
 	emit_call(e, cpu, (uintptr_t)vectors_enable);
 	emit_bytes(e, test_al, sizeof(test_al));
 	refused = emit_jcc(e, EMIT_EQUAL);
-	emit_call_to(e, vectors->load);
+	emit_call_to(e, vectors->load_xmm);
 	emit_site_resume(e, offsetof(struct access_site, retry));
 	emit_patch(e, refused);
+	emit_vectors_away(e, vectors);
 	emit_site_interpret(e);
 	emit_return(e);
-	emit_patch(e, loaded);
+	return here;
+}
+
+/* R11: struct access_site. */
+static const uint8_t *emit_x87(struct emit *e, const uint8_t *leave)
+{
+	const uint8_t *here = emit_here(e);
+	uint8_t *refused[X87_REFUSALS];
+
+	emit_registers(e, EMIT_MOV_TO);
+	x87_emit_ask(e, refused);
+	x87_emit_load(e);
+	emit_vectors_byte(e, EMIT_OR_IMM, VECTORS_X87);
+	emit_site_resume(e, offsetof(struct access_site, retry));
+	for (unsigned n = 0; n < X87_REFUSALS; n++)
+		emit_patch(e, refused[n]);
+	emit_ctx(e, EMIT_MOV, 8, GPR_RAX, ctx_gpr(GPR_RAX));
 	emit_site_interpret(e);
 	emit_jmp_to(e, leave);
 	return here;
@@ -280,15 +297,11 @@ static const uint8_t *emit_handler(struct emit *e, struct cpu *cpu,
 	static const uint8_t call_rax[] = {0xff, 0xd0};
 	static const uint8_t jmp_r11[] = {0x41, 0xff, 0xe3};
 	const uint8_t *here = emit_here(e);
-	uint8_t *none, *left;
+	uint8_t *left;
 
 	emit_registers(e, EMIT_MOV_TO);
 	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
-	emit_vectors_compare(e);
-	none = emit_jcc(e, EMIT_EQUAL);
-	emit_call_to(e, vectors->store);
-	emit_vectors_clear(e);
-	emit_patch(e, none);
+	emit_vectors_away(e, vectors);
 	emit_set(e, GPR_RDI, (uintptr_t)cpu);
 	emit_reg(e, EMIT_MOV, 8, GPR_RSI, HOST_SPARE);
 	emit_set(e, GPR_RAX, (uintptr_t)handle);
@@ -325,6 +338,7 @@ void gates_emit(struct translator *t)
 	t->gates.fill = emit_fill(&t->emit, t->cpu, &vectors);
 	t->gates.vectors = emit_vectors(&t->emit, t->cpu, &vectors, t->gates.leave);
 	t->gates.handler = emit_handler(&t->emit, t->cpu, &vectors);
+	t->gates.x87 = emit_x87(&t->emit, t->gates.leave);
 	t->gates.interpret = emit_interpret(&t->emit, t->gates.leave);
 }
 

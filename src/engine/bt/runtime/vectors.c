@@ -8,6 +8,7 @@
 
 #include "core/x86/regs.h"
 #include "engine/bt/interp/vector.h"
+#include "engine/bt/runtime/x87.h"
 #include "engine/bt/translate/lower.h"
 
 #define REGISTERS   16
@@ -65,7 +66,6 @@ static void emit_upper(struct emit *e, bool store, unsigned reg)
 
 static void emit_load(struct emit *e, bool avx)
 {
-	static const uint8_t test_byte[] = {0x65, 0xf6, 0x04, 0x25};
 	uint8_t *clean;
 
 	emit_mxcsr(e, MXCSR_STORE, CTX(fpu.host_mxcsr));
@@ -75,10 +75,7 @@ static void emit_load(struct emit *e, bool avx)
 	for (unsigned reg = 0; reg < REGISTERS; reg++)
 		emit_lower(e, avx, false, reg);
 	if (avx) {
-		emit_bytes(e, test_byte, sizeof(test_byte));
-		emit_le(e, 4, (uint32_t)CTX(native.vectors));
-		emit_byte(e, VECTORS_UPPER);
-		clean = emit_jcc(e, EMIT_EQUAL);
+		clean = vectors_emit_test(e, VECTORS_UPPER);
 		for (unsigned reg = 0; reg < REGISTERS; reg++)
 			emit_upper(e, false, reg);
 		emit_patch(e, clean);
@@ -100,12 +97,39 @@ static void emit_store(struct emit *e, bool avx)
 	emit_byte(e, ret);
 }
 
+uint8_t *vectors_emit_test(struct emit *e, uint8_t units)
+{
+	static const uint8_t test_byte[] = {0x65, 0xf6, 0x04, 0x25};
+
+	emit_bytes(e, test_byte, sizeof(test_byte));
+	emit_le(e, 4, (uint32_t)CTX(native.vectors));
+	emit_byte(e, units);
+	return emit_jcc(e, EMIT_EQUAL);
+}
+
+/* Both kinds, each where it is there. */
+static const uint8_t *emit_all(struct emit *e, void (*x87)(struct emit *e), const uint8_t *xmm)
+{
+	const uint8_t *here = emit_here(e);
+	uint8_t *none = vectors_emit_test(e, VECTORS_X87);
+
+	x87(e);
+	emit_patch(e, none);
+	none = vectors_emit_test(e, VECTORS_XMM);
+	emit_jmp_to(e, xmm);
+	emit_patch(e, none);
+	emit_byte(e, ret);
+	return here;
+}
+
 void vectors_emit(struct emit *e, const struct cpu *cpu, struct vectors_code *code)
 {
-	code->load = emit_here(e);
+	code->load_xmm = emit_here(e);
 	emit_load(e, cpu->fpu.host.avx);
-	code->store = emit_here(e);
+	code->store_xmm = emit_here(e);
 	emit_store(e, cpu->fpu.host.avx);
+	code->load = emit_all(e, x87_emit_load, code->load_xmm);
+	code->store = emit_all(e, x87_emit_store, code->store_xmm);
 }
 
 void vectors_look(struct cpu *cpu)
@@ -133,7 +157,7 @@ bool vectors_enable(struct cpu *cpu, uint32_t unit)
 		units |= VECTORS_AVX;
 	if (!(units & unit))
 		return false;
-	cpu->native.vectors = units;
+	cpu->native.vectors |= units;
 	vectors_look(cpu);
 	return true;
 }

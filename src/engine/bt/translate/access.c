@@ -309,7 +309,8 @@ static void analyse(struct analysis *a, unsigned n)
 	case KIND_NOP:
 		return;
 	case KIND_VECTOR:
-		if (insn->op == OP_LDMXCSR)
+	case KIND_X87:
+		if (insn->op == OP_LDMXCSR || insn->op == OP_FLDCW)
 			forget(a);
 		else
 			analyse_copy(a, n);
@@ -368,6 +369,9 @@ static bool disturbs(const struct cpu *cpu, const struct insn *insn)
 	case KIND_COPY:
 	case KIND_VECTOR:
 		return !insn->has_mem && names_stolen(insn);
+	case KIND_X87:
+		return insn->has_mem ? is_stolen(insn->mem.base) && is_stolen(insn->mem.index)
+				     : names_stolen(insn);
 	case KIND_CALL:
 		return insn->operand[0].kind != OPERAND_REL;
 	default:
@@ -375,22 +379,31 @@ static bool disturbs(const struct cpu *cpu, const struct insn *insn)
 	}
 }
 
-/* The region's first instruction of its unit, which asks for vector registers first. */
-static bool asks_for_vectors(const struct region *r, unsigned n)
+/* Which registers an instruction has to ask for. */
+static uint8_t units_of(const struct cpu *cpu, const struct insn *insn)
 {
-	uint8_t unit = r->insn[n].insn.unit;
+	uint8_t units = 0;
 
-	if (unit != UNIT_SSE && unit != UNIT_AVX)
-		return false;
-	while (n-- > 0)
-		if (r->insn[n].insn.unit == unit)
-			return false;
-	return true;
+	if (insn->unit == UNIT_SSE)
+		units = VECTORS_SSE;
+	if (insn->unit == UNIT_AVX)
+		units = VECTORS_AVX;
+	return kind_of(cpu, insn) == KIND_X87 ? units | VECTORS_X87 : units;
+}
+
+/* The region's first instruction of its unit, which asks for vector registers first. */
+static bool asks_for_vectors(const struct cpu *cpu, const struct region *r, unsigned n)
+{
+	uint8_t units = units_of(cpu, &r->insn[n].insn);
+
+	while (units && n-- > 0)
+		units &= (uint8_t)~units_of(cpu, &r->insn[n].insn);
+	return units;
 }
 
 bool access_disturbs(const struct cpu *cpu, const struct region *r, unsigned n)
 {
-	return disturbs(cpu, &r->insn[n].insn) || asks_for_vectors(r, n) ||
+	return disturbs(cpu, &r->insn[n].insn) || asks_for_vectors(cpu, r, n) ||
 	       (r->crosses && n + 1 == r->count);
 }
 

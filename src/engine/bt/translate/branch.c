@@ -316,7 +316,7 @@ static void want_vectors(struct lower *l, const struct vectors_wanted *w)
 	struct missing_access m = {.retry = w->retry, .access = w->unit, .rip = w->rip};
 
 	emit_patch(l->e, w->distance);
-	go_to_gate(l, l->t->gates.vectors, &m);
+	go_to_gate(l, w->unit == VECTORS_X87 ? l->t->gates.x87 : l->t->gates.vectors, &m);
 }
 
 static void unlinked(struct lower *l, unsigned n)

@@ -27,6 +27,8 @@ static const uint8_t kinds[OP_COUNT] = {
 	COPY(LFENCE), COPY(MFENCE), COPY(SFENCE),
 	[OP_NATIVE] = KIND_VECTOR, [OP_VZEROALL] = KIND_VECTOR, [OP_VZEROUPPER] = KIND_VECTOR,
 	[OP_LDMXCSR] = KIND_VECTOR, [OP_STMXCSR] = KIND_VECTOR,
+	[OP_EMMS] = KIND_X87, [OP_FLDCW] = KIND_X87, [OP_FNSTCW] = KIND_X87,
+	[OP_FNSTSW] = KIND_X87, [OP_FNCLEX] = KIND_X87, [OP_FWAIT] = KIND_X87,
 	[OP_DIV] = KIND_DIVIDE, [OP_IDIV] = KIND_DIVIDE,
 	[OP_NOP] = KIND_NOP, [OP_LEA] = KIND_LEA,
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
@@ -51,8 +53,7 @@ static const uint8_t kinds[OP_COUNT] = {
 	ONCE(RDRAND), ONCE(RDSEED), ONCE(XSETBV),
 	ONCE(FXSAVE), ONCE(FXRSTOR), ONCE(XSAVE), ONCE(XSAVEC), ONCE(XSAVEOPT), ONCE(XSAVES),
 	ONCE(XRSTOR), ONCE(XRSTORS), ONCE(FLDENV), ONCE(FNSTENV), ONCE(FNSAVE), ONCE(FRSTOR),
-	ONCE(FLDCW), ONCE(FNSTCW), ONCE(FNSTSW), ONCE(FNINIT), ONCE(FNCLEX), ONCE(FWAIT),
-	ONCE(EMMS), ONCE(MASKMOVQ), ONCE(MASKMOVDQU),
+	HANDLER(FNINIT), HANDLER(MASKMOVQ), HANDLER(MASKMOVDQU),
 	GO(SYSCALL), GO(SYSRET), GO(IRETQ), GO(IRETD), GO(INT), GO(INT3), GO(UD2), GO(RET_FAR),
 	GO(CALL_FAR), GO(JMP_FAR), GO(LOOP), GO(LOOPE), GO(LOOPNE), GO(JRCXZ), GO(JECXZ),
 	[OP_JMP] = KIND_JMP, [OP_JCC] = KIND_JCC, [OP_CALL] = KIND_CALL, [OP_RET] = KIND_RET,
@@ -134,15 +135,33 @@ static bool converts_from_mmx(const struct insn *insn)
 	return true;
 }
 
-/* On vector registers, and on nothing of the x87's. */
-static bool is_vector(const struct insn *insn)
+static bool has_mmx(const struct insn *insn)
 {
-	if (insn->unit != UNIT_SSE && insn->unit != UNIT_AVX)
-		return false;
 	for (unsigned i = 0; i < insn->operands; i++)
 		if (insn->operand[i].kind == OPERAND_MMX)
-			return false;
-	return !converts_from_mmx(insn);
+			return true;
+	return converts_from_mmx(insn);
+}
+
+/* FENI, FDISI and FSETPM, which do nothing. */
+static bool is_obsolete(const struct insn *insn)
+{
+	uint8_t modrm = insn->bytes[insn->at.modrm];
+
+	return insn->unit == UNIT_X87 && insn->bytes[insn->at.opcode] == 0xdb &&
+	       (modrm == 0xe0 || modrm == 0xe1 || modrm == 0xe4);
+}
+
+/* Of what is copied with registers loaded. The x87's are by XRSTOR, which goes with AVX. */
+static enum kind kind_of_loaded(const struct cpu *cpu, const struct insn *insn)
+{
+	bool sse = insn->unit == UNIT_SSE || insn->unit == UNIT_AVX;
+
+	if (!copies(insn))
+		return KIND_HANDLER;
+	if (sse && !has_mmx(insn))
+		return KIND_VECTOR;
+	return cpu->fpu.host.avx && !is_obsolete(insn) ? KIND_X87 : KIND_HANDLER;
 }
 
 /* With operands of 64 bits, as all branches and nearly all stack accesses have. */
@@ -185,9 +204,8 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 			return kind_of_far_bit(insn);
 		return copies(insn) ? kind : KIND_HANDLER;
 	case KIND_VECTOR:
-		if (is_vector(insn))
-			return copies(insn) ? kind : KIND_HANDLER;
-		return by_handler(cpu, insn, KIND_HANDLER_ONCE); /* x87 */
+	case KIND_X87:
+		return kind_of_loaded(cpu, insn);
 	case KIND_LEA:
 		return insn->op_size >= 4 ? kind : KIND_HANDLER;
 	case KIND_CLI:

@@ -30,6 +30,8 @@ static lower_fn lower_of(enum kind kind)
 		return lower_bit;
 	case KIND_VECTOR:
 		return lower_vector;
+	case KIND_X87:
+		return lower_x87;
 	case KIND_PUSH:
 		return lower_push;
 	case KIND_POP:

@@ -53,7 +53,7 @@ struct vectors_wanted {
 	uint8_t *distance;    /* of the jump where they are not there */
 	const uint8_t *retry; /* where they are */
 	uint64_t rip;
-	uint8_t unit; /* VECTORS_SSE or VECTORS_AVX */
+	uint8_t unit; /* VECTORS_SSE, VECTORS_AVX or VECTORS_X87 */
 };
 
 /* An instruction that its handler does: translate/handler.c. Read by the runtime (handle.c), in
@@ -84,6 +84,7 @@ struct unlinked_exit {
 
 #define MISSING_MAX (2 * REGION_MAX)
 #define LEAVING_MAX (4 * REGION_MAX)
+#define WANTED_MAX  (2 * REGION_MAX)
 
 struct lower {
 	struct translator *t;
@@ -111,6 +112,11 @@ struct lower {
 	uint8_t vectors; /* VECTORS_* that the block has asked for */
 	unsigned wanted_count;
 	unsigned handled_count;
+	struct {
+		bool pointed;         /* what the block's x87 instructions have in common is */
+		unsigned opcode;      /* written last */
+		unsigned operand_seg; /* whose selector was written last; SEG_COUNT: none */
+	} x87;
 	unsigned exits;
 	struct unlinked_exit unlinked[BLOCK_EXITS];
 	struct {
@@ -123,7 +129,7 @@ struct lower {
 	struct accesses accesses;
 	struct missing_access missing[MISSING_MAX];
 	struct leaving leaving[LEAVING_MAX];
-	struct vectors_wanted wanted[REGION_MAX];
+	struct vectors_wanted wanted[WANTED_MAX];
 	struct handled handled[REGION_MAX];
 };
 
@@ -180,6 +186,11 @@ void lower_bit(struct lower *l);
 
 /* vector.c */
 void lower_vector(struct lower *l);
+/* Emits: the unit's registers are the host's, or the instruction is the interpreter's. */
+void vector_want(struct lower *l, uint8_t unit);
+
+/* x87.c */
+void lower_x87(struct lower *l);
 
 /* stack.c */
 /* Emits: [HOST_ADDRESS + disp] = value, of 64 bits. Uses HOST_SPARE. */

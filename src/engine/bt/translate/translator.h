@@ -50,6 +50,7 @@ struct gates {
 	/* Vector registers are wanted: R11 a struct access_site, with VECTORS_* as its access. */
 	const uint8_t *vectors;
 	const uint8_t *handler; /* one instruction by its handler: R11 a struct handler_site */
+	const uint8_t *x87;     /* the same of the x87's */
 };
 
 /* Pages whose code was written, told to a vCPU by any thread. */

@@ -9,17 +9,20 @@
  * They stay there until translated code is left (runtime/vectors.h). With them comes MXCSR, which
  * has all exceptions masked, then.
  */
+#include <assert.h>
+
 #include "core/x86/regs.h"
 #include "engine/bt/translate/lower.h"
 
 #define MXCSR_MASKS  0x1f80
 #define LDMXCSR_SIZE 4
 
-static void want(struct lower *l, uint8_t unit)
+void vector_want(struct lower *l, uint8_t unit)
 {
 	static const uint8_t test_byte[] = {0x65, 0xf6, 0x04, 0x25};
 	struct vectors_wanted *w = &l->wanted[l->wanted_count++];
 
+	assert(l->wanted_count <= WANTED_MAX);
 	flags_clobber(l, flags_live_before(l));
 	emit_bytes(l->e, test_byte, sizeof(test_byte));
 	emit_le(l->e, 4, (uint32_t)CTX(native.vectors));
@@ -59,7 +62,7 @@ void lower_vector(struct lower *l)
 	uint8_t unit = l->i->insn.unit == UNIT_AVX ? VECTORS_AVX : VECTORS_SSE;
 
 	if (!(l->vectors & unit))
-		want(l, unit);
+		vector_want(l, unit);
 	if (l->i->insn.op == OP_LDMXCSR)
 		load_mxcsr(l);
 	else

@@ -28,14 +28,13 @@
 #include "engine/bt/runtime/step.h"
 #include "engine/bt/vm.h"
 
-#define ROUNDS           40
-#define FLAGS            0x8d5u
-#define TABLES           (NATIVE_DATA + MIB(1))
-#define CODE             (TABLES + 0x10000) /* guest physical; it lies at NATIVE_CODE */
-#define GUEST_CODE_PAGES 8
-#define SLOT             64 /* bytes for each sequence */
-#define CODE_SIZE        MIB(1)
-#define MXCSR_DAZ        0x8040u
+#define ROUNDS    40
+#define FLAGS     0x8d5u
+#define TABLES    (NATIVE_DATA + MIB(1))
+#define CODE      (NATIVE_DATA + MIB(2)) /* a page for each sequence; it is mapped at NATIVE_CODE */
+#define RAM       MIB(6)
+#define CODE_SIZE MIB(1)
+#define MXCSR_DAZ 0x8040u
 
 /* Several instructions in one block: what they leave to each other. */
 #define BLOCKS(X)                                                                                 \
@@ -59,7 +58,39 @@
 	X("vpcmpeqb %xmm1, %xmm2, %xmm3; vpmovmskb %xmm3, %r11d; bsf %r11d, %eax; vptest %ymm1, " \
 	  "%ymm2; adc $0, %r11")
 
-#define SEQUENCES(X) COMPUTING(X) MASKED(X) BLOCKS(X)
+/* x87 and MMX instructions, and what they leave in the x87's pointers. */
+#define STACKS(X)                                                                                 \
+	X("fldl 8(%r13); fld %st(0); fmulp; fldpi; fxch; fsubrp; fstpl 16(%r13)")                 \
+	X("fldl 8(%r13); faddl 16(%r13); fchs; fstps 24(%r13); fildl 4(%r13); fistpl 32(%r13)")   \
+	X("fldl 8(%r13); fld1; fcomip %st(1); setb %al; setp %bl; fstp %st(0); adc $0, %r10")     \
+	X("cmp %rax, %rcx; fldl 8(%r13); fcmovbe %st(1), %st; seta %dl; fstpl 8(%r13)")           \
+	X("fldl 8(%r13); fcoml 16(%r13); fnstsw %ax; sahf; ja 1f; fldz; 1: fld1; fnstenv "        \
+	  "64(%r13)")                                                                             \
+	X("mov $20, %ecx; fld1; 1: fadd %st(0); fmull 8(%r13); dec %ecx; jnz 1b; fstpt 24(%r13)") \
+	X("mov %r13, %r11; fldl 8(%r11); fldl 16(%r11); mov $1, %r10d; fldl 8(%r13, %r10, 8); "   \
+	  "fldl 9(%r11, %r11); fldl 24(%r11)")                                                    \
+	X("fldl 8(%r13); fnstenv 64(%r13); fld1; fldl 16(%r13); fsqrt; fnstenv 128(%r13)")        \
+	X("mov %r13, %r10; mov $3, %r11d; fldl 8(%r10, %r11, 8); fstpl 1(%r10, %r11, 4); "        \
+	  "fnstenv 64(%r13)")                                                                     \
+	X("fldl 8(%r13d); fnstenv 64(%r13)")                                                      \
+	X("fldl 0x20000108; fabs; fnstenv 64(%r13)")                                              \
+	X("fldt 3(%r13); fnop; fldl 40(%r12); fstpl 16(%r13)")                                    \
+	X("fldl 8(%r13); fld1; fstpt 23(%r12)")                                                   \
+	X("orw $0xf3f, (%r13); andw $0xf7f, (%r13); fldcw (%r13); fldl 8(%r13); frndint; "        \
+	  "fistpq 16(%r13); fnstcw 2(%r13); fnclex; fnstsw 4(%r13); fwait")                       \
+	X("movw $0x1332, (%r13); fldcw (%r13); fld1; fnclex; fwait")                              \
+	X("fsincos; fpatan; fscale; fyl2xp1; fprem1; fdecstp; ffree %st(2); fincstp; fnstsw "     \
+	  "(%r13)")                                                                               \
+	X("paddb %mm1, %mm2; movq 8(%r13), %mm3; pxor %mm2, %mm3; movq %mm3, 24(%r13); emms; "    \
+	  "fld1")                                                                                 \
+	X("movd %r10d, %mm1; movq %mm1, %r11; pmovmskb %mm1, %r10d; pinsrw $1, %r10d, %mm2")      \
+	X("cvtps2pi %xmm1, %mm2; cvtpi2ps %mm2, %xmm3; addps %xmm3, %xmm4; fld1; "                \
+	  "cvtpi2pd 8(%r13), %xmm5; cvtpi2ps 3(%r13), %xmm6; fnstsw %ax")                         \
+	X("addps %xmm1, %xmm2; fldl 8(%r13); vaddps %ymm2, %ymm3, %ymm4; fstpl 16(%r13); "        \
+	  "movups 32(%r13), %xmm7; fldl 24(%r13); emms; mulps %xmm7, %xmm8")                      \
+	X("fldl 8(%r13); divps %xmm1, %xmm2; fldl 8(%r12); fldl 40(%r12)")
+
+#define SEQUENCES(X) COMPUTING(X) MASKED(X) BLOCKS(X) X87(X) STACKS(X)
 
 #define ADDRESS_OF(insn)                                                     \
 	"771: " insn "\n772:\n.pushsection .data.rel.ro\n.quad 771b, 772b\n" \
@@ -111,22 +142,19 @@ static void make_tables(struct rig *r)
 	tables[1024 + (NATIVE_CODE >> 21 & 511)] = (TABLES + 16384) | rights;
 	for (uint64_t i = 0; i < NATIVE_DATA_SIZE / 4096; i++)
 		tables[1536 + (NATIVE_DATA >> 12 & 511) + i] = (NATIVE_DATA + i * 4096) | rights;
-	for (uint64_t i = 0; i < GUEST_CODE_PAGES; i++)
-		tables[2048 + (NATIVE_CODE >> 12 & 511) + i] = (CODE + i * 4096) | rights;
 }
 
 static void put_code(struct rig *r)
 {
 	static const uint8_t ud2[] = {0x0f, 0x0b};
-	uint8_t *code = mem_ptr_rw(&r->mem, CODE, GUEST_CODE_PAGES * 4096);
+	uint8_t *code = mem_ptr_rw(&r->mem, CODE, ARRAY_LEN(texts) * 4096);
 
-	assert_true(ARRAY_LEN(texts) * SLOT <= GUEST_CODE_PAGES * 4096);
+	assert_non_null(code);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		size_t len = (size_t)(lower_sequences[i][1] - lower_sequences[i][0]);
 
-		assert_true(len + sizeof(ud2) <= SLOT);
-		memcpy(code + i * SLOT, lower_sequences[i][0], len);
-		memcpy(code + i * SLOT + len, ud2, sizeof(ud2));
+		memcpy(code + i * 4096, lower_sequences[i][0], len);
+		memcpy(code + i * 4096 + len, ud2, sizeof(ud2));
 	}
 }
 
@@ -157,7 +185,7 @@ static void rig_init(struct rig *r)
 	memset(r, 0, sizeof(*r));
 	r->cpu = cpu;
 	assert_int_equal(mem_init(&r->mem, 0, NULL), 0);
-	assert_int_equal(mem_add_ram(&r->mem, NATIVE_DATA, MIB(2), NULL), 0);
+	assert_int_equal(mem_add_ram(&r->mem, NATIVE_DATA, RAM, NULL), 0);
 	bus_init(&r->mmio, "mmio", BIT(52));
 	r->env.mem = &r->mem;
 	r->env.mmio = &r->mmio;
@@ -209,18 +237,25 @@ static size_t length_of(size_t index)
 	return (size_t)(lower_sequences[index][1] - lower_sequences[index][0]);
 }
 
+/* Each sequence has the same address, as the host's has, since x87's pointers show it. */
+static void map_code(struct cpu *cpu, size_t index)
+{
+	uint64_t *entry = mem_ptr_rw(&rig.mem, TABLES + 16384 + (NATIVE_CODE >> 12 & 511) * 8, 8);
+
+	*entry = (CODE + index * 4096) | PTE_P | PTE_RW | PTE_US;
+	mmu_invlpg(cpu, NATIVE_CODE);
+}
+
 /* Runs a sequence as the guest's; the vector of its exception, or -1. */
 static int run_here(struct cpu *cpu, size_t index)
 {
-	uint64_t start = NATIVE_CODE + index * SLOT;
-
-	cpu->rip = start;
+	map_code(cpu, index);
+	cpu->rip = NATIVE_CODE;
 	cpu->exception.pending = false;
 	if (!_setjmp(cpu->unwind))
 		for (;;)
 			translated_step(cpu);
 	assert_int_equal(cpu->native.vectors, 0);
-	cpu->rip -= index * SLOT;
 	if (cpu->exception.vector == VECTOR_UD && cpu->rip == NATIVE_CODE + length_of(index))
 		return -1;
 	return cpu->exception.vector;
@@ -229,6 +264,7 @@ static int run_here(struct cpu *cpu, size_t index)
 static bool compare(const char *text, const struct cpu *cpu, const struct native *n)
 {
 	const uint8_t *native = (const uint8_t *)NATIVE_DATA;
+	uint8_t x87[160];
 
 	if (cpu->rip != n->rip)
 		differ("%s: ends at %lu, host %lu", text, cpu->rip - NATIVE_CODE,
@@ -247,15 +283,23 @@ static bool compare(const char *text, const struct cpu *cpu, const struct native
 		differ("%s: upper halves differ", text);
 	if (memcmp(cpu->fpu.area + XSAVE_MXCSR, n->xsave + XSAVE_MXCSR, 4) != 0)
 		differ("%s: MXCSR differs", text);
+	fpu_store_x87(&cpu->fpu, true, x87);
+	for (unsigned i = 0; i < sizeof(x87); i++)
+		if ((i < XSAVE_MXCSR || i >= XSAVE_ST) && x87[i] != n->xsave[i])
+			differ("%s: x87 state differs at %u: %02x, host %02x", text, i, x87[i],
+			       n->xsave[i]);
 	return true;
 }
 
 /* What the interpreter is to do, whole or in part. */
 static bool is_left(const char *text)
 {
-	static const char *const parts[] = {"%mm", "cvtpi2p", "emms", "maskmov", "$0x1f00"};
+	static const char *const parts[] = {
+		"maskmov", "$0x1f00", "fnstenv", "fnsave", "fldenv",  "frstor",
+		"fninit",  "fxsave",  "$0x340",  "$0x300", "$0x1332", ".byte",
+	};
 
-	if (!strcmp(text, "ldmxcsr (%r13)"))
+	if (!strcmp(text, "ldmxcsr (%r13)") || strstr(text, "fldcw (%r13); fsqrt"))
 		return true;
 	for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
 		if (strstr(text, parts[i]))
@@ -263,23 +307,21 @@ static bool is_left(const char *text)
 	return false;
 }
 
-/* Runs it here and there. masked: no exception is unmasked, so that it is translated. */
-static bool run_sequence(size_t index, uint32_t mxcsr, bool masked)
+/* Runs it here and there from the state in start and the memory in data. masked: no exception is
+ * unmasked, so that it is translated. */
+static bool run_both(size_t index, const struct native *start, const uint8_t *data, bool masked)
 {
 	struct cpu *cpu = rig.cpu;
-	struct native n;
+	struct native n = *start;
 	uint64_t interpreted = cpu->instructions;
 	int vector;
 
-	native_randomise(&n, native_random() & 1, mxcsr);
-	n.gpr[13] = NATIVE_DATA + 256;
-	n.gpr[GPR_RBX] = n.gpr[13];
-	n.gpr[12] = NATIVE_DATA + NATIVE_DATA_SIZE - 32;
-	if (native_random() & 1)
-		memset(n.xsave + FPU_YMM_HI, 0, 256);
-	memcpy(rig.data, (const void *)NATIVE_DATA, NATIVE_DATA_SIZE);
+	memcpy(rig.data, data, NATIVE_DATA_SIZE);
+	memcpy((void *)NATIVE_DATA, data, NATIVE_DATA_SIZE);
 	memcpy(cpu->fpu.area, n.xsave, FPU_AREA_SIZE);
 	store_le(cpu->fpu.area + XSAVE_MXCSR_MASK, 4, cpu->fpu.host.mxcsr_mask);
+	cpu->fpu.fcs = 0;
+	cpu->fpu.fds = 0;
 	memcpy(cpu->gpr, n.gpr, sizeof(n.gpr));
 	cpu->rflags = n.rflags;
 	if (native_random() & 1)
@@ -292,6 +334,24 @@ static bool run_sequence(size_t index, uint32_t mxcsr, bool masked)
 	if (masked && vector < 0 && !is_left(texts[index]) && interpreted)
 		differ("%s: %lu instructions interpreted", texts[index], interpreted);
 	return compare(texts[index], cpu, &n);
+}
+
+static bool run_sequence(size_t index, uint32_t mxcsr, bool masked)
+{
+	static uint8_t data[NATIVE_DATA_SIZE];
+	struct native n;
+
+	native_randomise(&n, native_random() & 1, mxcsr);
+	n.gpr[13] = NATIVE_DATA + 256;
+	n.gpr[GPR_RBX] = n.gpr[13];
+	n.gpr[12] = NATIVE_DATA + NATIVE_DATA_SIZE - 32;
+	if (native_random() & 1)
+		memset(n.xsave + FPU_YMM_HI, 0, 256);
+	memcpy(data, (const void *)NATIVE_DATA, sizeof(data));
+	/* AMD's processors forget the x87's pointers when the host's kernel switches tasks, so once
+	 * is not enough to blame lodge. */
+	return run_both(index, &n, data, masked) || run_both(index, &n, data, masked) ||
+	       run_both(index, &n, data, masked);
 }
 
 /* By CPUID leaf 7 where a compiler does not know the feature's name. */
@@ -366,6 +426,7 @@ static int run_plain(const char *text)
 	struct cpu *cpu = rig.cpu;
 
 	memset(cpu->fpu.area, 0, sizeof(cpu->fpu.area));
+	store_le(cpu->fpu.area + XSAVE_FCW, 2, 0x37f);
 	store_le(cpu->fpu.area + XSAVE_MXCSR, 4, MXCSR_RESET);
 	store_le(cpu->fpu.area + XSAVE_XMM + 16, 4, 0x3f800000); /* 1.0 in XMM1 */
 	memset(cpu->gpr, 0, sizeof(cpu->gpr));
@@ -419,6 +480,58 @@ static void test_forbidden(void **state)
 	rig_release(&rig);
 }
 
+/* What forbids x87 and what MMX; also after a block was run without. */
+static void test_forbidden_x87(void **state)
+{
+	static const char x87[] = "fnstsw %ax", mmx[] = "movd %r10d, %mm1; movq %mm1, %r11; "
+							"pmovmskb %mm1, %r10d; pinsrw $1, %r10d, "
+							"%mm2";
+	struct cpu *cpu;
+
+	(void)state;
+	begin();
+	cpu = rig.cpu;
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(run_plain(x87), -1);
+		assert_int_equal(run_plain(mmx), -1);
+		cpu->cr0 |= CR0_TS;
+		assert_int_equal(run_plain(x87), VECTOR_NM);
+		assert_int_equal(run_plain(mmx), VECTOR_NM);
+		assert_int_equal(done_at(), 0);
+		cpu->cr0 &= ~(uint64_t)CR0_TS;
+		cpu->cr0 |= CR0_EM;
+		assert_int_equal(run_plain(x87), VECTOR_NM);
+		assert_int_equal(run_plain(mmx), VECTOR_UD);
+		assert_int_equal(done_at(), 0);
+		cpu->cr0 &= ~(uint64_t)CR0_EM;
+	}
+	rig_release(&rig);
+}
+
+/* C that runs afterwards has an empty x87 stack and its own control word. */
+static void test_host_x87(void **state)
+{
+	uint8_t image[108];
+	uint16_t before, after;
+
+	(void)state;
+	begin();
+	memset(rig.cpu->fpu.area, 0, sizeof(rig.cpu->fpu.area));
+	store_le(rig.cpu->fpu.area + XSAVE_MXCSR, 4, MXCSR_RESET);
+	rig.cpu->gpr[13] = NATIVE_DATA;
+	rig.cpu->gpr[12] = NATIVE_DATA + NATIVE_DATA_SIZE - 32;
+	__asm__ volatile("fnstcw %0" : "=m"(before));
+	store_le(rig.cpu->fpu.area + XSAVE_FCW, 2, 0xc7f);
+	assert_int_equal(run_here(rig.cpu, index_of("fldl 8(%r13); fld1; fstpt 23(%r12)")),
+			 VECTOR_PF);
+	__asm__ volatile("fnstcw %0" : "=m"(after));
+	assert_int_equal(before, after);
+	__asm__ volatile("fnsave %0; frstor %0" : "+m"(image));
+	assert_int_equal(load_le(image + 8, 2), 0xffff);
+	assert_int_equal(load_le(rig.cpu->fpu.area + XSAVE_FCW, 2), 0xc7f);
+	rig_release(&rig);
+}
+
 /* C that runs afterwards has the MXCSR that it had, whatever the guest's is. */
 static void test_host_mxcsr(void **state)
 {
@@ -441,8 +554,8 @@ static void test_host_mxcsr(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_as_the_host),
-		cmocka_unit_test(test_forbidden),
+		cmocka_unit_test(test_as_the_host),   cmocka_unit_test(test_forbidden),
+		cmocka_unit_test(test_forbidden_x87), cmocka_unit_test(test_host_x87),
 		cmocka_unit_test(test_host_mxcsr),
 	};
 
