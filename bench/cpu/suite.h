@@ -56,6 +56,8 @@ uint64_t bytes_run(void *memory, uint64_t units);
 void matmul_prepare(void *memory, uint64_t units);
 uint64_t matmul_run(void *memory, uint64_t units);
 uint64_t nbody_run(void *memory, uint64_t units);
+uint64_t divide_run(void *memory, uint64_t units);
+uint64_t extended_run(void *memory, uint64_t units);
 void sse2_prepare(void *memory, uint64_t units);
 uint64_t sse2_run(void *memory, uint64_t units);
 bool avx2_possible(void);
