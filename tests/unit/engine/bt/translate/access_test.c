@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which accesses share a look-up (translate/access.h); that they do what they should, translate_test
- * shows. */
+/* Which accesses share a look-up (translate/access.h); that they do what they should,
+ * translate_test shows. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
