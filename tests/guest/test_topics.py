@@ -57,7 +57,7 @@ TCG = {
     "wake": ["no interrupt comes between STI and HLT"],  # see docs/lab.md
 }
 
-CPUS = {"cpuid": 4, "smp": 4, "wake": 8}
+CPUS = {"cpuid": 4, "patch": 2, "smp": 4, "wake": 8}
 
 
 def command(topic, engine):
