@@ -62,7 +62,7 @@ void lodge_vm_free(lodge_vm *vm);
 
 /*
  * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm, bt, or
- * bt,code=SIZE, lodge-run(1)), cpus, memory
+ * bt,code=SIZE, lodge-run(1)), bt-dump, cpus, memory
  * (bytes, or with K, M, G), kernel, initrd, cmdline, boot (auto, bzimage, pvh, elf), cpu-model,
  * name, kvmclock (on, off), reboot (on: a guest's reset starts it again; off: it ends the VM), rng
  * (on, off: a virtio entropy device), virtio (pci, mmio: the bus of virtio devices).

@@ -28,6 +28,7 @@ static const struct flag {
 	{"--memory", "SIZE", FLAG_CONFIG, "RAM, with K, M or G (default: 256M)"},
 	{"--engine", "auto|kvm|bt[,code=SIZE]", FLAG_CONFIG,
 	 "what executes guest code (default: auto)"},
+	{"--bt-dump", "STAGE,...[:FILE]", FLAG_CONFIG, "write what bt makes of guest code"},
 	{"--cpu-model", "MODEL", FLAG_CONFIG, "host, x86-64-v2, x86-64-v3 (default: host)"},
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},

@@ -86,6 +86,20 @@ struct engine_options {
 	 * remembered of it, and decoded instructions. ENGINE_CODE_MIN to _MAX, or 0: the engine's
 	 * default, ENGINE_CODE_DEFAULT. */
 	uint64_t code_memory;
+	/* Stages of translation, as bits, that are written as text to dump_fd, which is the
+	 * caller's and stays open. */
+	unsigned dump;
+	int dump_fd;
+};
+
+/* The stages that a block of guest code goes through. */
+enum engine_dump {
+	ENGINE_DUMP_GUEST = 1 << 0,   /* its bytes */
+	ENGINE_DUMP_DECODED = 1 << 1, /* instructions */
+	ENGINE_DUMP_FLAGS = 1 << 2,   /* with the status flags that are looked at later */
+	ENGINE_DUMP_HOST = 1 << 3,    /* the host's instructions */
+	ENGINE_DUMP_ALL = (1 << 5) - 1,
+	ENGINE_DUMP_LINKS = 1 << 4, /* found by its address, linked, forgotten */
 };
 
 #define ENGINE_CODE_MIN     MIB(2)

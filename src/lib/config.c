@@ -46,6 +46,50 @@ static int parse_file(const struct setting *s, void *field, const char *value, s
 	return parse_text(s, field, value, e);
 }
 
+/* The stage whose name is text[0..len), or 0. */
+static unsigned dump_stage(const char *text, size_t len)
+{
+	static const struct {
+		const char *name;
+		unsigned stages;
+	} stages[] = {
+		{"guest", ENGINE_DUMP_GUEST}, {"decoded", ENGINE_DUMP_DECODED},
+		{"flags", ENGINE_DUMP_FLAGS}, {"host", ENGINE_DUMP_HOST},
+		{"links", ENGINE_DUMP_LINKS}, {"all", ENGINE_DUMP_ALL},
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(stages); i++)
+		if (strlen(stages[i].name) == len && !strncmp(text, stages[i].name, len))
+			return stages[i].stages;
+	return 0;
+}
+
+static int parse_dump(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	struct config_dump *dump = field;
+	size_t all = strcspn(value, ":");
+	unsigned stages = 0;
+	int rc = 0;
+
+	for (size_t at = 0, len; at <= all; at += len + 1) {
+		unsigned stage;
+
+		len = strcspn(value + at, ",:");
+		stage = dump_stage(value + at, len);
+		if (!stage)
+			return err_set(e, EINVAL,
+				       "%s '%s' has no such stage: give some of guest, decoded, "
+				       "flags, host, links, or all",
+				       s->name, value);
+		stages |= stage;
+	}
+	if (value[all])
+		rc = parse_file(s, &dump->file, value + all + 1, e);
+	if (!rc)
+		dump->stages = stages;
+	return rc;
+}
+
 static int parse_name(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	size_t len = strlen(value);
@@ -219,13 +263,21 @@ static int parse_virtio(const struct setting *s, void *field, const char *value,
 #define FIELD(f) offsetof(struct config, f)
 
 static const struct setting settings[] = {
-	{"engine", parse_engine, FIELD(engine)}, {"cpus", parse_cpus, FIELD(cpus)},
-	{"memory", parse_memory, FIELD(memory)}, {"kernel", parse_file, FIELD(kernel)},
-	{"initrd", parse_file, FIELD(initrd)},   {"cmdline", parse_text, FIELD(cmdline)},
-	{"boot", parse_boot, FIELD(boot)},       {"cpu-model", parse_model, FIELD(cpu_model)},
-	{"name", parse_name, FIELD(name)},       {"kvmclock", parse_switch, FIELD(kvmclock)},
-	{"reboot", parse_switch, FIELD(reboot)}, {"debug-exit", parse_switch, FIELD(debug_exit)},
-	{"rng", parse_switch, FIELD(rng)},       {"virtio", parse_virtio, FIELD(virtio_mmio)},
+	{"engine", parse_engine, FIELD(engine)},
+	{"cpus", parse_cpus, FIELD(cpus)},
+	{"memory", parse_memory, FIELD(memory)},
+	{"kernel", parse_file, FIELD(kernel)},
+	{"initrd", parse_file, FIELD(initrd)},
+	{"cmdline", parse_text, FIELD(cmdline)},
+	{"boot", parse_boot, FIELD(boot)},
+	{"cpu-model", parse_model, FIELD(cpu_model)},
+	{"name", parse_name, FIELD(name)},
+	{"kvmclock", parse_switch, FIELD(kvmclock)},
+	{"bt-dump", parse_dump, FIELD(dump)},
+	{"reboot", parse_switch, FIELD(reboot)},
+	{"debug-exit", parse_switch, FIELD(debug_exit)},
+	{"rng", parse_switch, FIELD(rng)},
+	{"virtio", parse_virtio, FIELD(virtio_mmio)},
 };
 
 void config_init(struct config *c)
@@ -237,6 +289,7 @@ void config_init(struct config *c)
 void config_release(struct config *c)
 {
 	free(c->engine.name);
+	free(c->dump.file);
 	free(c->kernel);
 	free(c->initrd);
 	free(c->cmdline);
@@ -267,5 +320,9 @@ int config_check(const struct config *c, struct err *e)
 {
 	if (!c->kernel)
 		return err_set(e, EINVAL, "no kernel is given: name a bzImage or vmlinux");
+	if (c->dump.stages && c->engine.name &&
+	    (!strcmp(c->engine.name, "kvm") || !strcmp(c->engine.name, "bt,interp")))
+		return err_set(e, EINVAL, "engine %s translates no code: leave bt-dump away",
+			       c->engine.name);
 	return 0;
 }

@@ -18,8 +18,15 @@ struct config_engine {
 	uint64_t code_memory; /* struct engine_options */
 };
 
+/* "STAGE[,STAGE...][:FILE]" */
+struct config_dump {
+	unsigned stages; /* enum engine_dump */
+	char *file;      /* NULL: standard error */
+};
+
 struct config {
 	struct config_engine engine;
+	struct config_dump dump;
 	char *kernel;    /* NULL: not given */
 	char *initrd;    /* NULL: none */
 	char *cmdline;   /* NULL: the default */

@@ -23,6 +23,7 @@
 struct lodge_vm {
 	struct config config;
 	int in, out;                     /* the console; -1: none */
+	int dump;                        /* opened for config.dump.file; -1: not */
 	struct machine *_Atomic machine; /* NULL until it was started */
 	atomic_bool stop;                /* asked for since lodge_vm_start began */
 	struct err error;
@@ -45,6 +46,7 @@ lodge_vm *lodge_vm_new(void)
 	config_init(&vm->config);
 	vm->in = -1;
 	vm->out = -1;
+	vm->dump = -1;
 	return vm;
 }
 
@@ -64,6 +66,8 @@ void lodge_vm_free(lodge_vm *vm)
 		return;
 	machine_free(vm->machine);
 	close_console(vm);
+	if (vm->dump >= 0)
+		close(vm->dump);
 	config_release(&vm->config);
 	free(vm);
 }
@@ -112,6 +116,24 @@ int lodge_vm_console(lodge_vm *vm, int in, int out)
 	return err_errno(&vm->error, rc, "cannot take the console's descriptors");
 }
 
+/* Where the engine is to write dumps. */
+static int open_dump(lodge_vm *vm, struct engine_options *options)
+{
+	const struct config_dump *dump = &vm->config.dump;
+
+	options->dump = dump->stages;
+	options->dump_fd = STDERR_FILENO;
+	if (!dump->stages || !dump->file)
+		return 0;
+	if (vm->dump < 0)
+		vm->dump = open(dump->file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
+				0666);
+	if (vm->dump < 0)
+		return err_errno(&vm->error, errno, "cannot write to %s", dump->file);
+	options->dump_fd = vm->dump;
+	return 0;
+}
+
 int lodge_vm_start(lodge_vm *vm)
 {
 	const struct config *c = &vm->config;
@@ -138,6 +160,8 @@ int lodge_vm_start(lodge_vm *vm)
 	atomic_store(&vm->stop, false);
 	if (!rc)
 		rc = config_check(c, &vm->error);
+	if (!rc)
+		rc = open_dump(vm, &config.engine_options);
 	if (!rc)
 		rc = engines_choose(c->engine.name ? c->engine.name : "auto", &config.engine,
 				    &vm->error);

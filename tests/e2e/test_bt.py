@@ -56,9 +56,11 @@ def test_a_kernel_boots(bt, kernel, initrd, flavour, form, boot, cpus):
     boots(bt, kernel, initrd, (flavour, form, boot, cpus), NO_SELF_TESTS)
 
 
-@pytest.mark.parametrize("engine", ["bt,interp", pytest.param("bt,check", marks=SLOW)])
-def test_a_kernel_boots_interpreted(kernel, initrd, engine):
-    """By the interpreter alone; and translated, with every block held against the interpreter."""
+@pytest.mark.parametrize("engine", ["bt,interp", "bt,code=2M",
+                                    pytest.param("bt,check", marks=SLOW)])
+def test_a_kernel_boots_in_other_ways(kernel, initrd, engine):
+    """By the interpreter alone; translated, with room for a fraction of the code; and with blocks
+    held against the interpreter."""
     boots(Place(engine, Host()), kernel, initrd, ("cloud", "vmlinux", "elf", 1), NO_SELF_TESTS)
 
 

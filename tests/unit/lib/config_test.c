@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "core/engine.h"
 #include "lib/config.h"
 
 static void good(const char *name, const char *value)
@@ -127,6 +128,30 @@ static void engines(void **state)
 	config_release(&c);
 }
 
+static void dumps(void **state)
+{
+	struct config c;
+
+	(void)state;
+	good("bt-dump", "guest");
+	good("bt-dump", "all:/tmp/x");
+	bad("bt-dump", "");
+	bad("bt-dump", "guest,");
+	bad("bt-dump", ",guest");
+	bad("bt-dump", "hosts");
+	bad("bt-dump", "host:");
+	bad("bt-dump", ":file");
+	config_init(&c);
+	assert_int_equal(config_set(&c, "kernel", "vmlinuz", NULL), 0);
+	assert_int_equal(config_set(&c, "bt-dump", "links,host:a,b:c", NULL), 0);
+	assert_int_equal(c.dump.stages, ENGINE_DUMP_HOST | ENGINE_DUMP_LINKS);
+	assert_string_equal(c.dump.file, "a,b:c");
+	assert_int_equal(config_check(&c, NULL), 0);
+	assert_int_equal(config_set(&c, "engine", "kvm", NULL), 0);
+	assert_int_equal(config_check(&c, NULL), -EINVAL);
+	config_release(&c);
+}
+
 static void unknown_names(void **state)
 {
 	struct config c;
@@ -171,6 +196,7 @@ int main(void)
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(cpus),
 		cmocka_unit_test(engines),
+		cmocka_unit_test(dumps),
 		cmocka_unit_test(words),
 		cmocka_unit_test(unknown_names),
 		cmocka_unit_test(every_name_is_listed_and_known),

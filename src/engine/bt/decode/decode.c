@@ -22,19 +22,6 @@
 #define LIBRARY "libZydis.so.4.0"
 #define PACKAGE "libzydis4.0"
 
-#define CALLS(X)            \
-	X(ZydisDecoderInit) \
-	X(ZydisDecoderEnableMode) X(ZydisDecoderDecodeInstruction) X(ZydisDecoderDecodeOperands)
-
-struct decoder {
-	void *library;
-	bool amd;
-	struct {
-		CALLS(DYNLIB_MEMBER)
-	} calls;
-	ZydisDecoder modes[DECODE_MODES];
-};
-
 static const char *const names[] = {CALLS(DYNLIB_NAME)};
 
 DYNLIB_NOTE(zydis, LIBRARY, "instruction decoding of the software engine");
@@ -70,6 +57,7 @@ static bool set_up(struct decoder *d, enum decode_mode mode)
 struct decoder *decoder_new(bool amd, struct err *e)
 {
 	struct decoder *d = calloc(1, sizeof(*d));
+	bool ok;
 
 	if (!d) {
 		err_set(e, ENOMEM, "cannot decode instructions: out of memory");
@@ -82,14 +70,14 @@ struct decoder *decoder_new(bool amd, struct err *e)
 		free(d);
 		return NULL;
 	}
-	for (unsigned mode = 0; mode < DECODE_MODES; mode++) {
-		if (!set_up(d, mode)) {
-			err_set(e, EINVAL, "the library " LIBRARY " does not work");
-			decoder_free(d);
-			return NULL;
-		}
-	}
-	return d;
+	ok = ZYAN_SUCCESS(d->calls.ZydisFormatterInit(&d->formatter, ZYDIS_FORMATTER_STYLE_INTEL));
+	for (unsigned mode = 0; mode < DECODE_MODES; mode++)
+		ok = ok && set_up(d, mode);
+	if (ok)
+		return d;
+	err_set(e, EINVAL, "the library " LIBRARY " does not work");
+	decoder_free(d);
+	return NULL;
 }
 
 void decoder_free(struct decoder *d)

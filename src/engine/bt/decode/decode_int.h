@@ -5,7 +5,25 @@
 
 #include <Zydis/Zydis.h>
 
+#include "base/dynlib.h"
 #include "engine/bt/decode/decode.h"
+
+/* What is used of the library. */
+#define CALLS(X)                         \
+	X(ZydisDecoderInit)              \
+	X(ZydisDecoderEnableMode)        \
+	X(ZydisDecoderDecodeInstruction) \
+	X(ZydisDecoderDecodeOperands) X(ZydisFormatterInit) X(ZydisFormatterFormatInstruction)
+
+struct decoder {
+	void *library;
+	bool amd;
+	struct {
+		CALLS(DYNLIB_MEMBER)
+	} calls;
+	ZydisDecoder modes[DECODE_MODES];
+	ZydisFormatter formatter;
+};
 
 /* The legacy prefixes of an instruction. */
 struct prefixes {

@@ -33,6 +33,7 @@
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/runtime/gates.h"
 #include "engine/bt/runtime/host.h"
+#include "engine/bt/translate/dump.h"
 #include "engine/bt/translate/translate.h"
 #include "engine/bt/vm.h"
 
@@ -282,6 +283,7 @@ static void drop(struct translator *t, struct block *b)
 	while (b->incoming)
 		unlink_exit(t, b->incoming);
 	b->dead = true;
+	dump_forgotten(t, b);
 }
 
 /* What still leads to the block is to do no harm. */
@@ -385,7 +387,7 @@ void blocks_forget(struct translator *t)
 	atomic_store_explicit(&t->cpu->native.poll, 1, memory_order_release);
 }
 
-/* A block that is not in any table yet; NULL where the part is full. */
+/* A block, installed; NULL where the part is full. */
 static struct block *make(struct translator *t, uint64_t linear, uint64_t gpa, unsigned context)
 {
 	struct part *part = &t->part[t->now];
@@ -412,11 +414,19 @@ static struct block *make_and_insert(struct translator *t, uint64_t linear, uint
 		b = make(t, linear, gpa, context);
 		assert(b); /* a part has room for one */
 	}
-	b->next = *bucket(t, linear, context);
-	*bucket(t, linear, context) = b;
-	b->next_in_page = *page_bucket(t, gpa);
-	*page_bucket(t, gpa) = b;
 	return b;
+}
+
+void blocks_install(struct translator *t, struct block *b)
+{
+	struct block **same = bucket(t, b->linear, b->context);
+	struct block **page = page_bucket(t, b->gpa);
+
+	b->next = *same;
+	*same = b;
+	b->next_in_page = *page;
+	*page = b;
+	dump_installed(t, b);
 }
 
 /* Remembers what has to happen when the page's translation changes. Its TLB entry is there. */
@@ -493,6 +503,7 @@ const uint8_t *blocks_link(struct translator *t, struct block_exit *exit)
 	emit_patch_to(exit->distance, t->emit.shift, exit->far ? b->far : b->near);
 	if (exit->guard)
 		memcpy(exit->guard, &epoch, sizeof(epoch));
+	dump_linked(t, exit);
 	cpu_count(&t->cpu->stats.links);
 	return b->far;
 }

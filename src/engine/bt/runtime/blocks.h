@@ -32,6 +32,9 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 /* The same, and exit, whose target linear is, leads there from now on. */
 const uint8_t *blocks_link(struct translator *t, struct block_exit *exit);
 
+/* The block, whole now, is found by its address. For translate(). */
+void blocks_install(struct translator *t, struct block *b);
+
 /* Translations of addresses may have changed: what has been found by address is looked up anew. */
 void blocks_remapped(struct translator *t);
 

@@ -4,13 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/engine.h"
 #include "engine/bt/cpu.h"
 #include "engine/bt/interp/interp.h"
 #include "engine/bt/mmu/journal.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/runtime/gates.h"
 #include "engine/bt/runtime/saved_flags.h"
+#include "engine/bt/translate/dump.h"
 #include "engine/bt/translate/region.h"
 
 #define RUNS_FIRST 64u
@@ -172,18 +175,17 @@ static bool same(const struct region *region, const struct registers *want,
 	return !flags || !(flags & (live_at(region, got->rip) | ~(uint64_t)FLAGS_STATUS));
 }
 
-static _Noreturn void differ(const struct region *region, const struct registers *start,
-			     const struct registers *want, const struct registers *got, bool memory)
+static _Noreturn void differ(struct translator *t, const struct region *region,
+			     const struct registers *start, const struct registers *want,
+			     const struct registers *got, bool memory)
 {
 	fprintf(stderr, "lodge: translated code and the interpreter differ%s\n",
 		memory ? " in memory" : "");
-	for (unsigned n = 0; n < region->count; n++) {
-		fprintf(stderr, "  %016llx live %03x:", (unsigned long long)region->insn[n].linear,
-			region->insn[n].live);
-		for (unsigned i = 0; i < region->insn[n].insn.len; i++)
-			fprintf(stderr, " %02x", region->insn[n].insn.bytes[i]);
-		fprintf(stderr, "\n");
-	}
+	t->dump.stages = ENGINE_DUMP_GUEST | ENGINE_DUMP_FLAGS | ENGINE_DUMP_HOST;
+	t->dump.fd = STDERR_FILENO;
+	dump_guest(t, region);
+	dump_flags(t, region);
+	dump_host(t, t->checked);
 	print_registers("before", start);
 	print_registers("interpreter", want);
 	print_registers("translated", got);
@@ -272,8 +274,8 @@ void tandem(struct cpu *cpu, const uint8_t *far)
 	if ((got.rip != want.rip || idle || !same(&region, &want, &got)) && done)
 		foresee_less(cpu, &region, &start, &want, &got, idle);
 	if (!same(&region, &want, &got))
-		differ(&region, &start, &want, &got, false);
+		differ(cpu->translator, &region, &start, &want, &got, false);
 	if (!journal_agrees(cpu->journal))
-		differ(&region, &start, &want, &got, true);
+		differ(cpu->translator, &region, &start, &want, &got, true);
 	set(cpu, &want);
 }

@@ -66,7 +66,12 @@ static int make_parts(struct engine_vcpu *v, struct err *e)
 	if (cpu->vm->way == VM_INTERPRETED)
 		return 0;
 	cpu->step = translated_step;
-	return blocks_init(cpu, code_size, v->room + mmu_room(), e);
+	rc = blocks_init(cpu, code_size, v->room + mmu_room(), e);
+	if (!rc) {
+		cpu->translator->dump.stages = cpu->vm->env->options.dump;
+		cpu->translator->dump.fd = cpu->vm->env->options.dump_fd;
+	}
+	return rc;
 }
 
 static void discard(struct engine_vcpu *vcpu)

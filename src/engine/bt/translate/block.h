@@ -70,6 +70,7 @@ struct block {
 	const uint8_t *dead_far; /* where the entries lead when the block is dead */
 	const uint8_t *dead_near;
 	uint16_t bytes;              /* of guest code */
+	uint16_t host_bytes;         /* of host code, from far on */
 	uint16_t count;              /* guest instructions; 0: the interpreter does the first */
 	uint32_t runs;               /* found, for runtime/tandem.h */
 	struct block *next;          /* in its hash chain */

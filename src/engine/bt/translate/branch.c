@@ -362,5 +362,6 @@ void lower_beside(struct lower *l)
 	for (unsigned n = 0; n < l->exits; n++)
 		unlinked(l, n);
 	dead(l);
+	l->b->host_bytes = (uint16_t)(emit_here(l->e) - l->b->far);
 	lower_handler_sites(l);
 }

@@ -5,8 +5,9 @@
 
 #include "engine/bt/translate/translator.h"
 
-/* Translates what lies at linear, in RAM at gpa, for the context. b has its place already; it is
- * not yet found by anybody. False: code memory is used up. May wait for other vCPUs. */
+/* Translates what lies at linear, in RAM at gpa, for b->context, from reading guest code to the
+ * block that is found by its address. b has its place already, its part counts it after this.
+ * False: the part is full, nothing has happened. May wait for other vCPUs. */
 bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t gpa);
 
 #endif

@@ -104,6 +104,10 @@ struct translator {
 	int32_t tlb_at[BLOCK_CONTEXTS];
 	int32_t jumps_at[BLOCK_CONTEXTS];
 	struct stale stale;
+	struct {
+		unsigned stages; /* enum engine_dump */
+		int fd;
+	} dump; /* dump.h */
 	struct decode_memo memo;
 	uint64_t forgotten; /* times that some, or all, of the blocks were to make room */
 };
