@@ -47,8 +47,11 @@ struct lodge_result {
 			     lodge_vm_free */
 	const char *dump; /* LODGE_END_CRASHED and FAILED: registers of the vCPU, several lines;
 			     "" if there are none; lives until lodge_vm_free */
-	uint64_t lost;    /* bytes of console output that could not be written */
-	int lost_error;   /* errno of the first of them: EPIPE, its reader went away; ENOSPC, ... */
+	const char
+		*warnings; /* what went wrong on the host meanwhile, a line each (a disk's first I/O
+				 error), "" if nothing did; lives until lodge_vm_free */
+	uint64_t lost;     /* bytes of console output that could not be written */
+	int lost_error; /* errno of the first of them: EPIPE, its reader went away; ENOSPC, ... */
 };
 
 /* The version of the library, e.g. "0.1.0". */
@@ -62,10 +65,11 @@ void lodge_vm_free(lodge_vm *vm);
 
 /*
  * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm, bt, or
- * bt,code=SIZE, lodge-run(1)), bt-dump, cpus, memory
- * (bytes, or with K, M, G), kernel, initrd, cmdline, boot (auto, bzimage, pvh, elf), cpu-model,
- * name, kvmclock (on, off), reboot (on: a guest's reset starts it again; off: it ends the VM), rng
- * (on, off: a virtio entropy device), virtio (pci, mmio: the bus of virtio devices).
+ * bt,code=SIZE, lodge-run(1)), bt-dump, cpus, memory (bytes, or with K, M, G), kernel, initrd,
+ * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name, kvmclock (on, off), reboot (on: a
+ * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
+ * virtio (pci, mmio: the bus of virtio devices), disk (FILE, with ",ro" or ",serial=TEXT" behind
+ * it; each call adds one).
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
 int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);

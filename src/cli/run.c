@@ -249,6 +249,12 @@ static bool all_written(const struct lodge_result *result)
 	return false;
 }
 
+static void print_warnings(const char *lines)
+{
+	for (size_t len; (len = strcspn(lines, "\n")); lines += len + 1)
+		cli_error("%.*s", (int)len, lines);
+}
+
 /* Says how the VM ended and gives the exit status. */
 static int report(struct session *s)
 {
@@ -260,6 +266,7 @@ static int report(struct session *s)
 	written = all_written(&result);
 	if (s->flags.stats)
 		print_stats(s->vm);
+	print_warnings(result.warnings);
 	if (result.text[0] && result.end != LODGE_END_STOPPED)
 		cli_error("%s", result.text);
 	if (result.dump[0])

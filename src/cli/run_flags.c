@@ -13,7 +13,15 @@
 
 #include "cli/cli.h"
 
-enum flag_kind { FLAG_CONFIG, FLAG_CONSOLE, FLAG_TIMEOUT, FLAG_STATS, FLAG_NO_REBOOT, FLAG_HELP };
+enum flag_kind {
+	FLAG_CONFIG,
+	FLAG_CONFIG_LIST, /* may be given more than once */
+	FLAG_CONSOLE,
+	FLAG_TIMEOUT,
+	FLAG_STATS,
+	FLAG_NO_REBOOT,
+	FLAG_HELP,
+};
 
 static const struct flag {
 	const char *name;
@@ -32,6 +40,7 @@ static const struct flag {
 	{"--cpu-model", "MODEL", FLAG_CONFIG, "host, x86-64-v2, x86-64-v3 (default: host)"},
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},
+	{"--disk", "FILE[,ro][,serial=TEXT]", FLAG_CONFIG_LIST, "virtio disk on a raw image"},
 	{"--rng", "on|off", FLAG_CONFIG, "virtio entropy device (default: off)"},
 	{"--virtio", "pci|mmio", FLAG_CONFIG, "bus of the virtio devices (default: pci)"},
 	{"--debug-exit", "on|off", FLAG_CONFIG, "port 0xF4 ends test guests (default: off)"},
@@ -137,6 +146,7 @@ static int apply(struct run_flags *flags, lodge_vm *vm, const struct flag *f, co
 {
 	switch (f->kind) {
 	case FLAG_CONFIG:
+	case FLAG_CONFIG_LIST:
 		return set_config(vm, f->name + 2, value);
 	case FLAG_CONSOLE:
 		return parse_console(flags, value);
@@ -166,7 +176,7 @@ int run_flags_parse(struct run_flags *flags, lodge_vm *vm, int argc, char **argv
 
 		if (!f)
 			return unknown_flag(argv[i]);
-		if (seen & (1ULL << (f - flags_table))) {
+		if (seen & (1ULL << (f - flags_table)) && f->kind != FLAG_CONFIG_LIST) {
 			cli_error("%s is given twice: give it once", f->name);
 			return STATUS_USAGE;
 		}

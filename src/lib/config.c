@@ -252,6 +252,12 @@ static int parse_switch(const struct setting *s, void *field, const char *value,
 	return 0;
 }
 
+static int parse_disk(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_disks_add(field, value, e);
+}
+
 static int parse_virtio(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	if (strcmp(value, "pci") && strcmp(value, "mmio"))
@@ -278,6 +284,7 @@ static const struct setting settings[] = {
 	{"debug-exit", parse_switch, FIELD(debug_exit)},
 	{"rng", parse_switch, FIELD(rng)},
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
+	{"disk", parse_disk, FIELD(disks)},
 };
 
 void config_init(struct config *c)
@@ -295,6 +302,7 @@ void config_release(struct config *c)
 	free(c->cmdline);
 	free(c->cpu_model);
 	free(c->name);
+	config_disks_release(&c->disks);
 }
 
 int config_set(struct config *c, const char *name, const char *value, struct err *e)

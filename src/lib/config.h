@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "lib/config_disk.h"
 #include "machine/boot/boot.h"
 
 /* "NAME[,WORD...]" */
@@ -39,6 +40,7 @@ struct config {
 	bool reboot;
 	bool debug_exit;
 	bool rng;
+	struct config_disks disks;
 	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
 };
 

@@ -146,6 +146,8 @@ int lodge_vm_start(lodge_vm *vm)
 		.debug_exit = c->debug_exit,
 		.reboot = c->reboot,
 		.rng = c->rng,
+		.disks = c->disks.disk,
+		.disk_count = c->disks.count,
 		.virtio_mmio = c->virtio_mmio,
 		.console_in = vm->in,
 		.console_out = vm->out,
@@ -235,6 +237,7 @@ int lodge_vm_result(lodge_vm *vm, struct lodge_result *result)
 					.code = r.code,
 					.text = r.text,
 					.dump = r.dump,
+					.warnings = r.warnings,
 					.lost = r.lost,
 					.lost_error = r.lost_error};
 	return 0;

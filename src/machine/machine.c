@@ -18,6 +18,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -27,6 +29,19 @@
 #include "machine/layout.h"
 #include "machine/machine_int.h"
 #include "machine/paravirt.h"
+
+void machine_warn(struct machine *m, const char *fmt, ...)
+{
+	char line[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&m->lock);
+	buf_printf(&m->warnings, "%s\n", line);
+	pthread_mutex_unlock(&m->lock);
+}
 
 void machine_request(struct machine *m, unsigned requests)
 {
@@ -371,6 +386,7 @@ void machine_result(struct machine *m, struct machine_result *result)
 		.code = atomic_load(&m->debug_exit_code),
 		.text = m->ended ? buf_str(&m->text) : "", /* else a vCPU may be writing it */
 		.dump = m->ended ? buf_str(&m->dump) : "",
+		.warnings = m->ended ? buf_str(&m->warnings) : "",
 	};
 	pthread_mutex_unlock(&m->lock);
 }
@@ -426,6 +442,7 @@ void machine_free(struct machine *m)
 	bus_release(&m->pio);
 	bus_release(&m->mmio);
 	buf_release(&m->text);
+	buf_release(&m->warnings);
 	buf_release(&m->dump);
 	pthread_mutex_destroy(&m->lock);
 	pthread_cond_destroy(&m->changed);

@@ -20,17 +20,28 @@
 
 struct machine;
 
+#define MACHINE_SERIAL_MAX 20
+
+/* A disk image of the host, for virtio-blk. */
+struct machine_disk {
+	char *path;
+	bool readonly;
+	char serial[MACHINE_SERIAL_MAX + 1]; /* "": none */
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
-	unsigned cpus;           /* 1 to ENGINE_VCPUS_MAX */
-	uint64_t memory;         /* bytes of RAM, a multiple of the page size */
-	const char *cpu_model;   /* a name that cpuid_compose knows */
-	bool kvmclock;           /* offer the KVM paravirtual leaves */
-	bool debug_exit;         /* wire the debug-exit port */
-	bool reboot;             /* a guest's reset starts it again; else it ends the machine */
-	bool virtio_mmio;        /* virtio devices are virtio-mmio, not PCI */
-	bool rng;                /* virtio-rng */
+	unsigned cpus;         /* 1 to ENGINE_VCPUS_MAX */
+	uint64_t memory;       /* bytes of RAM, a multiple of the page size */
+	const char *cpu_model; /* a name that cpuid_compose knows */
+	bool kvmclock;         /* offer the KVM paravirtual leaves */
+	bool debug_exit;       /* wire the debug-exit port */
+	bool reboot;           /* a guest's reset starts it again; else it ends the machine */
+	bool virtio_mmio;      /* virtio devices are virtio-mmio, not PCI */
+	bool rng;              /* virtio-rng */
+	const struct machine_disk *disks; /* the caller's, needed by machine_new only */
+	unsigned disk_count;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;
@@ -48,11 +59,12 @@ enum machine_end {
 
 struct machine_result {
 	enum machine_end end;
-	int code;         /* MACHINE_DEBUG_EXIT: the byte written */
-	const char *text; /* one line, "" for none; lives as long as the machine */
-	const char *dump; /* registers, several lines, "" for none; as long as the machine */
-	uint64_t lost;    /* bytes of console output that could not be written */
-	int lost_error;   /* errno of the first of them */
+	int code;             /* MACHINE_DEBUG_EXIT: the byte written */
+	const char *text;     /* one line, "" for none; lives as long as the machine */
+	const char *dump;     /* registers, several lines, "" for none; as long as the machine */
+	const char *warnings; /* what went wrong meanwhile, a line each; as long as the machine */
+	uint64_t lost;        /* bytes of console output that could not be written */
+	int lost_error;       /* errno of the first of them */
 };
 
 /* Builds a machine; NULL with e set where the host, the engine or the configuration refuses.

@@ -71,6 +71,7 @@ struct machine {
 	bool quit;              /* vCPU threads end */
 	struct buf text;        /* why it ended; the first words stay */
 	struct buf dump;
+	struct buf warnings;
 	enum machine_end end; /* why it ended, from when that is known */
 	bool ended;           /* and that the console's output has left: ended_fd is readable */
 	int ended_fd;
@@ -113,6 +114,9 @@ int machine_get_state(struct machine_vcpu *v, struct vcpu_state *state, struct e
 int machine_set_state(struct machine_vcpu *v, const struct vcpu_state *state, struct err *e);
 /* Executes an INIT and a SIPI that came; the vCPU's own thread. */
 int machine_start_up(struct machine_vcpu *v, struct err *e);
+
+/* Keeps a line for the user, who gets it at the end. Any thread, any lock but the machine's. */
+void machine_warn(struct machine *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* crash.c: the words and registers of an end, first come first kept. */
 void machine_note_vcpu(struct machine *m, struct machine_vcpu *v, const char *what,

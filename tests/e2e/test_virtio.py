@@ -2,6 +2,7 @@
 """virtio devices in Debian's cloud kernel, on both buses, under both engines."""
 
 import re
+import uuid
 
 import pytest
 
@@ -62,3 +63,75 @@ grep virtio /proc/interrupts
                cmdline="quiet pci=nomsi")
     assert numbers(text, "size") == [16384]
     assert re.search(r"^ *\d+: +[1-9]\d* +IO-APIC +\d+-fasteoi +virtio0", text, re.MULTILINE), text
+
+
+@pytest.fixture
+def image(place):
+    """Makes images of that many MiB where the engine is; gives their names."""
+    made = []
+
+    def make(size):
+        name = f"/tmp/lodge-{uuid.uuid4().hex}.img"
+        done = place.machine.run(["dd", "if=/dev/zero", f"of={name}", "bs=1M", "count=0",
+                                  f"seek={size}"])
+        assert done.status == 0, done.err
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        place.machine.run(["rm", name])
+
+
+def md5(place, name, blocks):
+    """The MD5 of the first blocks, of 64 KiB, of a file where the engine is."""
+    done = place.machine.run(["sh", "-c",
+                              f"dd if={name} bs=64k count={blocks} 2>/dev/null | md5sum"])
+    assert done.status == 0, done.err
+    return done.out.split()[0]
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_a_disk_keeps_what_the_guest_writes(place, kernel, initrd, image, bus):
+    """8 MiB of random bytes: read back past the guest's cache, and in the image on the host."""
+    first, second = image(64), image(32)
+    script = """
+cd /sys/block
+for d in vda vdb; do echo $d $(cat $d/size $d/ro $d/serial); done
+cat vda/queue/discard_max_bytes vda/queue/write_cache
+dd if=/dev/urandom of=/tmp/data bs=64k count=128 2>/dev/null
+md5sum /tmp/data
+dd if=/tmp/data of=/dev/vda bs=64k conv=fsync 2>/dev/null; echo written $?
+echo 3 >/proc/sys/vm/drop_caches
+dd if=/dev/vda bs=64k count=128 2>/dev/null | md5sum
+dd if=/dev/vda of=/dev/null bs=4k skip=12345 count=100 2>&1 | tail -n 1
+dd if=/tmp/data of=/dev/vdb bs=64k count=1 2>/dev/null; echo refused $?
+dmesg -r | grep -E '^<[0-3]>.*(vd[ab]|virtio)'
+"""
+    text = run(place, kernel, with_drivers(initrd, bus, ["virtio_blk"], script),
+               "--disk", f"{first},serial=LODGE-1", "--disk", f"{second},ro", "--virtio", bus)
+    assert f"vda {64 * 2048} 0 LODGE-1" in text
+    assert re.search(rf"^vdb {32 * 2048} 1$", text, re.MULTILINE), text
+    assert "write back" in text
+    assert numbers(text, "written") == [0]
+    assert numbers(text, "refused") == [1]
+    sums = re.findall(r"^([0-9a-f]{32})  ", text, re.MULTILINE)
+    assert len(sums) == 2 and sums[0] == sums[1], text
+    assert md5(place, first, 128) == sums[0]
+
+
+def test_an_image_in_use_is_refused(place, kernel, initrd, image):
+    disk = image(1)
+    session = place.spawn(kernel("cloud"), initrd(), "--disk", disk, cmdline="quiet lodge.do=wait")
+    session.expect("LODGE-GUEST: wait", timeout=200)
+    done = place.run(kernel("cloud"), initrd(), "--disk", disk)
+    session.signal(15)
+    assert session.wait(timeout=60).status == 130
+    assert done.status == 1
+    assert "in use" in done.err and disk in done.err
+
+
+def test_a_missing_image_is_refused(place, kernel, initrd):
+    done = place.run(kernel("cloud"), initrd(), "--disk", "/nonexistent/disk.img")
+    assert done.status == 1
+    assert done.err.startswith("lodge: cannot open the disk /nonexistent/disk.img: ")

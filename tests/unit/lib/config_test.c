@@ -88,6 +88,16 @@ static void words(void **state)
 	bad("boot", "bios");
 	good("virtio", "mmio");
 	bad("virtio", "isa");
+	good("disk", "a.img");
+	good("disk", "a.img,ro");
+	good("disk", "a.img,serial=12345678901234567890,ro");
+	bad("disk", "");
+	bad("disk", ",ro");
+	bad("disk", "a.img,");
+	bad("disk", "a.img,rw");
+	bad("disk", "a.img,ro,,");
+	bad("disk", "a.img,serial=");
+	bad("disk", "a.img,serial=123456789012345678901");
 	good("rng", "on");
 	bad("rng", "1");
 	good("kvmclock", "off");

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk image: a raw file or a block device of the host.
+ *
+ * Sizes and offsets are in bytes. Reads and writes go through the host's page cache;
+ * disk_flush makes all that was written before it durable, and a flush that failed
+ * once fails from then on, because the kernel forgets what it could not write.
+ *
+ * The image is locked against other processes while it is open (an advisory lock of
+ * the open file description, fcntl(2)): by one that writes alone, by readers together.
+ *
+ * All functions but open and free may be called by any threads at the same time. They
+ * block, where not said otherwise, and give 0 or a negative errno.
+ */
+#ifndef LODGE_HOST_DISK_H
+#define LODGE_HOST_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define DISK_SECTOR 512u
+
+struct disk;
+
+/* A piece of memory. */
+struct disk_span {
+	void *base;
+	size_t len;
+};
+
+#define DISK_SPANS_MAX 256
+
+/* Opens and locks an image; NULL with e set where it is missing, not permitted, in use, neither
+ * file nor block device, or not of whole sectors. */
+struct disk *disk_open(const char *path, bool readonly, struct err *e);
+void disk_free(struct disk *d);
+
+uint64_t disk_size(const struct disk *d);
+bool disk_readonly(const struct disk *d);
+
+/* Fills spans (1 to DISK_SPANS_MAX) from offset on, or writes them there; all lies within the
+ * disk. -EIO also where the image has become shorter than it was. */
+int disk_read(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
+int disk_write(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
+
+/* disk_read if that needs no waiting: -EAGAIN where it might, whereupon spans' contents are
+ * undefined. */
+int disk_read_now(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
+
+int disk_flush(struct disk *d);
+
+/* The range is not needed any more: what it reads as is undefined. Does nothing where the host
+ * cannot. */
+int disk_discard(struct disk *d, uint64_t offset, uint64_t len);
+
+/* The range reads as zeroes from now on; unmap: its space may be given back. */
+int disk_zero(struct disk *d, uint64_t offset, uint64_t len, bool unmap);
+
+#endif
