@@ -36,10 +36,12 @@ static const uint8_t kinds[OP_COUNT] = {
 	[OP_SERIALIZE] = KIND_NOP, /* code that is written is seen at once */
 	HANDLER(XLAT), HANDLER(ENTER), HANDLER(PUSHF), HANDLER(PUSH_SEG),
 	HANDLER(CLD), HANDLER(STD), HANDLER(RDPID), HANDLER(CPUID), HANDLER(XGETBV),
-	HANDLER(MOVSB), HANDLER(MOVSW), HANDLER(MOVSD), HANDLER(MOVSQ), HANDLER(CMPSB),
-	HANDLER(CMPSW), HANDLER(CMPSD), HANDLER(CMPSQ), HANDLER(SCASB), HANDLER(SCASW),
-	HANDLER(SCASD), HANDLER(SCASQ), HANDLER(LODSB), HANDLER(LODSW), HANDLER(LODSD),
-	HANDLER(LODSQ), HANDLER(STOSB), HANDLER(STOSW), HANDLER(STOSD), HANDLER(STOSQ),
+	[OP_MOVSB] = KIND_STRING, [OP_MOVSW] = KIND_STRING, [OP_MOVSD] = KIND_STRING,
+	[OP_MOVSQ] = KIND_STRING, [OP_STOSB] = KIND_STRING, [OP_STOSW] = KIND_STRING,
+	[OP_STOSD] = KIND_STRING, [OP_STOSQ] = KIND_STRING,
+	HANDLER(CMPSB), HANDLER(CMPSW), HANDLER(CMPSD), HANDLER(CMPSQ), HANDLER(SCASB),
+	HANDLER(SCASW), HANDLER(SCASD), HANDLER(SCASQ), HANDLER(LODSB), HANDLER(LODSW),
+	HANDLER(LODSD), HANDLER(LODSQ),
 	HANDLER(LAR), HANDLER(LSL), HANDLER(VERR), HANDLER(VERW), HANDLER(SGDT), HANDLER(SIDT),
 	HANDLER(SLDT), HANDLER(STR), HANDLER(SMSW), HANDLER(RDFSBASE), HANDLER(RDGSBASE),
 	HANDLER(CLFLUSH), HANDLER(CLFLUSHOPT), HANDLER(CLWB), HANDLER(CLZERO),
@@ -192,6 +194,16 @@ static enum kind by_handler(const struct cpu *cpu, const struct insn *insn, enum
 	return cpu->journal && (kind != KIND_HANDLER || repeats) ? KIND_NONE : kind;
 }
 
+/* What repeats, with registers of 64 bits and no segment's base. */
+static enum kind kind_of_string(const struct cpu *cpu, const struct insn *insn)
+{
+	bool repeats = insn->prefixes & (INSN_REP | INSN_REPNE);
+	bool plain = insn->addr_size == 8 && insn->mem.seg < SEG_FS;
+
+	return repeats && plain && !cpu->journal ? KIND_STRING
+						 : by_handler(cpu, insn, KIND_HANDLER);
+}
+
 enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 {
 	enum kind kind = kinds[insn->op];
@@ -223,6 +235,8 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 	case KIND_CALL:
 	case KIND_RET:
 		return is_wide(insn) ? kind : by_handler(cpu, insn, KIND_HANDLER_GO);
+	case KIND_STRING:
+		return kind_of_string(cpu, insn);
 	case KIND_HANDLER:
 	case KIND_HANDLER_ONCE:
 	case KIND_HANDLER_GO:

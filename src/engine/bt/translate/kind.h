@@ -16,6 +16,7 @@ enum kind {
 	KIND_BIT,    /* BT and its kin, of memory, by a number in a register */
 	KIND_VECTOR, /* copied, too, with the vector registers loaded; and LDMXCSR */
 	KIND_X87,    /* and MMX: copied, with their registers loaded; and FLDCW */
+	KIND_STRING, /* REP MOVS and STOS, in part; of others the handler */
 	KIND_PUSH,
 	KIND_POP,
 	KIND_LEAVE,

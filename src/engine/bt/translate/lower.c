@@ -32,6 +32,8 @@ static lower_fn lower_of(enum kind kind)
 		return lower_vector;
 	case KIND_X87:
 		return lower_x87;
+	case KIND_STRING:
+		return lower_string;
 	case KIND_PUSH:
 		return lower_push;
 	case KIND_POP:

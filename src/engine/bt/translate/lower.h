@@ -192,6 +192,9 @@ void vector_want(struct lower *l, uint8_t unit);
 /* x87.c */
 void lower_x87(struct lower *l);
 
+/* string.c */
+void lower_string(struct lower *l);
+
 /* stack.c */
 /* Emits: [HOST_ADDRESS + disp] = value, of 64 bits. Uses HOST_SPARE. */
 void stack_store_imm(struct lower *l, int32_t disp, uint64_t value);

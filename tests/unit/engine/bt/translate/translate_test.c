@@ -108,6 +108,34 @@
 		"pushf; pop %rax; add %rax,%rax; mov $-9,%r10; lock bts %r10,(%rbx); " \
 		"pushf; pop %rax") \
 	X(bits_far_fault, "mov $0x8000000000,%rax; bts %rax,(%rbx); nop") \
+	X(copy, "lea (%rbx),%rsi; lea 0x100(%rbx),%rdi; mov $33,%ecx; rep movsb; " \
+		"mov $5,%ecx; rep movsw; mov $7,%ecx; rep movsl; mov $9,%ecx; rep movsq; " \
+		"mov %rcx,%r10; mov $11,%ecx; repne movsb; xor %ecx,%ecx; mov $-1,%rsi; " \
+		"rep movsb") \
+	X(copy_overlapping, "lea (%rbx),%rsi; lea 1(%rbx),%rdi; mov $100,%ecx; rep movsb; " \
+		"lea 0x200(%rbx),%rsi; lea 0x203(%rbx),%rdi; mov $20,%ecx; rep movsq; " \
+		"lea 0x303(%rbx),%rsi; lea 0x300(%rbx),%rdi; mov $20,%ecx; rep movsl") \
+	X(copy_across_pages, "lea 0xff0(%rbx),%rsi; lea 0x100(%rbx),%rdi; mov $16,%ecx; " \
+		"rep movsb; mov $17,%ecx; rep movsb; lea 0xff5(%rbx),%rdi; mov $3,%ecx; " \
+		"rep movsl; lea 0x100(%rbx),%rsi; lea 0xffd(%rbx),%rdi; mov $8,%ecx; " \
+		"rep movsq; lea 1(%rbx),%rsi; lea 0x1000(%rbx),%rdi; mov $0x1800,%ecx; " \
+		"rep movsb") \
+	X(copy_downwards, "std; lea 0x80(%rbx),%rsi; lea 0x85(%rbx),%rdi; mov $20,%ecx; " \
+		"rep movsb; rep movsb; mov $3,%ecx; rep stosl; cld") \
+	X(copy_keeps_flags, "cmp %rbx,%rax; lea (%rbx),%rsi; lea 64(%rbx),%rdi; mov $9,%ecx; " \
+		"rep movsb; pushf; pop %rax; lea 0xffe(%rbx),%rdi; stc; mov $9,%ecx; " \
+		"rep stosb; adc $0,%rdx; pushf; pop %rdx; rep stosb; setc %bh") \
+	X(copy_faults, "lea (%rbx),%rsi; mov $0x900000,%edi; mov $3,%ecx; rep movsb; nop") \
+	X(copy_by_segments, "mov $5,%ecx; lea (%rbx),%rdi; mov $16,%esi; rep movsb %fs:(%rsi), " \
+		"%es:(%rdi); mov $5,%ecx; rep movsb (%esi), %es:(%edi)") \
+	X(fill, "lea 3(%rbx),%rdi; mov $33,%ecx; rep stosb; mov $5,%ecx; rep stosw; " \
+		"mov $7,%ecx; rep stosl; mov $9,%ecx; rep stosq; lea 0x1000(%rbx),%rdi; " \
+		"mov $512,%ecx; rep stosq; mov $513,%ecx; lea 0x1000(%rbx),%rdi; rep stosq; " \
+		"lea 0x1ffe(%rbx),%rdi; mov $1,%ecx; rep stosl; mov $1,%rcx; shl $63,%rcx; " \
+		"mov $4,%edi; xor %ecx,%ecx; rep stosb") \
+	X(strings_once, "lea (%rbx),%rsi; lea 64(%rbx),%rdi; movsb; movsq; stosw; lodsl; " \
+		"lea (%rbx),%rsi; lea 64(%rbx),%rdi; mov $9,%ecx; repe cmpsb; setc %dl; " \
+		"mov $40,%ecx; repne scasb; setz %dh; cmpsl; scasq") \
 	X(extend, "movzbl (%rbx),%r10d; movsbq %r11b,%r10; movslq (%rbx),%r11; cqo; cdqe; " \
 		"bswap %r10") \
 	X(cmpxchg_fails, "cmpxchg %r10,(%rbx); cmpxchg %rcx,%r11; cmpxchg8b (%rbx); " \
