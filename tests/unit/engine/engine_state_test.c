@@ -9,7 +9,8 @@
  *	                 |      / \
  *	bt:  begin .. stop ----+----> bt: .. end
  *
- * and the same as without state taken and set. Where KVM is not (hardware), bt alone.
+ * and the same as without state taken and set; and so for bt in each of its ways. Where KVM is not
+ * (hardware), these alone.
  * All of RAM is compared too.
  */
 #include <stdarg.h>
@@ -28,9 +29,10 @@
 #include "engine_compare.h"
 #include "engine_guests.h"
 
-#define ENGINES 2
+#define ENGINES 4
 
-static const struct engine_ops *engines[ENGINES] = {&bt_engine, &kvm_engine};
+static const struct engine_ops *engines[ENGINES] = {&bt_engine, &bt_engine_interp, &bt_engine_check,
+						    &kvm_engine};
 static unsigned engine_count = ENGINES;
 static struct cpuid_table cpuid;
 
@@ -197,7 +199,7 @@ int main(int argc, char **argv)
 		cmocka_set_test_filter(argv[1]);
 	if (!box_has_kvm()) {
 		printf("no hardware virtualization here: engine bt alone\n");
-		engine_count = 1;
+		engine_count = ENGINES - 1; /* it is the last */
 	}
 	box_cpuid(&cpuid, engines, engine_count);
 	for (unsigned i = 0; i < guest_case_count; i++)
