@@ -6,13 +6,20 @@ The monitor's /proc/PID/smaps is read many times from its start until the guest'
 largest sum over all mappings but the guest's RAM (those of at least half its size) is printed: all
 resident pages, and of these the anonymous ones (the rest is mapped from files: mostly the
 program, its libraries and, with some monitors, the kernel); and the last sum, when /init waits.
+
+lodge's software engine, "lodge bt", is measured on this machine itself, the others in the lab.
 """
 
 import argparse
 import json
+import os
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
-from monitors import CMDLINE, GUEST_MEMORY_MIB, chosen, failure, kernel
+from monitors import CMDLINE, GUEST_MEMORY_MIB, chosen, failure, kernel, lodge_program
 from lab import guests, qemu
 from lab.machine import Machine
 
@@ -38,7 +45,8 @@ def beyond_ram(smaps):
                  re.findall(r"(?m)^(\w+): +(\d+) kB$", mapping)}
         if not field or field["Size"] >= GUEST_MEMORY_MIB * 512:
             continue
-        resident += field["Rss"]
+        # Translated code is mapped twice.
+        resident += field["Pss" if "/memfd:" in mapping else "Rss"]
         anonymous += field["Anonymous"]
     return resident, anonymous
 
@@ -57,7 +65,35 @@ def measure(monitor, flavour):
     if "LODGE-GUEST: wait" not in done.err:
         done.stdout = b""
         failure(monitor, done, "the guest's /init")
-    return {"monitor": monitor.name, "resident_kib": max(s[0] for s in samples),
+    return row(monitor.name, samples)
+
+
+def measure_here(flags, flavour):
+    """Those of lodge's software engine, with flags for lodge run, on this machine."""
+    words = [lodge_program(), "run", *flags, "--memory", f"{GUEST_MEMORY_MIB}M", "--kernel",
+             kernel("vmlinux", flavour), "--initrd", guests.initrd(), "--cmdline",
+             CMDLINE + " quiet lodge.do=wait"]
+    samples, out = [], b""
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        smaps = Path(f"/proc/{process.pid}/smaps")
+        end = time.monotonic() + 300
+        os.set_blocking(process.stdout.fileno(), False)
+        while b"LODGE-GUEST: wait" not in out and process.poll() is None \
+                and time.monotonic() < end:
+            samples.append(beyond_ram(smaps.read_text(encoding="ascii")))
+            time.sleep(0.02)
+            out += process.stdout.read() or b""
+        if process.poll() is None:
+            samples.append(beyond_ram(smaps.read_text(encoding="ascii")))
+            process.kill()
+    if b"LODGE-GUEST: wait" not in out:
+        sys.exit(f"lodge: did not reach the guest's /init; its output:\n{out.decode()}")
+    return row(f"lodge {flags[1]}", samples)
+
+
+def row(name, samples):
+    """The figures of one monitor, by its samples."""
+    return {"monitor": name, "resident_kib": max(s[0] for s in samples),
             "anonymous_kib": max(s[1] for s in samples), "steady_kib": samples[-1][0],
             "samples": len(samples)}
 
@@ -67,18 +103,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--monitor", action="append", default=[], metavar="NAME",
                         help="only monitors whose name contains NAME")
+    parser.add_argument("--engine", action="append", default=[], metavar="ENGINE",
+                        help="only lodge on this machine, with this --engine, as bt,code=16M")
     parser.add_argument("--kernel", default="cloud", metavar="FLAVOUR")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = [measure(monitor, options.kernel) for monitor in chosen(options.monitor)]
+    rows = []
+    if not options.engine:
+        rows = [measure(monitor, options.kernel) for monitor in chosen(options.monitor)]
+    if options.engine or not options.monitor:
+        rows += [measure_here(["--engine", engine], options.kernel)
+                 for engine in options.engine or ["bt"]]
     if options.json:
         print(json.dumps(rows, indent=1))
         return
     print("| monitor | resident beyond RAM, KiB | anonymous | resident at the end | samples |")
     print("|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {row['monitor']} | {row['resident_kib']:,} | {row['anonymous_kib']:,} | "
-              f"{row['steady_kib']:,} | {row['samples']} |")
+    for of in rows:
+        print(f"| {of['monitor']} | {of['resident_kib']:,} | {of['anonymous_kib']:,} | "
+              f"{of['steady_kib']:,} | {of['samples']} |")
 
 
 if __name__ == "__main__":

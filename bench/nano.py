@@ -36,6 +36,8 @@ WHAT = {
     "indirect-call": "indirect CALL of ten targets in turn, and RET",
     "page-fault": "page fault in ring 3, handled",
     "divide-error": "divide error in ring 3, handled",
+    "page-table": "write to a page table",
+    "invlpg": "INVLPG, access",
     "remap": "write to a page table, INVLPG, access",
     "cr3": "address space switch, four pages touched",
     "cr3-pcid": "the same with PCID, nothing flushed",

@@ -59,9 +59,9 @@ class Failed(Exception):
     """A run came to no good end; the text says how."""
 
 
-def guest_qemu(memory, *words):
+def guest_qemu(memory, *words, cpus=1):
     """QEMU's command line for a guest under TCG with a serial console and nothing else."""
-    return [qemu.binary(), "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory),
+    return [qemu.binary(), "-accel", "tcg", "-cpu", "max", "-smp", str(cpus), "-m", str(memory),
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
             *words]
 
@@ -128,13 +128,14 @@ class Native:
 
 @dataclass
 class Guest:
-    """A guest of one CPU under a monitor."""
+    """A guest under a monitor."""
 
     name: str
     initrd: Path
     memory: int
     cmdline: str = ""
     flags: list = field(default_factory=list)
+    cpus: int = 1
 
     def words(self, scale, only):
         """The kernel's command line."""
@@ -147,7 +148,7 @@ class Lodge(Guest):
 
     def command(self, scale, only):
         """lodge's command line."""
-        return [str(lodge_program()), "run", *self.flags, "--cpus", "1", "--memory",
+        return [str(lodge_program()), "run", *self.flags, "--cpus", str(self.cpus), "--memory",
                 f"{self.memory}M", "--kernel", str(kernel()), "--initrd", str(self.initrd),
                 "--cmdline", self.words(scale, only)]
 
@@ -158,7 +159,8 @@ class Tcg(Guest):
     def command(self, scale, only):
         """QEMU's command line."""
         return guest_qemu(self.memory, "-M", "microvm", "-kernel", str(kernel()), "-initrd",
-                          str(self.initrd), "-append", self.words(scale, only), *self.flags)
+                          str(self.initrd), "-append", self.words(scale, only), *self.flags,
+                          cpus=self.cpus)
 
 
 @dataclass

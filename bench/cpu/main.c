@@ -9,8 +9,12 @@
  * begin SECONDS" comes first, "bench: end SECONDS" last: the same clock, so that who watches can
  * compare it with its own. Before the work of each a line "bench: run NAME" is written.
  *
+ * With --copies N each program runs N times at once, each on a CPU of its own; SECONDS are the
+ * slowest one's, CPU-SECONDS the sum.
+ *
  * As process 1 it is a guest's whole userland: it mounts what it needs, takes its options from the
- * kernel's command line (bench.scale=X bench.only=NAME,...) and powers off.
+ * kernel's command line (bench.scale=X bench.only=NAME,...
+ * bench.copies=N) and powers off.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -22,6 +26,7 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +35,7 @@
 struct options {
 	double scale;
 	const char *only; /* names with commas between; NULL: all that need not be asked for */
+	unsigned copies;
 	bool list;
 	bool pause; /* a moment's sleep around each program's work */
 };
@@ -94,43 +100,119 @@ static void moment(const struct options *o)
 		usleep(20000);
 }
 
-static void run(const struct program *p, const struct options *o)
+static void pin_to(int cpu)
 {
-	double units = (double)p->units * o->scale + 0.5;
-	uint64_t count = units < 1 ? 1 : (uint64_t)units, sum;
-	double begin, end, cpu;
-	void *memory;
-
-	if (p->possible && !p->possible()) {
-		printf("%s %s skipped - -\n", p->name, kind_names[p->kind]);
-		return;
-	}
-	memory = memory_take(p->memory);
-	if (p->prepare)
-		p->prepare(memory, count);
-	printf("bench: run %s\n", p->name);
-	moment(o);
-	cpu = cpu_now();
-	begin = now();
-	sum = p->run(memory, count);
-	end = now();
-	cpu = cpu_now() - cpu;
-	if (memory)
-		munmap(memory, p->memory);
-	printf("%s %s %.9f %016llx %.6f\n", p->name, kind_names[p->kind], end - begin,
-	       (unsigned long long)sum, cpu);
-	moment(o);
-}
-
-/* Keeps to the CPU that it is on. */
-static void pin(void)
-{
-	int cpu = sched_getcpu();
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu < 0 ? 0 : (size_t)cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* Keeps to the CPU that it is on. */
+static void pin(void)
+{
+	pin_to(sched_getcpu());
+}
+
+struct ran {
+	double seconds, cpu;
+	uint64_t sum;
+};
+
+/* begin, if not negative: a pipe that is read to its end between preparation and work. */
+static struct ran work(const struct program *p, const struct options *o, int begin_fd)
+{
+	double units = (double)p->units * o->scale + 0.5, begin, cpu;
+	uint64_t count = units < 1 ? 1 : (uint64_t)units;
+	void *memory = memory_take(p->memory);
+	struct ran ran;
+	char byte;
+
+	if (p->prepare)
+		p->prepare(memory, count);
+	if (begin_fd < 0) {
+		printf("bench: run %s\n", p->name);
+		moment(o);
+	}
+	while (begin_fd >= 0 && read(begin_fd, &byte, 1) > 0)
+		;
+	cpu = cpu_now();
+	begin = now();
+	ran.sum = p->run(memory, count);
+	ran.seconds = now() - begin;
+	ran.cpu = cpu_now() - cpu;
+	if (memory)
+		munmap(memory, p->memory);
+	return ran;
+}
+
+static void check(bool good, const char *what)
+{
+	if (!good) {
+		perror(what);
+		exit(1);
+	}
+}
+
+static void copy(const struct program *p, const struct options *o, int cpu, const int *begin,
+		 int result)
+{
+	struct ran ran;
+
+	close(begin[1]);
+	pin_to(cpu);
+	ran = work(p, o, begin[0]);
+	_exit(write(result, &ran, sizeof(ran)) == sizeof(ran) ? 0 : 1);
+}
+
+/* All begin together, when there was time for all to be prepared. */
+static struct ran work_copies(const struct program *p, const struct options *o)
+{
+	struct ran all = {0}, one;
+	int begin[2], result[2];
+
+	check(!pipe(begin) && !pipe(result), "pipe");
+	fflush(stdout);
+	for (unsigned n = 0; n < o->copies; n++) {
+		pid_t pid = fork();
+
+		check(pid >= 0, "fork");
+		if (!pid)
+			copy(p, o, (int)n, begin, result[1]);
+	}
+	close(begin[0]);
+	usleep(500000);
+	printf("bench: run %s\n", p->name);
+	moment(o);
+	close(begin[1]);
+	for (unsigned n = 0; n < o->copies; n++) {
+		check(read(result[0], &one, sizeof(one)) == sizeof(one), "copy");
+		if (n && one.sum != all.sum)
+			printf("bench: the copies' checksums differ\n");
+		all.sum = one.sum;
+		all.seconds = one.seconds > all.seconds ? one.seconds : all.seconds;
+		all.cpu += one.cpu;
+	}
+	while (wait(NULL) > 0)
+		;
+	close(result[0]);
+	close(result[1]);
+	return all;
+}
+
+static void run(const struct program *p, const struct options *o)
+{
+	struct ran ran;
+
+	if (p->possible && !p->possible()) {
+		printf("%s %s skipped - -\n", p->name, kind_names[p->kind]);
+		return;
+	}
+	ran = o->copies ? work_copies(p, o) : work(p, o, -1);
+	printf("%s %s %.9f %016llx %.6f\n", p->name, kind_names[p->kind], ran.seconds,
+	       (unsigned long long)ran.sum, ran.cpu);
+	moment(o);
 }
 
 static void run_table(const struct program *p, const struct options *o)
@@ -161,7 +243,8 @@ static void run_all(const struct options *o)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: cpu [--scale X] [--only NAME,...] [--pause] [--list]\n");
+	fprintf(stderr, "usage: cpu [--scale X] [--only NAME,...] [--copies N] [--pause] "
+			"[--list]\n");
 	return 2;
 }
 
@@ -193,6 +276,8 @@ static void guest_options(char *words, struct options *o)
 			printf("bench: not a scale: %s\n", word);
 		if (!strncmp(word, "bench.only=", 11))
 			o->only = word + 11;
+		if (!strncmp(word, "bench.copies=", 13))
+			o->copies = (unsigned)atoi(word + 13);
 	}
 }
 
@@ -232,6 +317,8 @@ int main(int argc, char **argv)
 			o.pause = true;
 		else if (i + 1 < argc && !strcmp(argv[i], "--only"))
 			o.only = argv[++i];
+		else if (i + 1 < argc && !strcmp(argv[i], "--copies"))
+			o.copies = (unsigned)atoi(argv[++i]);
 		else if (i + 1 >= argc || strcmp(argv[i], "--scale") ||
 			 !scale_of(argv[++i], &o.scale))
 			return usage();

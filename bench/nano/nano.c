@@ -162,6 +162,22 @@ static void do_divide_error(void)
 	REPEAT(100, "div %%ecx", : : "c"(0) : "rax", "rdx", "cc");
 }
 
+/* Of a page that nothing is looked for in. */
+static void do_page_table(void)
+{
+	for (unsigned n = 0; n < 1000; n++)
+		*(volatile u64 *)&tables[2][8] = (uptr)page[n & 7] | P_W_U;
+	tables[2][8] = 0;
+}
+
+static void do_invlpg(void)
+{
+	for (unsigned n = 0; n < 1000; n++) {
+		invlpg(WINDOW);
+		(void)*(volatile u8 *)WINDOW;
+	}
+}
+
 static void do_remap(void)
 {
 	for (unsigned n = 0; n < 1000; n++) {
@@ -252,6 +268,8 @@ static const struct operation operations[] = {
 	{"indirect-call", do_indirect_call, 10000, true, NULL},
 	{"page-fault", do_page_fault, 100, true, NULL},
 	{"divide-error", do_divide_error, 100, true, NULL},
+	{"page-table", do_page_table, 1000, false, NULL},
+	{"invlpg", do_invlpg, 1000, false, NULL},
 	{"remap", do_remap, 1000, false, NULL},
 	{"cr3", do_cr3, 100, false, NULL},
 	{"cr3-pcid", do_cr3_pcid, 100, false, pcid_possible},

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench/nano and bench/boot_bt: what they measure runs under the software engine, and their tables
-say what was measured."""
+"""bench/nano, bench/boot_bt and bench/scale: what they measure runs under the software engine, and
+their tables say what was measured."""
 
 import json
 import subprocess
@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 import boot_bt  # noqa: E402
 import nano  # noqa: E402
 import places  # noqa: E402
+import scale  # noqa: E402
 
 
 def bench(name, *words):
@@ -51,6 +52,25 @@ def test_a_boot_is_timed(tmp_path):
     (wall, cpu), = json.loads(figures.read_text())["lodge"]
     assert wall > 0 and cpu > 0
     assert f"| lodge | {wall:.2f} | {cpu:.2f} |" in printed
+
+
+def test_two_vcpus_are_measured(tmp_path):
+    subprocess.run(["make", "-s", "bench-programs"], cwd=ROOT, check=True, timeout=120)
+    figures = tmp_path / "scale.json"
+    printed = bench("scale", "--places", "native,bt", "--programs", "crc,hash", "--scale", "0.01",
+                    "--measure", "cpu", "--json", figures, "--docs", tmp_path)
+    times = json.loads(figures.read_text())
+    assert set(times) == {"native", "bt"}
+    assert all(set(run) == {"crc", "hash"} for place in times.values() for of in place.values()
+               for run in of)
+    assert printed.split("\n\n", maxsplit=1)[0] in (tmp_path / "bench-scale.md").read_text()
+
+
+def test_no_loss_is_two():
+    times = {1: [{"a": 3.0}], 2: [{"a": 3.0}]}
+    assert scale.ratio(times, "a", "wall") == 2
+    # CPU time of both together.
+    assert scale.ratio({1: [{"a": 3.0}], 2: [{"a": 6.0}]}, "a", "cpu") == 2
 
 
 def test_the_fastest_is_what_lodge_is_compared_with():
