@@ -87,6 +87,7 @@ struct cpu_stats {
 #define REMAPPED_LOCAL 2u /* those that are not global */
 #define REMAPPED_LOWER 4u /* all of the lower half of the addresses */
 #define REMAPPED_UPPER 8u
+#define REMAPPED_CODE  16u /* none, but code is to be looked at anew: CR4 */
 
 #define NATIVE_WINDOWS 6
 #define NATIVE_BOUNCE  64 /* the longest access */

@@ -224,6 +224,8 @@ void mmu_control_changed(struct cpu *cpu, const struct mmu_control *old, bool ke
 		mmu_flush(cpu, true);
 	else if (cpu->cr3 != old->cr3 || (!others && !keep))
 		mmu_flush(cpu, false);
+	if (cpu->cr4 != old->cr4)
+		cpu->native.remapped |= REMAPPED_CODE;
 	choose_sets(cpu);
 	cpu_forget_code(cpu);
 }

@@ -32,6 +32,7 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/runtime/gates.h"
+#include "engine/bt/translate/kind.h"
 #include "engine/bt/runtime/host.h"
 #include "engine/bt/translate/dump.h"
 #include "engine/bt/translate/translate.h"
@@ -109,6 +110,8 @@ static void remap_half(struct translator *t, unsigned half)
 	t->cpu->native.epoch[half]++;
 }
 
+static void forget_all(struct translator *t);
+
 void blocks_remapped(struct translator *t)
 {
 	struct cpu_native *n = &t->cpu->native;
@@ -123,6 +126,10 @@ void blocks_remapped(struct translator *t)
 		t->upper_local = false;
 	}
 	n->remapped = 0;
+	if ((t->cpu->cr4 ^ t->cr4) & KIND_CR4) {
+		t->cr4 = t->cpu->cr4;
+		forget_all(t);
+	}
 }
 
 /* Blocks are put into part n, which is empty, from now on. */

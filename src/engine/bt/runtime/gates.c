@@ -8,6 +8,7 @@
  *          instruction as the interpreter's.
  * handler  an instruction of a block is done by its handler (handle.c), which is C. Then it is on
  *          in the block, or to another, or leave.
+ * jump     an indirect jump's target is not in its table: the same, with blocks_find.
  * vectors  a block wants the vector registers: they are loaded, or it is leave. C is always called
  *          with them stored (vectors.h).
  * x87      the same with those of the x87. Where C is known not to use them they stay (x87.h).
@@ -22,7 +23,9 @@
 #include <unistd.h>
 
 #include "core/mem.h"
+#include "engine/bt/interp/operand.h"
 #include "engine/bt/mmu/mmu.h"
+#include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/vectors.h"
 #include "engine/bt/runtime/x87.h"
@@ -244,6 +247,52 @@ static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu, const struct ve
 	return here;
 }
 
+/* Whether the target will be found in the table when it is looked for again. Blocks may be
+ * forgotten meanwhile, the one that asks too: then it is not gone back to. */
+static bool find_target(struct cpu *cpu, uint64_t linear)
+{
+	const struct access_site *site = (const void *)(uintptr_t)cpu->native.site;
+	struct translator *t = cpu->translator;
+	uint64_t forgotten = t->forgotten, gpa;
+	bool found;
+
+	cpu->rip = site->rip;
+	if (cpu->journal || !linear_canonical(cpu, linear) || !mmu_fill_code(cpu, linear, &gpa))
+		return false;
+	found = blocks_find(t, linear, handle_context(cpu));
+	if (!found || forgotten != t->forgotten || cpu->native.remapped ||
+	    atomic_load_explicit(&t->stale.some, memory_order_relaxed))
+		return false;
+	if (cpu->native.vectors & VECTORS_XMM)
+		vectors_look(cpu);
+	return true;
+}
+
+/* R10: the target, R11: struct access_site. */
+static const uint8_t *emit_jump(struct emit *e, struct cpu *cpu, const struct vectors_code *vectors)
+{
+	const uint8_t *here = emit_here(e);
+	uint8_t *refused;
+
+	emit_registers(e, EMIT_MOV_TO);
+	emit_ctx(e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.missed));
+	emit_ctx(e, EMIT_MOV, 8, GPR_RSP, CTX(native.host_sp));
+	emit_xmm_call(e, vectors->store_xmm);
+	emit_reg(e, EMIT_MOV, 8, GPR_RSI, HOST_ADDRESS);
+	emit_call(e, cpu, (uintptr_t)find_target);
+	emit_bytes(e, test_al, sizeof(test_al));
+	refused = emit_jcc(e, EMIT_EQUAL);
+	emit_xmm_call(e, vectors->load_xmm);
+	emit_site_resume(e, offsetof(struct access_site, retry));
+	emit_patch(e, refused);
+	emit_vectors_byte(e, EMIT_AND_IMM, VECTORS_X87); /* the others have been stored */
+	emit_vectors_away(e, vectors);
+	emit_ctx(e, EMIT_MOV, 8, HOST_SPARE, CTX(rip));
+	emit_set(e, HOST_ADDRESS, EXIT_INTERPRET);
+	emit_return(e);
+	return here;
+}
+
 /* R11: struct access_site. Where vectors are loaded, but not for this unit, they stay so. */
 static const uint8_t *emit_vectors(struct emit *e, struct cpu *cpu,
 				   const struct vectors_code *vectors, const uint8_t *leave)
@@ -336,6 +385,7 @@ void gates_emit(struct translator *t)
 	t->gates.enter = emit_enter(&t->emit);
 	t->gates.leave = emit_leave(&t->emit, &vectors);
 	t->gates.fill = emit_fill(&t->emit, t->cpu, &vectors);
+	t->gates.jump = emit_jump(&t->emit, t->cpu, &vectors);
 	t->gates.vectors = emit_vectors(&t->emit, t->cpu, &vectors, t->gates.leave);
 	t->gates.handler = emit_handler(&t->emit, t->cpu, &vectors);
 	t->gates.x87 = emit_x87(&t->emit, t->gates.leave);

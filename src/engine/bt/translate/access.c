@@ -391,13 +391,24 @@ static uint8_t units_of(const struct cpu *cpu, const struct insn *insn)
 	return kind_of(cpu, insn) == KIND_X87 ? units | VECTORS_X87 : units;
 }
 
-/* The region's first instruction of its unit, which asks for vector registers first. */
+static bool is_handled(const struct cpu *cpu, const struct insn *insn)
+{
+	enum kind kind = kind_of(cpu, insn);
+
+	return kind == KIND_HANDLER || kind == KIND_HANDLER_ONCE;
+}
+
+/* The region's first instruction of its unit, or the first behind one that a handler does, which
+ * asks for vector registers first. */
 static bool asks_for_vectors(const struct cpu *cpu, const struct region *r, unsigned n)
 {
 	uint8_t units = units_of(cpu, &r->insn[n].insn);
 
-	while (units && n-- > 0)
+	while (units && n-- > 0) {
+		if (is_handled(cpu, &r->insn[n].insn))
+			return true;
 		units &= (uint8_t)~units_of(cpu, &r->insn[n].insn);
+	}
 	return units;
 }
 

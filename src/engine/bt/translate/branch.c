@@ -7,8 +7,8 @@
  * indirect ones: every loop has one of these.
  *
  * An indirect jump looks its target up in a table of the context, which the runtime
- * keeps. What is not there, the interpreter does; so it is for the interpreter, too, to find a
- * target that is not canonical.
+ * keeps, and asks it for what is not there. What it has no code for, the interpreter does; so it
+ * is for the interpreter to find a target that is not canonical, or in no page.
  */
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/translate/lower.h"
@@ -113,8 +113,8 @@ static void find_jump(struct lower *l)
 	emit_shift(l->e, true, 4, HOST_SPARE, JUMP_SHIFT);
 }
 
-/* The same, and whether it is there: else this leaves to the interpreter. Flags are saved, and
- * nothing of the instruction has been done. */
+/* The same, and whether it is there: else the runtime looks for it, or this leaves to the
+ * interpreter. Flags are saved, and nothing of the instruction has been done. */
 static void look_up(struct lower *l)
 {
 	struct emit *e = l->e;
@@ -122,10 +122,11 @@ static void look_up(struct lower *l)
 	flags_clobber(l, FLAGS_STATUS);
 	emit_poll(e);
 	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
+	l->missing_jump.retry = emit_here(e);
 	find_jump(l);
 	emit_ctx_index(e, EMIT_CMP, 8, HOST_ADDRESS, HOST_SPARE,
 		       l->jumps + (int32_t)offsetof(struct jump, linear));
-	lower_leaves(l, emit_jcc(e, EMIT_NOT_EQUAL));
+	l->missing_jump.distance = emit_jcc(e, EMIT_NOT_EQUAL);
 }
 
 /* To what look_up found, with RSP moved. HOST_ADDRESS has the address, HOST_SPARE its place. */
@@ -319,6 +320,17 @@ static void want_vectors(struct lower *l, const struct vectors_wanted *w)
 	go_to_gate(l, w->unit == VECTORS_X87 ? l->t->gates.x87 : l->t->gates.vectors, &m);
 }
 
+static void miss_jump(struct lower *l)
+{
+	struct missing_access m = {
+		.retry = l->missing_jump.retry,
+		.rip = l->r->insn[l->r->count - 1].linear,
+	};
+
+	emit_patch(l->e, l->missing_jump.distance);
+	go_to_gate(l, l->t->gates.jump, &m);
+}
+
 static void unlinked(struct lower *l, unsigned n)
 {
 	struct block_exit *exit = &l->b->exit[n];
@@ -350,6 +362,8 @@ void lower_beside(struct lower *l)
 		miss(l, &l->missing[n]);
 	for (unsigned n = 0; n < l->wanted_count; n++)
 		want_vectors(l, &l->wanted[n]);
+	if (l->missing_jump.distance)
+		miss_jump(l);
 	for (unsigned n = 0; n < l->leaving_count; n++) {
 		emit_patch(l->e, l->leaving[n].distance);
 		if (n + 1 == l->leaving_count || l->leaving[n + 1].rip != l->leaving[n].rip)

@@ -41,7 +41,7 @@ void lower_handler_sites(struct lower *l)
 			.fn = interp_handler(l->t->cpu, &h->i->insn),
 			.rip = h->i->linear,
 			.next = h->next,
-			.context = l->b->context,
+			.context = l->b->context % BLOCK_PLAIN,
 			.insn = h->i->insn,
 		};
 

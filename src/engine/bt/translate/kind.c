@@ -33,9 +33,11 @@ static const uint8_t kinds[OP_COUNT] = {
 	[OP_NOP] = KIND_NOP, [OP_LEA] = KIND_LEA,
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
 	[OP_CLI] = KIND_CLI, [OP_STI] = KIND_STI, [OP_PUSHFQ] = KIND_PUSHF, [OP_RDTSC] = KIND_RDTSC,
+	[OP_RDTSCP] = KIND_RDTSCP, [OP_CLD] = KIND_CLD, [OP_STD] = KIND_STD, [OP_POPFQ] = KIND_POPF,
+	[OP_SWAPGS] = KIND_SWAPGS, [OP_STAC] = KIND_AC, [OP_CLAC] = KIND_AC,
 	[OP_SERIALIZE] = KIND_NOP, /* code that is written is seen at once */
 	HANDLER(XLAT), HANDLER(ENTER), HANDLER(PUSHF), HANDLER(PUSH_SEG),
-	HANDLER(CLD), HANDLER(STD), HANDLER(RDPID), HANDLER(CPUID), HANDLER(XGETBV),
+	HANDLER(RDPID), HANDLER(CPUID), HANDLER(XGETBV),
 	[OP_MOVSB] = KIND_STRING, [OP_MOVSW] = KIND_STRING, [OP_MOVSD] = KIND_STRING,
 	[OP_MOVSQ] = KIND_STRING, [OP_STOSB] = KIND_STRING, [OP_STOSW] = KIND_STRING,
 	[OP_STOSD] = KIND_STRING, [OP_STOSQ] = KIND_STRING,
@@ -48,9 +50,9 @@ static const uint8_t kinds[OP_COUNT] = {
 	HANDLER(VMASKMOVPS), HANDLER(VMASKMOVPD), HANDLER(VPMASKMOVD), HANDLER(VPMASKMOVQ),
 	HANDLER(VGATHERDPD), HANDLER(VGATHERDPS), HANDLER(VGATHERQPD), HANDLER(VGATHERQPS),
 	HANDLER(VPGATHERDD), HANDLER(VPGATHERDQ), HANDLER(VPGATHERQD), HANDLER(VPGATHERQQ),
-	ONCE(POPF), ONCE(POPFQ), ONCE(MOV_SEG), ONCE(POP_SEG), ONCE(MOV_CR), ONCE(CLTS),
-	ONCE(SWAPGS), ONCE(CLAC), ONCE(STAC), ONCE(WRFSBASE), ONCE(WRGSBASE), ONCE(RDMSR),
-	ONCE(WRMSR), ONCE(RDTSCP), ONCE(INVLPG), ONCE(INVPCID), ONCE(WBINVD), ONCE(IN), ONCE(OUT),
+	ONCE(POPF), ONCE(MOV_SEG), ONCE(POP_SEG), ONCE(MOV_CR), ONCE(CLTS),
+	ONCE(WRFSBASE), ONCE(WRGSBASE), ONCE(RDMSR),
+	ONCE(WRMSR), ONCE(INVLPG), ONCE(INVPCID), ONCE(WBINVD), ONCE(IN), ONCE(OUT),
 	ONCE(INSB), ONCE(INSW), ONCE(INSD), ONCE(OUTSB), ONCE(OUTSW), ONCE(OUTSD),
 	ONCE(RDRAND), ONCE(RDSEED), ONCE(XSETBV),
 	ONCE(FXSAVE), ONCE(FXRSTOR), ONCE(XSAVE), ONCE(XSAVEC), ONCE(XSAVEOPT), ONCE(XSAVES),
@@ -204,6 +206,31 @@ static enum kind kind_of_string(const struct cpu *cpu, const struct insn *insn)
 						 : by_handler(cpu, insn, KIND_HANDLER);
 }
 
+/* What depends on the ring and more. Where SMAP is on, AC is known by the context. */
+static enum kind kind_of_system(const struct cpu *cpu, const struct insn *insn, enum kind kind)
+{
+	bool here = cpu->cpl == 0;
+
+	switch (kind) {
+	case KIND_AC:
+		here = here && cpu->cr4 & CR4_SMAP;
+		if (here && !(cpu->rflags & RFLAGS_AC) != (insn->op == OP_STAC))
+			return KIND_NOP;
+		break;
+	case KIND_RDTSC: /* twice, it gives two results */
+	case KIND_RDTSCP:
+		here = (here || !(cpu->cr4 & CR4_TSD)) && !cpu->journal;
+		break;
+	case KIND_POPF:   /* taken back, it may have set a trap */
+	case KIND_SWAPGS: /* cannot be taken back */
+		here = here && !cpu->journal;
+		break;
+	default:
+		break;
+	}
+	return here ? kind : by_handler(cpu, insn, KIND_HANDLER_ONCE);
+}
+
 enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 {
 	enum kind kind = kinds[insn->op];
@@ -222,10 +249,12 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 		return insn->op_size >= 4 ? kind : KIND_HANDLER;
 	case KIND_CLI:
 	case KIND_STI:
-		return cpu->cpl == 0 ? kind : by_handler(cpu, insn, KIND_HANDLER_ONCE);
-	case KIND_RDTSC: /* twice, it gives two results */
-		return cpu->cpl == 0 && !cpu->journal ? kind
-						      : by_handler(cpu, insn, KIND_HANDLER_ONCE);
+	case KIND_RDTSC:
+	case KIND_RDTSCP:
+	case KIND_POPF:
+	case KIND_SWAPGS:
+	case KIND_AC:
+		return kind_of_system(cpu, insn, kind);
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:

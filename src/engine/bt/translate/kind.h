@@ -24,17 +24,26 @@ enum kind {
 	KIND_STI,
 	KIND_PUSHF,
 	KIND_RDTSC,
+	KIND_RDTSCP,
+	KIND_CLD,
+	KIND_STD,
+	KIND_POPF,
+	KIND_SWAPGS,
 	KIND_HANDLER,      /* the interpreter's handler, called from within the block */
 	KIND_HANDLER_ONCE, /* the same, of one that cannot be done twice or taken back */
 	KIND_JMP,
 	KIND_JCC,
 	KIND_CALL,
 	KIND_RET,
+	KIND_AC,         /* STAC and CLAC where they change it: another context */
 	KIND_HANDLER_GO, /* the handler says where it goes on */
 };
 
 /* How insn is translated on this vCPU. Kinds from KIND_JMP on end a block. */
 enum kind kind_of(const struct cpu *cpu, const struct insn *insn);
+
+/* What of CR4 it depends on. */
+#define KIND_CR4 (CR4_SMAP | CR4_TSD)
 
 /* Status flags that it may read; that it writes in any case. What it may write or leave alone, or
  * leaves undefined, it counts as not written. */

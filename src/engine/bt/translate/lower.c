@@ -48,6 +48,18 @@ static lower_fn lower_of(enum kind kind)
 		return lower_pushf;
 	case KIND_RDTSC:
 		return lower_rdtsc;
+	case KIND_RDTSCP:
+		return lower_rdtscp;
+	case KIND_CLD:
+		return lower_cld;
+	case KIND_STD:
+		return lower_std;
+	case KIND_POPF:
+		return lower_popf;
+	case KIND_SWAPGS:
+		return lower_swapgs;
+	case KIND_AC:
+		return lower_ac;
 	case KIND_HANDLER:
 	case KIND_HANDLER_ONCE:
 	case KIND_HANDLER_GO:
@@ -63,19 +75,6 @@ static lower_fn lower_of(enum kind kind)
 	default:
 		return lower_copy;
 	}
-}
-
-/* Both entries, with the flags where each has them. */
-static void lower_entries(struct lower *l)
-{
-	l->b->far = emit_here(l->e);
-	if (l->r->live) {
-		l->flags_saved = true;
-		flags_need(l);
-	}
-	l->flags_saved = false;
-	l->flags_host = l->r->live;
-	l->b->near = emit_here(l->e);
 }
 
 static void lower_end(struct lower *l)
@@ -101,7 +100,7 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 	l.r = r;
 	l.b = b;
 	l.tlb = t->tlb_at[b->context];
-	l.jumps = t->jumps_at[b->context];
+	l.jumps = t->jumps_at[b->context % BLOCK_PLAIN];
 	if (e.end - e.at < (ptrdiff_t)(r->count * BYTES_PER_INSN + BYTES_MORE))
 		return false;
 	access_analyse(t->cpu, r, b->context >= BLOCK_PLAIN, &l.accesses);

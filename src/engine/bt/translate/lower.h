@@ -82,6 +82,12 @@ struct unlinked_exit {
 	bool save_flags;  /* they are the host's only */
 };
 
+/* An indirect jump whose target may not be in the table. */
+struct missing_jump {
+	uint8_t *distance;
+	const uint8_t *retry; /* where it is looked up, with the address in HOST_ADDRESS */
+};
+
 #define MISSING_MAX (2 * REGION_MAX)
 #define LEAVING_MAX (4 * REGION_MAX)
 #define WANTED_MAX  (2 * REGION_MAX)
@@ -108,6 +114,7 @@ struct lower {
 		int32_t disp;
 	} aligned;
 	unsigned missing_count, leaving_count;
+	struct missing_jump missing_jump; /* of the last instruction; distance NULL: none */
 	/* Code that runs on in the block after C was called without them has to clear vectors. */
 	uint8_t vectors; /* VECTORS_* that the block has asked for */
 	unsigned wanted_count;
@@ -149,6 +156,9 @@ unsigned flags_live_before(const struct lower *l);
 bool flags_wanted(const struct lower *l);
 void flags_before_copy(struct lower *l);
 void flags_after_copy(struct lower *l);
+
+/* entries.c: where the block begins. */
+void lower_entries(struct lower *l);
 
 /* address.c: the one place that knows how translated code reaches guest memory. */
 
@@ -207,6 +217,12 @@ void lower_cli(struct lower *l);
 void lower_sti(struct lower *l);
 void lower_pushf(struct lower *l);
 void lower_rdtsc(struct lower *l);
+void lower_rdtscp(struct lower *l);
+void lower_cld(struct lower *l);
+void lower_std(struct lower *l);
+void lower_popf(struct lower *l);
+void lower_swapgs(struct lower *l);
+void lower_ac(struct lower *l);
 
 /* handler.c */
 void lower_handler(struct lower *l);

@@ -166,6 +166,8 @@ static unsigned live_at_end(struct cpu *cpu, const struct region *r)
 
 	if (!r->branches)
 		return r->count == REGION_MAX ? flags_wanted_near(cpu, r, next) : FLAGS_STATUS;
+	if (kind_of(cpu, &last->insn) == KIND_AC)
+		return flags_wanted_near(cpu, r, next);
 	if (last->insn.operand[0].kind != OPERAND_REL ||
 	    kind_of(cpu, &last->insn) == KIND_HANDLER_GO)
 		return FLAGS_STATUS;

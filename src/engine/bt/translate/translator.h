@@ -46,6 +46,7 @@ struct gates {
 	const uint8_t *enter; /* called by C */
 	const uint8_t *leave; /* R10: enum translated_exit, R11: its number */
 	const uint8_t *fill;  /* an access missed: R10 its address, R11 its struct access_site */
+	const uint8_t *jump;  /* no entry for a target: R10 it, R11 a struct access_site */
 	const uint8_t *interpret; /* the interpreter does the instruction at R10 */
 	/* Vector registers are wanted: R11 a struct access_site, with VECTORS_* as its access. */
 	const uint8_t *vectors;
@@ -98,6 +99,7 @@ struct translator {
 		uint16_t at[JUMPS_LISTED];
 	} jumped[BLOCK_CONTEXTS][2];
 	bool fast_pext;   /* of the host's processor */
+	uint64_t cr4;     /* what code was translated by: KIND_CR4 */
 	bool upper_local; /* code of the upper half was found that is not global */
 	uint64_t code_pages[CODE_PAGES / 64]; /* linear pages that code was found in, by hash */
 	/* Displacements from struct cpu. */

@@ -16,6 +16,7 @@
 #include "../interp/integer_rig.h"
 
 #define FLAGS 0x8d5u
+#define CR4   (CR4_PAE | CR4_FSGSBASE | CR4_SMAP)
 
 /* Code, as the assembler makes it; HLT follows. */
 /* clang-format off */
@@ -154,6 +155,17 @@
 		"repe cmpsb; setb %r10b") \
 	X(flags_popped, "add %rax,%rcx; push $0xad5; popf; setc %al; pushf; pop %r10; " \
 		"push $2; popf; seto %dl") \
+	X(bases_swapped, "mov %gs:(%r11),%rax; add %rbx,%rcx; swapgs; adc %gs:8,%rdx; " \
+		"rdgsbase %r10; swapgs; mov %gs:8,%r11") \
+	X(direction, "add %rbx,%rax; std; setc %cl; pushf; pop %r10; lodsb; cld; lodsb") \
+	X(smap, "mov %cr4,%rax; bts $21,%rax; stac; mov %rax,%cr4; mov (%rbx),%rcx; " \
+		"stac; add %rcx,%rcx; clac; adc $3,%rdx; cmp %rdx,%rcx; stac; setc %r10b; " \
+		"add (%rbx),%r11; clac; nop; clac; stac; pushf; pop %r10; btr $21,%rax; " \
+		"mov %rax,%cr4; clac; add (%rbx),%r11; stac; pushf; pop %rcx") \
+	X(smap_faults, "mov %cr4,%rax; bts $21,%rax; stac; mov %rax,%cr4; mov (%rbx),%rcx; " \
+		"clac; inc %rdx; mov (%rbx),%rcx; inc %rdx") \
+	X(smap_in_a_loop, "mov %cr4,%rax; bts $21,%rax; stac; mov %rax,%cr4; mov $5,%ecx; " \
+		"1: clac; lea 1(%rdx),%rdx; stac; add (%rbx),%r11; dec %ecx; jnz 1b") \
 	X(call_not_canonical, "mov $0x800000000000,%rax; call *%rax") \
 	X(call_memory_not_canonical, "mov $0x800000000000,%r10; mov %r10,(%rbx); " \
 		"call *(%rbx)") \
@@ -225,6 +237,9 @@ static void start(struct integer_rig *r, const uint8_t *ram)
 	cpu->gpr[10] = IR_DATA + 0x100;
 	cpu->gpr[11] = 0x48;
 	cpu->rip = IR_CODE;
+	cpu->cr4 = CR4 & ~CR4_SMAP;
+	cpu->seg[SEG_GS].base = IR_EXTRA;
+	cpu->msrs->kernel_gs_base = IR_DATA;
 	cpu->rflags = RFLAGS_FIXED;
 	cpu->exception.pending = false;
 	cpu->halted = false;
@@ -277,7 +292,8 @@ static void both(const char *name, const uint8_t *code, size_t len)
 		*ir_ram(r, IR_DATA + n) = (uint8_t)(n * 37 + 11);
 	memcpy(ir_ram(r, IR_CODE), code, len);
 	memcpy(ram, ir_ram(r, 0), IR_RAM);
-	r->cpu->cr4 |= CR4_FSGSBASE;
+	r->cpu->msrs->cr4_allowed = CR4;
+	r->cpu->features[FEATURE_SMAP] = true;
 	run(r, ram, &o[0]);
 	ir_translate(r, MIB(1));
 	for (unsigned n = 1; n < ARRAY_LEN(o); n++) {

@@ -55,6 +55,8 @@
 	X("addps %xmm1, %xmm2; vaddpd %ymm5, %ymm6, %ymm7; movaps %xmm2, 8(%r13)")                \
 	X("vaddpd %ymm5, %ymm6, %ymm7; addps %xmm1, %xmm2; movups %xmm2, 17(%r12)")               \
 	X("paddb %xmm1, %xmm2; paddb %mm1, %mm2; paddb %xmm2, %xmm3; movq2dq %mm2, %xmm4")        \
+	X("paddd %xmm1, %xmm2; lea 3(%rax), %cx; mov (%r13), %rdx; paddd %xmm2, %xmm3; "          \
+	  "mov 8(%r13), %rbx; mov %rbx, 16(%r13)")                                                \
 	X("vpcmpeqb %xmm1, %xmm2, %xmm3; vpmovmskb %xmm3, %r11d; bsf %r11d, %eax; vptest %ymm1, " \
 	  "%ymm2; adc $0, %r11")
 
@@ -295,8 +297,8 @@ static bool compare(const char *text, const struct cpu *cpu, const struct native
 static bool is_left(const char *text)
 {
 	static const char *const parts[] = {
-		"maskmov", "$0x1f00", "fnstenv", "fnsave", "fldenv",  "frstor",
-		"fninit",  "fxsave",  "$0x340",  "$0x300", "$0x1332", ".byte",
+		"maskmov", "$0x1f00", "fnstenv", "fnsave",  "fldenv", "frstor",           "fninit",
+		"fxsave",  "$0x340",  "$0x300",  "$0x1332", ".byte",  "lea 3(%rax), %cx",
 	};
 
 	if (!strcmp(text, "ldmxcsr (%r13)") || strstr(text, "fldcw (%r13); fsqrt"))
