@@ -447,23 +447,47 @@ static void note_page(struct translator *t, uint64_t linear, enum block_context 
 		t->upper_local = true;
 }
 
-/* The block at linear, by what the TLB says now; NULL: not in RAM. */
-static struct block *find_block(struct translator *t, uint64_t linear, enum block_context context)
+/* The guest physical address of code at linear; false: not in RAM. Raises what fetching it
+ * raises. */
+static bool place_of(struct translator *t, uint64_t linear, enum block_context context,
+		     uint64_t *gpa)
 {
-	struct block *b = *bucket(t, linear, context);
-	uint64_t gpa;
+	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[context % BLOCK_PLAIN], linear);
 	uint8_t byte;
 	bool ram;
 
+	if (e->exec == (linear & ~PAGE_OFFSET)) {
+		*gpa = e->gpa | (linear & PAGE_OFFSET);
+		return true;
+	}
 	if (!linear_canonical(t->cpu, linear))
+		return false;
+	mmu_fetch(t->cpu, linear, &byte, 1, gpa, &ram);
+	*gpa |= linear & PAGE_OFFSET;
+	return ram;
+}
+
+static bool is_at(const struct block *b, uint64_t linear, uint64_t gpa, enum block_context context)
+{
+	return b->linear == linear && b->gpa == gpa && b->context == context;
+}
+
+/* The block at linear, by what the TLB says now; NULL: not in RAM. maybe: a block that it may be,
+ * or NULL. */
+static struct block *find_block(struct translator *t, uint64_t linear, enum block_context context,
+				struct block *maybe)
+{
+	struct block *b = maybe;
+	uint64_t gpa;
+
+	if (!place_of(t, linear, context, &gpa))
 		return NULL;
-	mmu_fetch(t->cpu, linear, &byte, 1, &gpa, &ram);
-	if (!ram)
-		return NULL;
-	gpa |= linear & PAGE_OFFSET;
 	note_page(t, linear, context);
-	while (b && (b->linear != linear || b->gpa != gpa || b->context != context))
-		b = b->next;
+	if (!b || !is_at(b, linear, gpa, context)) {
+		b = *bucket(t, linear, context);
+		while (b && !is_at(b, linear, gpa, context))
+			b = b->next;
+	}
 	if (b && b->page && b->generation != atomic_load(&b->page->generation)) {
 		forget_page(t, page_bucket(t, gpa), gpa, false);
 		b = NULL;
@@ -479,7 +503,7 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 
 	if (jump->linear == linear)
 		return jump->far;
-	b = find_block(t, linear, context);
+	b = find_block(t, linear, context, NULL);
 	if (!b)
 		return NULL;
 	far = b->count ? b->far : t->gates.interpret;
@@ -493,7 +517,7 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 const uint8_t *blocks_link(struct translator *t, struct block_exit *exit)
 {
 	uint64_t forgotten = t->forgotten;
-	struct block *b = find_block(t, exit->target, (enum block_context)exit->context);
+	struct block *b = find_block(t, exit->target, (enum block_context)exit->context, exit->to);
 	uint32_t epoch = t->cpu->native.epoch[exit->target >> 63];
 
 	if (!b)
@@ -506,8 +530,8 @@ const uint8_t *blocks_link(struct translator *t, struct block_exit *exit)
 		if (exit->to)
 			unlist_exit(exit);
 		list_exit(exit, b);
+		emit_patch_to(exit->distance, t->emit.shift, exit->far ? b->far : b->near);
 	}
-	emit_patch_to(exit->distance, t->emit.shift, exit->far ? b->far : b->near);
 	if (exit->guard)
 		memcpy(exit->guard, &epoch, sizeof(epoch));
 	dump_linked(t, exit);
