@@ -395,7 +395,7 @@ static bool is_handled(const struct cpu *cpu, const struct insn *insn)
 {
 	enum kind kind = kind_of(cpu, insn);
 
-	return kind == KIND_HANDLER || kind == KIND_HANDLER_ONCE;
+	return kind == KIND_HANDLER || kind == KIND_HANDLER_ONCE || kind == KIND_STRING;
 }
 
 /* The region's first instruction of its unit, or the first behind one that a handler does, which

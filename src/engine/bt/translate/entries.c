@@ -23,6 +23,7 @@ static bool saves(const struct lower *l, const struct region_insn *i)
 	case KIND_HANDLER:
 	case KIND_HANDLER_ONCE:
 	case KIND_HANDLER_GO:
+	case KIND_STRING:
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:
