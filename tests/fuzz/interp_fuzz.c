@@ -443,13 +443,14 @@ UNOBSERVED static bool check_tag(const struct tlb_entry *e, unsigned n, uint64_t
 	return true;
 }
 
-UNOBSERVED static void check_entry(struct cpu *cpu, const struct tlb_entry *e, unsigned n)
+UNOBSERVED static void check_entry(struct cpu *cpu, const struct tlb_set *set, unsigned n)
 {
-	bool writable = check_tag(e, n, e->write, TLB_WRITE);
+	const struct tlb_entry *e = &set->entry[n];
+	bool writable = check_tag(e, n, set->write[n], TLB_WRITE);
 	struct page *record;
 	uint8_t *host;
 
-	check_tag(e, n, e->read, TLB_READ);
+	check_tag(e, n, set->read[n], TLB_READ);
 	check_tag(e, n, e->exec, TLB_EXEC);
 	if (!e->page) {
 		assert(!e->record);
@@ -460,7 +461,7 @@ UNOBSERVED static void check_entry(struct cpu *cpu, const struct tlb_entry *e, u
 		return;
 	host = pages_host(&cpu->vm->pages, e->gpa, &record);
 	assert(host && record == e->record);
-	assert((uintptr_t)host == e->host);
+	assert((uintptr_t)host == set->host[n]);
 	assert(!writable || !(atomic_load(&record->flags) & PAGE_CODE));
 }
 
@@ -477,7 +478,7 @@ UNOBSERVED static void check_tlb(struct cpu *cpu)
 			assert(set->count[g] <= TLB_ENTRIES);
 			for (unsigned i = 0; i < set->count[g]; i++) {
 				assert(set->entry[list[i]].listed[g]);
-				check_entry(cpu, &set->entry[list[i]], list[i]);
+				check_entry(cpu, set, list[i]);
 			}
 		}
 	}
