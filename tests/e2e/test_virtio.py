@@ -120,6 +120,49 @@ dmesg -r | grep -E '^<[0-3]>.*(vd[ab]|virtio)'
     assert md5(place, first, 128) == sums[0]
 
 
+@pytest.mark.parametrize("bus", BUSES)
+def test_a_reboot_in_the_middle_of_requests(place, kernel, initrd, image, bus):
+    """The machine's reset finds reads under way; the next boot has its disk again."""
+    disk = image(256)
+    script = """
+if dd if=/dev/vda bs=512 count=1 2>/dev/null | grep -q AGAIN; then
+	echo booted 2
+	dd if=/dev/vda of=/dev/null bs=1M count=64 2>/dev/null; echo read $?
+else
+	echo AGAIN | dd of=/dev/vda conv=fsync 2>/dev/null
+	for i in 1 2 3 4; do dd if=/dev/vda of=/dev/null bs=1M skip=$((i * 50)) 2>/dev/null & done
+	reboot -f
+fi
+"""
+    text = run(place, kernel, with_drivers(initrd, bus, ["virtio_blk"], script), "--disk", disk,
+               "--virtio", bus)
+    assert numbers(text, "booted") == [2]
+    assert numbers(text, "read") == [0]
+
+
+def test_what_was_acknowledged_outlives_a_killed_monitor(place, kernel, initrd, image):
+    """Records written and flushed one by one; lodge is killed in the middle."""
+    disk = image(1)
+    script = """
+i=0
+while [ $i -lt 1000 ]; do
+	printf 'record %5d.' $i | dd of=/dev/vda bs=512 seek=$i conv=sync,fsync 2>/dev/null
+	echo "done $i."
+	i=$((i + 1))
+done
+"""
+    session = place.spawn(kernel("cloud"), with_drivers(initrd, "pci", ["virtio_blk"], script),
+                          "--disk", disk, cmdline="quiet lodge.show=script")
+    session.expect(r"done 40\.", timeout=200)
+    session.signal(9)
+    done = session.wait(timeout=60)
+    acknowledged = numbers(done.out.replace("\r", "").replace(".\n", "\n"), "done")
+    assert acknowledged[:41] == list(range(41))
+    held = place.machine.run(["cat", disk]).stdout
+    for record in acknowledged:
+        assert held[record * 512:].startswith(b"record %5d." % record)
+
+
 def test_an_image_in_use_is_refused(place, kernel, initrd, image):
     disk = image(1)
     session = place.spawn(kernel("cloud"), initrd(), "--disk", disk, cmdline="quiet lodge.do=wait")
