@@ -219,6 +219,51 @@ def virtqueues():
                                                                             chains)
 
 
+WRITE_REGISTER, READ_REGISTER, POKE_MEMORY, NOTIFY, START = range(5)
+
+
+def virtio(device, requests):
+    """A device (0: entropy, 1: block) with split descriptors, one chain for each request."""
+    def step(kind, size=0, at=0, value=0):
+        return struct.pack("<BBHI", kind, size, at, value)
+
+    todo = step(START, 4, 0, 0x10000000) + step(NOTIFY) * 2 + step(READ_REGISTER, 2, 0x60)
+    todo += step(WRITE_REGISTER, 2, 0x64, 3) + step(NOTIFY) + step(START, 4, 0, 0x30000200)
+    todo += step(NOTIFY)
+    memory = bytearray(0x4000)
+    at = 0
+    for number, (header, data, parts) in enumerate(requests):
+        place = 0x2000 + number * 0x400
+        memory[place:place + len(header + data)] = header + data
+        struct.pack_into("<H", memory, 0x1804 + number * 2, at)
+        for offset, length, flags in parts:
+            struct.pack_into("<QIHH", memory, 0x1000 + at * 16, place + offset, length, flags,
+                             at + 1)
+            at += 1
+    struct.pack_into("<H", memory, 0x1802, len(requests))
+    return struct.pack("<BBH", device, len(todo) // 8, 0) + todo + memory
+
+
+def virtio_inputs():
+    """(name, input) of the devices' own requests."""
+    def header(kind, sector=0):
+        return struct.pack("<IIQ", kind, 0, sector)
+
+    status = (0x3ff, 1, WRITE)
+    area = struct.pack("<QII", 4, 8, 1)
+    read = [(0, 16, NEXT), (16, 512, NEXT | WRITE), status]
+    change = [(0, 32, NEXT), status]
+    yield "rng", virtio(0, [(b"", b"", [(0, 100, WRITE)]), (b"", b"", [(0, 9, NEXT | WRITE),
+                                                                     (9, 7, WRITE)])])
+    yield "blk-read", virtio(1, [(header(0), b"", read), (header(0, 63), b"", read),
+                                 (header(0, 64), b"", read)])
+    yield "blk-write", virtio(1, [(header(1), b"x" * 512, [(0, 528, NEXT), status]),
+                                  (header(4), b"", [(0, 16, NEXT), status]),
+                                  (header(8), b"", [(0, 16, NEXT), (16, 21, WRITE)])])
+    yield "blk-ranges", virtio(1, [(header(11), area[:12] + bytes(4), change),
+                                   (header(13), area, change), (header(11), area, change)])
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -239,6 +284,7 @@ def main():
     save("decode", instructions())
     save("interp", programs())
     save("virtqueue", virtqueues())
+    save("virtio", virtio_inputs())
 
 
 if __name__ == "__main__":
