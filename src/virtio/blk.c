@@ -30,6 +30,10 @@
 
 #define QUEUE_SIZE 128u
 
+/* Bytes that are read where the notification came, if the host has them at hand: more of them would
+ * keep that thread too long. */
+#define READ_NOW_MAX (256u << 10)
+
 #define F_SEG_MAX      BIT(2)
 #define F_RO           BIT(5)
 #define F_BLK_SIZE     BIT(6)
@@ -335,7 +339,8 @@ static void begin(struct request *r)
 		complete(r, status);
 		return;
 	}
-	if (r->type == T_IN && !disk_read_now(b->disk, r->spans, r->count, r->offset)) {
+	if (r->type == T_IN && r->len <= READ_NOW_MAX &&
+	    !disk_read_now(b->disk, r->spans, r->count, r->offset)) {
 		data_written(r);
 		complete(r, S_OK);
 		return;
