@@ -113,8 +113,8 @@ TEST_LIBS := $(LIBS) -Wl,--no-as-needed -lzstd -llzma -llz4 -lbz2 -Wl,--as-neede
 SMALL := $(if $(filter -O2,$(CFLAGS)),-Os)
 FAST  := $(wildcard src/core/*.c src/engine/kvm/*.c src/engine/bt/mmu/*.c) \
          $(wildcard src/engine/bt/translate/*.c) \
-         $(patsubst %,src/engine/bt/%.c,decode/memo emit/emit runtime/blocks runtime/handle \
-           runtime/step) \
+         $(patsubst %,src/engine/bt/%.c,decode/memo emit/emit runtime/blocks runtime/context \
+           runtime/handle runtime/step) \
          $(patsubst %,src/devices/legacy/%.c,uart uart_rx) \
          $(patsubst %,src/machine/%.c,posted vcpu) \
          $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache control \
@@ -239,6 +239,8 @@ insn: $(BUILD)/insn
 	$(Q)$< --seed $(INSN_SEED) --cases $$(($(INSN_CASES) / 2))
 	$(Q)$< --seed $$(($(INSN_SEED) + 1)) --cases $$(($(INSN_CASES) / 2)) --executor translate \
 	  --only 64:
+	$(Q)$< --seed $$(($(INSN_SEED) + 2)) --cases $$(($(INSN_CASES) / 2)) --executor translate \
+	  --only 32:
 
 rules: all
 	$(Q)tools/check-rules $(if $(SANITIZE),,$(BUILD)/src)

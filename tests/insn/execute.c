@@ -30,7 +30,7 @@ static enum interp_exit interpret(struct cpu *cpu, const struct ending *e)
  * have: a page fault there is the end. */
 static enum interp_exit translate(struct cpu *cpu, const struct ending *e)
 {
-	if (cpu->mode != CPU_LONG)
+	if (cpu->decode == DECODE_16)
 		return interpret(cpu, e);
 	gates_set_base(cpu);
 	return interp_run(cpu, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What executes a case in lodge's world, chosen by name: the interpreter, or, of 64-bit code, the
- * translator with it. Each is a line of the table in execute.c.
+ * What executes a case in lodge's world, chosen by name: the interpreter, or, of 64- and 32-bit
+ * code, the translator with it. Each is a line of the table in execute.c.
  */
 #ifndef LODGE_TESTS_INSN_EXECUTE_H
 #define LODGE_TESTS_INSN_EXECUTE_H

@@ -391,7 +391,7 @@ static bool exited(const struct cpu *cpu, const struct outcome *out)
 
 static bool translates(const struct test_case *c)
 {
-	return world->execute != execute_by("interp") && c->mode == MODE_64;
+	return world->execute != execute_by("interp") && c->mode != MODE_16;
 }
 
 bool lodge_learns(const struct test_case *c)

@@ -331,7 +331,7 @@ void scene_segments(struct work *w)
 	s->sel[SEG_SS_] = SEL_DATA;
 	for (unsigned i = 0; i < SEGS; i++)
 		if (i != SEG_CS_ && i != SEG_SS_)
-			s->sel[i] = rng_chance(r, 1, 16) != wide ? SEL_DATA : 0;
+			s->sel[i] = rng_chance(r, 15, 16) != wide ? SEL_DATA : 0;
 	s->sel[SEG_FS_] = rng_chance(r, 1, 8) ? 0 : SEL_DATA;
 	s->fs_base = rng_chance(r, 1, 2) ? rng_below(r, 0x10000) : rng_next(r) >> 18;
 	s->gs_base = rng_chance(r, 1, 2) ? rng_below(r, 0x10000) : ~(rng_next(r) >> 18);

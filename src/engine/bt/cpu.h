@@ -98,17 +98,19 @@ struct cpu_native {
 	uint64_t scratch; /* of one guest instruction */
 	uint64_t site; /* the memory access that missed the TLB, and its address: runtime/gates.c */
 	uint64_t missed;
-	uint32_t epoch[2];    /* of the translations that jumps to pages of the lower and of the
-			       * upper half of the linear addresses rely on */
+	uint32_t epoch[4];    /* of the translations that jumps to other pages rely on: enum
+			       * block_zone */
 	uint32_t flags;       /* guest flags that are not in the host's: LAHF's AH, and OF in AL;
 			       * above these, anything. Stored and loaded with the same width, so
 			       * that a load need not wait until a store has reached the cache */
 	_Atomic uint8_t poll; /* translated code is to be left; after attention was set */
 	uint8_t remapped;     /* REMAPPED_*: addresses may have other translations now */
 	uint8_t vectors;      /* VECTORS_*; 0: all of fpu is there, nothing in the host's */
+	uint8_t whole; /* BIT(SEG_FS), BIT(SEG_GS): written data segments of 4 GiB, to 32-bit code
+			*/
 	uint64_t remapped_page;
-	uint64_t window[NATIVE_WINDOWS]; /* addresses of the host: translate/access.h */
-	uint8_t bounce[NATIVE_BOUNCE];   /* what was read from two pages: runtime/gates.c */
+	uint64_t window[NATIVE_WINDOWS];   /* addresses of the host: translate/access.h */
+	uint8_t bounce[2 * NATIVE_BOUNCE]; /* what was read from two pages: runtime/gates.c */
 	uint64_t page_bits; /* of a linear address, which select the TLB's entry; a constant */
 };
 

@@ -59,7 +59,7 @@ static struct block **page_bucket(struct translator *t, uint64_t gpa)
 
 static struct jump *jump_of(struct translator *t, uint64_t linear, unsigned context)
 {
-	return &t->jumps[context][linear % JUMP_ENTRIES];
+	return &t->jumps[context][linear % jump_entries(context)];
 }
 
 /* An address that is not looked for in entry n. */
@@ -73,21 +73,23 @@ static void clear_jump(struct translator *t, unsigned context, unsigned n)
 	t->jumps[context][n].linear = no_address(n);
 }
 
-/* Empties a table of what leads to one half of the addresses, or more. */
-static void clear_jumps(struct translator *t, unsigned context, unsigned half)
+/* Empties a table of what leads to one zone of the addresses, or more. */
+static void clear_jumps(struct translator *t, unsigned context, enum block_zone zone)
 {
+	unsigned half = block_half(zone);
 	unsigned count = t->jumped[context][half].count;
 
 	for (unsigned n = 0; count <= JUMPS_LISTED && n < count; n++)
 		clear_jump(t, context, t->jumped[context][half].at[n]);
-	for (unsigned n = 0; count > JUMPS_LISTED && n < JUMP_ENTRIES; n++)
+	for (unsigned n = 0; count > JUMPS_LISTED && n < jump_entries(context); n++)
 		clear_jump(t, context, n);
 	t->jumped[context][half].count = 0;
 }
 
 static void add_jump(struct translator *t, unsigned context, uint64_t linear, const uint8_t *far)
 {
-	unsigned n = linear % JUMP_ENTRIES, half = linear >> 63;
+	unsigned half = block_half(block_zone(context, linear));
+	unsigned n = linear % jump_entries(context);
 	unsigned count = t->jumped[context][half].count;
 
 	if (count < JUMPS_LISTED)
@@ -103,29 +105,39 @@ static unsigned page_bit(uint64_t linear)
 	return hash(linear >> GUEST_PAGE_SHIFT, CODE_PAGES);
 }
 
-static void remap_half(struct translator *t, unsigned half)
+static void remap(struct translator *t, enum block_zone zone)
 {
 	for (unsigned context = 0; context < BLOCK_CONTEXTS; context++)
-		clear_jumps(t, context, half);
-	t->cpu->native.epoch[half]++;
+		if (block_narrow(context) == zone_narrow(zone))
+			clear_jumps(t, context, zone);
+	t->cpu->native.epoch[zone]++;
+	t->local[zone] = false;
+}
+
+/* Whether code of this zone may have other translations, by what has been remapped. */
+static bool is_remapped(const struct translator *t, enum block_zone zone)
+{
+	const struct cpu_native *n = &t->cpu->native;
+	unsigned bit = page_bit(n->remapped_page);
+	bool narrow = zone_narrow(zone);
+	enum block_context context = narrow ? BLOCK_NARROW : BLOCK_SUPERVISOR;
+
+	if (n->remapped & (zone == ZONE_UPPER ? REMAPPED_UPPER : REMAPPED_LOWER))
+		return true;
+	if (n->remapped & REMAPPED_LOCAL && (!block_half(zone) || t->local[zone]))
+		return true;
+	return n->remapped & REMAPPED_PAGE && t->code_pages[bit / 64] & BIT(bit % 64) &&
+	       block_zone(context, n->remapped_page) == zone && !(narrow && n->remapped_page >> 32);
 }
 
 static void forget_all(struct translator *t);
 
 void blocks_remapped(struct translator *t)
 {
-	struct cpu_native *n = &t->cpu->native;
-	unsigned bit = page_bit(n->remapped_page);
-	bool page = n->remapped & REMAPPED_PAGE && t->code_pages[bit / 64] & BIT(bit % 64);
-	bool upper = n->remapped_page >> 63, local = n->remapped & REMAPPED_LOCAL;
-
-	if (n->remapped & REMAPPED_LOWER || local || (page && !upper))
-		remap_half(t, 0);
-	if (n->remapped & REMAPPED_UPPER || (local && t->upper_local) || (page && upper)) {
-		remap_half(t, 1);
-		t->upper_local = false;
-	}
-	n->remapped = 0;
+	for (unsigned zone = 0; zone < BLOCK_ZONES; zone++)
+		if (is_remapped(t, zone))
+			remap(t, zone);
+	t->cpu->native.remapped = 0;
 	if ((t->cpu->cr4 ^ t->cr4) & KIND_CR4) {
 		t->cr4 = t->cpu->cr4;
 		forget_all(t);
@@ -149,8 +161,8 @@ static void forget_all(struct translator *t)
 	memset(t->hash, 0, sizeof(t->hash));
 	memset(t->page_hash, 0, sizeof(t->page_hash));
 	memset(t->code_pages, 0, sizeof(t->code_pages));
-	remap_half(t, 0);
-	remap_half(t, 1);
+	for (unsigned zone = 0; zone < BLOCK_ZONES; zone++)
+		remap(t, zone);
 	t->forgotten++;
 }
 
@@ -188,6 +200,16 @@ static void divide(struct translator *t, size_t size)
 	fill_part(t, 0);
 }
 
+static void lay_out_jumps(struct translator *t, struct jump *room)
+{
+	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++) {
+		t->jumps[n] = room;
+		t->jumps_at[n] = displacement(t->cpu, room);
+		clear_jump(t, n, 0);
+		room += jump_entries(n);
+	}
+}
+
 int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 {
 	struct translator *t = calloc(1, sizeof(*t));
@@ -208,14 +230,11 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 		t->blocks = NULL;
 		return err_errno(e, errno, "cannot make a translator");
 	}
-	t->jumps = room;
+	lay_out_jumps(t, room);
 	t->fast_pext = host_has_fast_pext();
 	cpu->native.page_bits = (uint64_t)(TLB_ENTRIES - 1) << GUEST_PAGE_SHIFT;
-	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++) {
-		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[n % BLOCK_PLAIN]);
-		t->jumps_at[n] = displacement(cpu, &t->jumps[n]);
-		clear_jump(t, n, 0);
-	}
+	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++)
+		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[block_access(n)]);
 	t->emit = (struct emit){
 		.at = t->memory.write,
 		.end = t->memory.write + size,
@@ -286,7 +305,7 @@ static void drop(struct translator *t, struct block *b)
 	assert(*p);
 	*p = b->next;
 	if (jump->linear == b->linear)
-		jump->linear = no_address(b->linear % JUMP_ENTRIES);
+		jump->linear = no_address(b->linear % jump_entries(b->context));
 	while (b->incoming)
 		unlink_exit(t, b->incoming);
 	b->dead = true;
@@ -439,12 +458,12 @@ void blocks_install(struct translator *t, struct block *b)
 /* Remembers what has to happen when the page's translation changes. Its TLB entry is there. */
 static void note_page(struct translator *t, uint64_t linear, enum block_context context)
 {
-	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[context % BLOCK_PLAIN], linear);
+	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[block_access(context)], linear);
 	unsigned bit = page_bit(linear);
 
 	t->code_pages[bit / 64] |= BIT(bit % 64);
-	if (linear >> 63 && !e->global)
-		t->upper_local = true;
+	if (!e->global)
+		t->local[block_zone(context, linear)] = true;
 }
 
 /* The guest physical address of code at linear; false: not in RAM. Raises what fetching it
@@ -452,7 +471,7 @@ static void note_page(struct translator *t, uint64_t linear, enum block_context 
 static bool place_of(struct translator *t, uint64_t linear, enum block_context context,
 		     uint64_t *gpa)
 {
-	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[context % BLOCK_PLAIN], linear);
+	const struct tlb_entry *e = tlb_entry(&t->cpu->tlb->set[block_access(context)], linear);
 	uint8_t byte;
 	bool ram;
 
@@ -517,8 +536,9 @@ const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_con
 const uint8_t *blocks_link(struct translator *t, struct block_exit *exit)
 {
 	uint64_t forgotten = t->forgotten;
-	struct block *b = find_block(t, exit->target, (enum block_context)exit->context, exit->to);
-	uint32_t epoch = t->cpu->native.epoch[exit->target >> 63];
+	enum block_context context = (enum block_context)exit->context;
+	struct block *b = find_block(t, exit->target, context, exit->to);
+	uint32_t epoch = t->cpu->native.epoch[block_zone(context, exit->target)];
 
 	if (!b)
 		return NULL;

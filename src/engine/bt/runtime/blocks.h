@@ -10,7 +10,9 @@
 #include "engine/bt/translate/translator.h"
 
 /* Bytes of the tables that have to lie beside struct cpu. */
-#define BLOCKS_ROOM (BLOCK_CONTEXTS * sizeof(struct jump[JUMP_ENTRIES]))
+#define BLOCKS_ROOM    \
+	(BLOCK_PLAIN * \
+	 (sizeof(struct jump[JUMP_ENTRIES]) + sizeof(struct jump[JUMP_ENTRIES_PLAIN])))
 
 /* Code memory is a multiple of this, and at least this. */
 #define BLOCKS_CODE_MIN (PARTS * 32768u)

@@ -26,6 +26,7 @@
 #include "engine/bt/interp/operand.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/runtime/blocks.h"
+#include "engine/bt/runtime/context.h"
 #include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/vectors.h"
 #include "engine/bt/runtime/x87.h"
@@ -183,21 +184,23 @@ enum filled {
 	FILLED_DONE /* the host's address is in cpu->native.missed */
 };
 
-/* A read of two pages: into cpu->native.bounce. */
+/* A read of two pages: into cpu->native.bounce, at an address that is as aligned as linear. */
 static enum filled bounce(struct cpu *cpu, uint64_t linear, unsigned size)
 {
 	unsigned first = GUEST_PAGE_SIZE - (unsigned)(linear % GUEST_PAGE_SIZE);
+	uint8_t *to = cpu->native.bounce;
 	const void *low = mmu_read_place(cpu, linear, first);
 	const void *high;
 
-	if (!low)
+	if (!low || (linear + first) & ~cpu->rip_mask) /* 32-bit code, over 4 GiB */
 		return FILLED_NOT;
-	memcpy(cpu->native.bounce, low, first);
+	to += (linear - (uintptr_t)to) % NATIVE_BOUNCE;
+	memcpy(to, low, first);
 	high = mmu_read_place(cpu, linear + first, size - first);
 	if (!high)
 		return FILLED_NOT;
-	memcpy(cpu->native.bounce + first, high, size - first);
-	cpu->native.missed = (uintptr_t)cpu->native.bounce;
+	memcpy(to + first, high, size - first);
+	cpu->native.missed = (uintptr_t)to;
 	return FILLED_DONE;
 }
 
@@ -259,7 +262,7 @@ static bool find_target(struct cpu *cpu, uint64_t linear)
 	cpu->rip = site->rip;
 	if (cpu->journal || !linear_canonical(cpu, linear) || !mmu_fill_code(cpu, linear, &gpa))
 		return false;
-	found = blocks_find(t, linear, handle_context(cpu));
+	found = blocks_find(t, linear, context_now(cpu));
 	if (!found || forgotten != t->forgotten || cpu->native.remapped ||
 	    atomic_load_explicit(&t->stale.some, memory_order_relaxed))
 		return false;

@@ -9,34 +9,23 @@
 
 #include "engine/bt/cpu.h"
 #include "engine/bt/mmu/journal.h"
-#include "engine/bt/mmu/tlb.h"
 #include "engine/bt/runtime/blocks.h"
+#include "engine/bt/runtime/context.h"
 #include "engine/bt/runtime/saved_flags.h"
 #include "engine/bt/translate/lower.h"
-
-_Static_assert((int)BLOCK_SUPERVISOR == TLB_SUPERVISOR && (int)BLOCK_USER == TLB_USER &&
-		       (int)BLOCK_SUPERVISOR_ANY == TLB_SUPERVISOR_ANY,
-	       "a block's context begins with that of its accesses");
-
-enum block_context handle_context(const struct cpu *cpu)
-{
-	bool alignment = cpu->cr0 & CR0_AM && cpu->rflags & RFLAGS_AC;
-
-	if (cpu->mode != CPU_LONG || (cpu->cpl == 3 && alignment) || cpu->cpl == 1 || cpu->cpl == 2)
-		return BLOCK_NONE;
-	return (enum block_context)tlb_context(cpu, cpu->cpl);
-}
 
 const uint8_t *handle(struct cpu *cpu, const struct handler_site *site)
 {
 	struct translator *t = cpu->translator;
 	enum block_context context;
 	const uint8_t *far;
+	uint64_t next;
 
 	saved_flags_in(cpu);
 	cpu->repeat_at = 0; /* what comes is another instruction */
 	cpu->rip = site->rip;
-	cpu->next_rip = site->rip + site->insn.len;
+	next = (site->rip + site->insn.len) & cpu->rip_mask;
+	cpu->next_rip = next;
 	if (cpu->journal && cpu->journal->stops && cpu->journal->stop == site->rip)
 		return NULL;
 	site->fn(cpu, &site->insn);
@@ -46,8 +35,8 @@ const uint8_t *handle(struct cpu *cpu, const struct handler_site *site)
 	if (atomic_load_explicit(&cpu->attention, memory_order_relaxed) || cpu->native.remapped ||
 	    atomic_load_explicit(&t->stale.some, memory_order_relaxed))
 		return NULL;
-	context = handle_context(cpu);
-	if (site->next && cpu->rip == site->rip + site->insn.len && context == site->context)
+	context = context_now(cpu);
+	if (site->next && cpu->rip == next && context == site->context)
 		return site->next;
 	if (context == BLOCK_NONE || cpu->journal)
 		return NULL;

@@ -5,14 +5,8 @@
 
 #include <stdint.h>
 
-#include "engine/bt/translate/block.h"
-
 struct cpu;
 struct handler_site;
-
-/* The context of the code at RIP. What the interpreter alone knows how to do (alignment checks, the
- * middle rings, other modes) it does. */
-enum block_context handle_context(const struct cpu *cpu);
 
 /* For the gate, with all registers in struct cpu and the status flags in native.flags, as after
  * it: does the instruction and says where host code goes on; NULL: translated code is left, at

@@ -4,8 +4,8 @@
 #include "engine/bt/cpu.h"
 #include "engine/bt/interp/interp.h"
 #include "engine/bt/runtime/blocks.h"
+#include "engine/bt/runtime/context.h"
 #include "engine/bt/runtime/gates.h"
-#include "engine/bt/runtime/handle.h"
 #include "engine/bt/runtime/saved_flags.h"
 #include "engine/bt/runtime/tandem.h"
 
@@ -25,7 +25,7 @@ static bool run(struct cpu *cpu, const uint8_t *far)
 		cpu_count(&cpu->stats.entries);
 		if (left.reason == EXIT_PLAIN) {
 			cpu->rip = left.number;
-			far = blocks_find(t, cpu->rip, handle_context(cpu) + BLOCK_PLAIN);
+			far = blocks_find(t, cpu->rip, context_now(cpu) + BLOCK_PLAIN);
 			if (!far || far == t->gates.interpret)
 				return true;
 			continue;
@@ -53,7 +53,7 @@ void translated_step(struct cpu *cpu)
 	struct translator *t = cpu->translator;
 
 	do {
-		enum block_context context = handle_context(cpu);
+		enum block_context context = context_now(cpu);
 		const uint8_t *far = NULL;
 
 		if (atomic_load_explicit(&t->stale.some, memory_order_relaxed))

@@ -192,16 +192,14 @@ static _Noreturn void differ(struct translator *t, const struct region *region,
 	abort();
 }
 
-/* Whether it was left before anything was done. At stop the interpreter stopped, which handlers are
- * not to go beyond. */
-static bool run_block(struct cpu *cpu, const uint8_t *far, uint64_t stop)
+/* Whether it was left before anything was done. Handlers do not go beyond where the interpreter
+ * stopped in the middle of the block (journal->stop). */
+static bool run_block(struct cpu *cpu, const uint8_t *far)
 {
 	uint64_t rip = cpu->rip;
 	struct left left;
 
 	saved_flags_out(cpu);
-	cpu->journal->stop = stop;
-	cpu->journal->stops = true;
 	left = gates_enter(cpu->translator, far);
 	cpu->journal->stops = false;
 	cpu->rip = left.reason == EXIT_LINK ? ((struct block_exit *)(uintptr_t)left.number)->target
@@ -268,7 +266,9 @@ void tandem(struct cpu *cpu, const uint8_t *far)
 	read_region(cpu, &region);
 	get(cpu, &start);
 	done = foresee(cpu, &region, &start, &want);
-	idle = run_block(cpu, far, want.rip);
+	cpu->journal->stop = want.rip;
+	cpu->journal->stops = done < region.count;
+	idle = run_block(cpu, far);
 	get(cpu, &got);
 	/* It may have been left on the way, perhaps where it would branch to in the end. */
 	if ((got.rip != want.rip || idle || !same(&region, &want, &got)) && done)

@@ -9,7 +9,6 @@
 #include "engine/bt/translate/kind.h"
 #include "engine/bt/translate/lower.h"
 
-#define WIDTH   8 /* of the stack */
 #define NOTHING 0 /* the number of a register that is not there */
 
 /* What a register holds: the value with a number, and a constant. */
@@ -29,6 +28,7 @@ struct analysis {
 	const struct cpu *cpu;
 	const struct region *r;
 	bool plain;
+	unsigned word; /* bytes of an address, and of what the stack moves */
 	struct accesses *out;
 	struct value reg[GPR_COUNT];
 	uint32_t last_number;
@@ -117,18 +117,33 @@ static struct value value_of(const struct analysis *a, unsigned reg)
 	return reg < GPR_COUNT ? a->reg[reg] : (struct value){.number = NOTHING};
 }
 
+/* Whether the operand is to be looked up by itself. Offsets in FS and GS are checked each time
+ * (address.c), but constant ones. */
+static bool is_alone(const struct analysis *a, const struct insn *insn, unsigned size)
+{
+	const struct insn_mem *m = &insn->mem;
+	bool based = m->base < GPR_COUNT || m->index < GPR_COUNT;
+
+	if (insn->addr_size != a->word)
+		return true;
+	if (m->seg >= SEG_FS && (based || (a->word == 4 && address_wraps(insn, size))))
+		return true;
+	return a->word == 8 &&
+	       (m->disp >= INT32_MAX - ACCESS_RANGE || m->disp <= INT32_MIN + ACCESS_RANGE);
+}
+
 /* By the instruction's memory operand. */
 static void add_operand(struct analysis *a, unsigned n, unsigned size, bool write)
 {
 	const struct region_insn *i = &a->r->insn[n];
 	const struct insn_mem *m = &i->insn.mem;
 	struct value base = value_of(a, m->base), index = value_of(a, m->index);
-	bool based = m->base < GPR_COUNT || m->index < GPR_COUNT;
+	uint64_t disp = a->word == 4 ? (uint64_t)(int32_t)m->disp : (uint64_t)m->disp;
 	struct access access = {
 		.insn = (uint8_t)n,
 		.size = (uint8_t)size,
 		.write = write,
-		.constant = base.constant + (index.constant << m->shift) + (uint64_t)m->disp,
+		.constant = base.constant + (index.constant << m->shift) + disp,
 	};
 	struct key key = {
 		.base = base.number,
@@ -136,22 +151,17 @@ static void add_operand(struct analysis *a, unsigned n, unsigned size, bool writ
 		.shift = m->shift,
 		.seg = m->seg >= SEG_FS ? m->seg : SEG_DS,
 	};
-	bool near = m->disp < INT32_MAX - ACCESS_RANGE && m->disp > INT32_MIN + ACCESS_RANGE;
 
 	if (m->base == MEM_REG_RIP)
 		access.constant += i->linear + i->insn.len;
-	/* Processors look at offsets in FS and GS by themselves, too: address_operand. */
-	if (i->insn.addr_size != 8 || (m->seg >= SEG_FS && based) || !near)
-		add(a, &access, NULL);
-	else
-		add(a, &access, &key);
+	add(a, &access, is_alone(a, &i->insn, size) ? NULL : &key);
 }
 
 static void add_stack(struct analysis *a, unsigned n, unsigned reg, int32_t disp, bool write)
 {
 	struct access access = {
 		.insn = (uint8_t)n,
-		.size = WIDTH,
+		.size = (uint8_t)a->word,
 		.write = write,
 		.constant = a->reg[reg].constant + (uint64_t)(int64_t)disp,
 	};
@@ -169,11 +179,11 @@ static const struct insn_operand *memory_operand(const struct insn *insn)
 }
 
 /* A whole register and a constant are added up in it. */
-static bool is_sum(const struct insn *insn, uint64_t *constant)
+static bool is_sum(const struct insn *insn, unsigned word, uint64_t *constant)
 {
 	const struct insn_operand *o = insn->operand;
 
-	if (insn->op_size != 8 || o[0].kind != OPERAND_GPR || o[0].size != 8)
+	if (insn->op_size != word || o[0].kind != OPERAND_GPR || o[0].size != word)
 		return false;
 	switch (insn->op) {
 	case OP_INC:
@@ -254,16 +264,16 @@ static void follow(struct analysis *a, const struct insn *insn)
 	const struct insn_mem *m = &insn->mem;
 	uint64_t constant;
 
-	if (is_sum(insn, &constant)) {
+	if (is_sum(insn, a->word, &constant)) {
 		a->reg[o[0].reg].constant += constant;
 		return;
 	}
 	if (insn->op == OP_MOV && o[0].kind == OPERAND_GPR && o[1].kind == OPERAND_GPR &&
-	    o[0].size == 8) {
+	    o[0].size == a->word) {
 		a->reg[o[0].reg] = a->reg[o[1].reg];
 		return;
 	}
-	if (insn->op == OP_LEA && insn->op_size == 8 && insn->addr_size == 8 &&
+	if (insn->op == OP_LEA && insn->op_size == a->word && insn->addr_size == a->word &&
 	    m->base < GPR_COUNT && m->index == MEM_REG_NONE) {
 		a->reg[o[0].reg] = a->reg[m->base];
 		a->reg[o[0].reg].constant += (uint64_t)m->disp;
@@ -293,9 +303,9 @@ static void analyse_copy(struct analysis *a, unsigned n)
 static void analyse_branch(struct analysis *a, unsigned n, enum kind kind)
 {
 	if (a->r->insn[n].insn.operand[0].kind == OPERAND_MEM && kind != KIND_RET)
-		add_operand(a, n, WIDTH, false);
+		add_operand(a, n, a->word, false);
 	if (kind == KIND_CALL)
-		add_stack(a, n, GPR_RSP, -WIDTH, true);
+		add_stack(a, n, GPR_RSP, -(int32_t)a->word, true);
 	if (kind == KIND_RET)
 		add_stack(a, n, GPR_RSP, 0, false);
 }
@@ -323,19 +333,19 @@ static void analyse(struct analysis *a, unsigned n)
 		return;
 	case KIND_PUSH:
 		if (insn->operand[0].kind == OPERAND_MEM)
-			add_operand(a, n, WIDTH, false);
-		add_stack(a, n, GPR_RSP, -WIDTH, true);
-		a->reg[GPR_RSP].constant -= WIDTH;
+			add_operand(a, n, a->word, false);
+		add_stack(a, n, GPR_RSP, -(int32_t)a->word, true);
+		a->reg[GPR_RSP].constant -= a->word;
 		return;
 	case KIND_POP:
 		add_stack(a, n, GPR_RSP, 0, false);
-		a->reg[GPR_RSP].constant += WIDTH;
+		a->reg[GPR_RSP].constant += a->word;
 		renew(a, insn->operand[0].reg);
 		return;
 	case KIND_LEAVE:
 		add_stack(a, n, GPR_RBP, 0, false);
 		a->reg[GPR_RSP] = a->reg[GPR_RBP];
-		a->reg[GPR_RSP].constant += WIDTH;
+		a->reg[GPR_RSP].constant += a->word;
 		renew(a, GPR_RBP);
 		return;
 	case KIND_JCC:
@@ -456,7 +466,13 @@ static void give_windows(struct analysis *a)
 
 void access_analyse(const struct cpu *cpu, const struct region *r, bool plain, struct accesses *out)
 {
-	struct analysis a = {.cpu = cpu, .r = r, .plain = plain, .out = out};
+	struct analysis a = {
+		.cpu = cpu,
+		.r = r,
+		.plain = plain,
+		.word = cpu->mode == CPU_LONG ? 8 : 4,
+		.out = out,
+	};
 
 	out->count = out->groups = 0;
 	forget(&a);

@@ -47,18 +47,43 @@ static void check_half(struct lower *l, int32_t disp)
 	lower_leaves(l, emit_jcc(l->e, EMIT_NOT_EQUAL));
 }
 
+static unsigned operand_size(const struct insn *insn)
+{
+	for (unsigned n = 0; n < insn->operands; n++)
+		if (insn->operand[n].kind == OPERAND_MEM)
+			return insn->operand[n].size;
+	return 1;
+}
+
 /* AMD's processors want the offset in FS and GS to be canonical by itself, too. */
 static void check_offset(struct lower *l)
 {
-	const struct insn *insn = &l->i->insn;
-	unsigned size = 1;
+	unsigned size = operand_size(&l->i->insn);
 
-	for (unsigned n = 0; n < insn->operands; n++)
-		if (insn->operand[n].kind == OPERAND_MEM)
-			size = insn->operand[n].size;
 	check_half(l, 0);
 	if (size > 1)
 		check_half(l, (int32_t)size - 1);
+}
+
+/* FS and GS of 32-bit code, with the offset in HOST_ADDRESS: the segment is written and its limit 4
+ * GiB, and the operand does not reach over it; else the interpreter looks. */
+static void check_segment(struct lower *l)
+{
+	static const uint8_t test_byte[] = {0x65, 0xf6, 0x04, 0x25};
+	const struct insn *insn = &l->i->insn;
+	unsigned size = operand_size(insn);
+	bool based = insn->mem.base < GPR_COUNT || insn->mem.index < GPR_COUNT;
+
+	emit_bytes(l->e, test_byte, sizeof(test_byte));
+	emit_le(l->e, 4, (uint32_t)CTX(native.whole));
+	emit_byte(l->e, (uint8_t)BIT(insn->mem.seg));
+	lower_leaves(l, emit_jcc(l->e, EMIT_EQUAL));
+	if (based && size > 1) {
+		emit_imm(l->e, EMIT_CMP_IMM, 4, HOST_ADDRESS, -(int32_t)size);
+		lower_leaves(l, emit_jcc(l->e, EMIT_ABOVE));
+	} else if (!based && address_wraps(insn, size)) {
+		lower_leaves(l, emit_jmp(l->e));
+	}
 }
 
 /* The linear address of the memory operand, plus more. */
@@ -79,15 +104,17 @@ static void operand(struct lower *l, int32_t more)
 			.base = loaded(l, m->base),
 			.index = loaded(l, m->index),
 			.shift = m->shift,
-			.disp = (int32_t)m->disp + more,
+			.disp = (int32_t)((uint32_t)m->disp + (uint32_t)more),
 		};
 
 		emit_lea(l->e, size, HOST_ADDRESS, &a);
 		if (m->seg >= SEG_FS && size == 8 && l->t->cpu->amd)
 			check_offset(l);
 	}
+	if (m->seg >= SEG_FS && l->narrow)
+		check_segment(l);
 	if (m->seg >= SEG_FS)
-		emit_ctx(l->e, EMIT_ADD, 8, HOST_ADDRESS,
+		emit_ctx(l->e, EMIT_ADD, l->word, HOST_ADDRESS,
 			 (int32_t)(offsetof(struct cpu, seg) + m->seg * sizeof(struct segment) +
 				   offsetof(struct segment, base)));
 }
@@ -101,7 +128,7 @@ void address_operand(struct lower *l)
 static void stack(struct lower *l, unsigned reg, int32_t disp)
 {
 	flags_clobber(l, flags_live_before(l));
-	emit_lea_disp(l->e, 8, HOST_ADDRESS, reg, disp);
+	emit_lea_disp(l->e, l->word, HOST_ADDRESS, reg, disp);
 }
 
 void address_stack(struct lower *l, unsigned reg, int32_t disp)

@@ -75,7 +75,7 @@ void lower_bit(struct lower *l)
 	address_operand(l);
 	load_number(l);
 	units_away(e, size);
-	emit_lea(e, 8, HOST_ADDRESS,
+	emit_lea(e, l->word, HOST_ADDRESS,
 		 &(struct emit_address){HOST_ADDRESS, HOST_SPARE, shift_of(size), 0});
 	address_check(l, size, insn->op != OP_BT);
 	if (insn->prefixes & INSN_LOCK)

@@ -28,18 +28,60 @@
 struct page;
 struct block;
 
-/* What code is translated for, besides its bytes: how it accesses memory, and its mode. */
+/*
+ * What code is translated for, besides its bytes: how it accesses memory, and its mode.
+ *
+ * Of 32-bit code ("narrow") that is in protected or compatibility mode with flat segments: CS can
+ * be read, SS, DS and ES written, their bases are 0 and their limits 4 GiB, and the stack pointer
+ * is ESP. FS and GS may be anything (cpu->native.whole).
+ */
 enum block_context {
-	/* First the contexts of mmu/tlb.h, in its order. */
+	/* 64-bit code, in the contexts of mmu/tlb.h, in its order. */
 	BLOCK_SUPERVISOR,
 	BLOCK_SUPERVISOR_ANY,
 	BLOCK_USER,
+	BLOCK_NARROW, /* the same of 32-bit code */
 	/* Added to these: each access is looked up by itself. Such a block is entered where
 	 * a look-up for several did not do (access.h). */
-	BLOCK_PLAIN,
+	BLOCK_PLAIN = 2 * BLOCK_NARROW,
 	BLOCK_CONTEXTS = 2 * BLOCK_PLAIN,
 	BLOCK_NONE = BLOCK_CONTEXTS /* the interpreter's */
 };
+
+static inline bool block_narrow(enum block_context context)
+{
+	return context % BLOCK_PLAIN >= BLOCK_NARROW;
+}
+
+/* How it accesses memory: enum tlb_context. */
+static inline unsigned block_access(enum block_context context)
+{
+	return context % BLOCK_NARROW;
+}
+
+/*
+ * Addresses of code whose translations change together, roughly, by context: the lower and the
+ * upper half, which processes and the kernel have. Most 32-bit kernels begin at 3 GiB.
+ */
+enum block_zone { ZONE_LOWER, ZONE_UPPER, ZONE_NARROW_LOWER, ZONE_NARROW_UPPER, BLOCK_ZONES };
+
+static inline enum block_zone block_zone(enum block_context context, uint64_t linear)
+{
+	if (block_narrow(context))
+		return linear >> 30 == 3 ? ZONE_NARROW_UPPER : ZONE_NARROW_LOWER;
+	return linear >> 63 ? ZONE_UPPER : ZONE_LOWER;
+}
+
+static inline bool zone_narrow(enum block_zone zone)
+{
+	return zone >= ZONE_NARROW_LOWER;
+}
+
+/* Of the two zones that code of the context may be in, which: 0 or 1. */
+static inline unsigned block_half(enum block_zone zone)
+{
+	return zone % 2;
+}
 
 /* Forward conditional branches within a block, and its end, which may be a branch. */
 #define BLOCK_BRANCHES 2

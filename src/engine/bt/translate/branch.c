@@ -13,7 +13,6 @@
 #include "engine/bt/mmu/tlb.h"
 #include "engine/bt/translate/lower.h"
 
-#define WIDTH      8
 #define JUMP_SHIFT 4
 
 _Static_assert(sizeof(struct jump) == 1u << JUMP_SHIFT, "the shift makes an offset");
@@ -56,11 +55,12 @@ static void add_exit(struct lower *l, uint64_t target, uint8_t *distance)
 /* To another page: only while translations are those of when it was linked. */
 static void go_far(struct lower *l, uint64_t target)
 {
+	int32_t zone = (int32_t)block_zone(l->b->context, target);
 	unsigned n = l->exits;
 	uint8_t *guard, *guarded;
 
 	flags_clobber(l, FLAGS_STATUS);
-	emit_ctx_imm32(l->e, EMIT_CMP_IMM, 4, CTX(native.epoch) + (int32_t)(target >> 63) * 4, 0);
+	emit_ctx_imm32(l->e, EMIT_CMP_IMM, 4, CTX(native.epoch[0]) + zone * 4, 0);
 	guard = l->e->at - 4;
 	guarded = emit_jcc(l->e, EMIT_NOT_EQUAL);
 	add_exit(l, target, emit_jmp(l->e));
@@ -102,7 +102,13 @@ static void go(struct lower *l, uint64_t target)
 
 static uint64_t next_linear(const struct lower *l)
 {
-	return l->i->linear + l->i->insn.len;
+	return lower_wrap(l, l->i->linear + l->i->insn.len);
+}
+
+/* Of a direct branch. */
+static uint64_t target_linear(const struct lower *l)
+{
+	return lower_wrap(l, next_linear(l) + l->i->insn.imm);
 }
 
 /* The place in the jump table of the address in HOST_ADDRESS: its offset, into HOST_SPARE. */
@@ -133,7 +139,7 @@ static void look_up(struct lower *l)
 static void go_indirect(struct lower *l, int32_t pop)
 {
 	if (pop)
-		emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, pop);
+		emit_lea_disp(l->e, l->word, GPR_RSP, GPR_RSP, pop);
 	emit_jmp_ctx_index(l->e, HOST_SPARE, l->jumps + (int32_t)offsetof(struct jump, far));
 }
 
@@ -145,7 +151,7 @@ static void indirect_target(struct lower *l)
 
 	if (o->kind == OPERAND_MEM) {
 		disp = address_reach_operand(l);
-		emit_mem_disp(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS, disp);
+		emit_mem_disp(l->e, EMIT_MOV, l->word, HOST_ADDRESS, HOST_ADDRESS, disp);
 		l->held = NULL;
 		return;
 	}
@@ -153,13 +159,13 @@ static void indirect_target(struct lower *l)
 	if (is_stolen(o->reg))
 		emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, ctx_gpr(o->reg));
 	else
-		emit_reg(l->e, EMIT_MOV, 8, HOST_ADDRESS, o->reg);
+		emit_reg(l->e, EMIT_MOV, l->word, HOST_ADDRESS, o->reg);
 }
 
 void lower_jmp(struct lower *l)
 {
 	if (l->i->insn.operand[0].kind == OPERAND_REL) {
-		go(l, next_linear(l) + l->i->insn.imm);
+		go(l, target_linear(l));
 		return;
 	}
 	indirect_target(l);
@@ -169,7 +175,7 @@ void lower_jmp(struct lower *l)
 
 void lower_jcc(struct lower *l)
 {
-	uint64_t target = next_linear(l) + l->i->insn.imm;
+	uint64_t target = target_linear(l);
 	bool flags_host, flags_saved;
 	uint8_t *taken;
 
@@ -208,16 +214,16 @@ void lower_call(struct lower *l)
 		look_up(l);
 		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_ADDRESS, CTX(native.scratch));
 	}
-	disp = address_reach_stack(l, GPR_RSP, -WIDTH);
+	disp = address_reach_stack(l, GPR_RSP, -l->word);
 	stack_store_imm(l, disp, next_linear(l));
 	if (direct) {
-		emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, -WIDTH);
-		go(l, next_linear(l) + l->i->insn.imm);
+		emit_lea_disp(l->e, l->word, GPR_RSP, GPR_RSP, -l->word);
+		go(l, target_linear(l));
 		return;
 	}
 	emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, CTX(native.scratch));
 	find_jump(l);
-	go_indirect(l, -WIDTH);
+	go_indirect(l, -l->word);
 }
 
 void lower_ret(struct lower *l)
@@ -227,14 +233,14 @@ void lower_ret(struct lower *l)
 
 	int32_t disp = address_reach_stack(l, GPR_RSP, 0);
 
-	emit_mem_disp(l->e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS, disp);
+	emit_mem_disp(l->e, EMIT_MOV, l->word, HOST_ADDRESS, HOST_ADDRESS, disp);
 	look_up(l);
-	go_indirect(l, WIDTH + (popping ? (int32_t)(insn->imm & 0xffff) : 0));
+	go_indirect(l, l->word + (popping ? (int32_t)(insn->imm & 0xffff) : 0));
 }
 
 void lower_fall(struct lower *l)
 {
-	go(l, l->r->linear + l->r->bytes);
+	go(l, lower_wrap(l, l->r->linear + l->r->bytes));
 }
 
 static void interpret(struct lower *l, uint64_t rip)
@@ -284,7 +290,7 @@ static void go_plain(struct lower *l, const struct missing_access *m)
 {
 	struct emit *e = l->e;
 	int32_t jump = l->t->jumps_at[l->b->context + BLOCK_PLAIN] +
-		       (int32_t)(m->rip % JUMP_ENTRIES * sizeof(struct jump));
+		       (int32_t)(m->rip % JUMP_ENTRIES_PLAIN * sizeof(struct jump));
 	uint8_t *one_page;
 
 	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);

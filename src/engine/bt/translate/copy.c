@@ -10,6 +10,7 @@
 
 #include "engine/bt/translate/kind.h"
 #include "engine/bt/translate/lower.h"
+#include "engine/bt/translate/narrow.h"
 
 #define REX        0x40
 #define REX_W      0x08
@@ -61,6 +62,18 @@ static void flags_changed(struct lower *l)
 	l->flags_saved = false;
 }
 
+/* The bytes of one without a memory operand. */
+static void put_plain(struct emit *e, const struct insn *insn)
+{
+	unsigned at = insn->at.opcode;
+
+	emit_bytes(e, insn->bytes, at);
+	emit_byte(e, narrow_opcode(insn));
+	if (narrow_is_short(insn)) /* 40 to 47, 48 to 4f: as ModRM of a register has /0 and /1 */
+		emit_byte(e, 0xc0 | (insn->bytes[at] & 15));
+	emit_bytes(e, insn->bytes + at + 1, insn->len - at - 1u);
+}
+
 static void copy_plain(struct lower *l)
 {
 	const struct insn *insn = &l->i->insn;
@@ -71,7 +84,7 @@ static void copy_plain(struct lower *l)
 			emit_ctx(l->e, EMIT_MOV, 8, reg, ctx_gpr(reg));
 	if (find_gpr(insn, HOST_ADDRESS))
 		l->held = NULL;
-	emit_bytes(l->e, insn->bytes, insn->len);
+	put_plain(l->e, insn);
 	flags_changed(l);
 	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
 		if (writes_gpr(insn, reg))
@@ -104,10 +117,18 @@ static void put_operand(struct emit *e, unsigned reg, int32_t disp)
 	emit_le(e, !disp ? 0 : mod == 0x40 ? 1 : 4, (uint32_t)disp);
 }
 
+/* ModRM.reg, and REX; MOV moffs has neither, and AL or EAX. */
+static unsigned modrm_reg(const struct insn *insn, unsigned rex)
+{
+	if (!insn->at.modrm)
+		return GPR_RAX;
+	return (insn->bytes[insn->at.modrm] >> 3 & 7) | (rex & REX_R ? 8 : 0);
+}
+
 static void put_legacy(struct emit *e, const struct insn *insn, int32_t disp)
 {
 	unsigned rex = insn->at.rex == INSN_AT_NONE ? 0 : insn->bytes[insn->at.rex];
-	unsigned reg = (insn->bytes[insn->at.modrm] >> 3 & 7) | (rex & REX_R ? 8 : 0);
+	unsigned reg = new_reg(insn, modrm_reg(insn, rex));
 	unsigned first = 0;
 
 	for (; first < insn->at.opcode; first++) {
@@ -118,10 +139,10 @@ static void put_legacy(struct emit *e, const struct insn *insn, int32_t disp)
 		else if (!is_dropped_prefix(byte) && (byte & 0xf0) != REX)
 			break;
 	}
-	reg = new_reg(insn, reg);
 	emit_byte(e, REX | REX_B | (rex & REX_W) | (reg & 8 ? REX_R : 0));
-	for (; first <= insn->at.opcode; first++)
+	for (; first < insn->at.opcode; first++)
 		emit_byte(e, insn->bytes[first]);
+	emit_byte(e, narrow_opcode(insn));
 	put_operand(e, reg, disp);
 }
 

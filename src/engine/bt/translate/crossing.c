@@ -26,7 +26,8 @@ void region_cross(struct cpu *cpu, struct region *r, const uint8_t *first, unsig
 	const uint8_t *host;
 	uint32_t generation;
 
-	if (!linear_canonical(cpu, linear) || !mmu_fill_code(cpu, linear, &gpa))
+	if (linear & ~cpu->rip_mask || !linear_canonical(cpu, linear) ||
+	    !mmu_fill_code(cpu, linear, &gpa))
 		return;
 	host = pages_host(&cpu->vm->pages, gpa, &page);
 	if (!host)

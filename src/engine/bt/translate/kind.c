@@ -2,6 +2,7 @@
 #include "engine/bt/translate/kind.h"
 
 #include "engine/bt/cpu.h"
+#include "engine/bt/translate/narrow.h"
 #include "engine/bt/translate/region.h"
 
 /* clang-format off */
@@ -34,6 +35,7 @@ static const uint8_t kinds[OP_COUNT] = {
 	[OP_PUSH] = KIND_PUSH, [OP_POP] = KIND_POP, [OP_LEAVE] = KIND_LEAVE,
 	[OP_CLI] = KIND_CLI, [OP_STI] = KIND_STI, [OP_PUSHFQ] = KIND_PUSHF, [OP_RDTSC] = KIND_RDTSC,
 	[OP_RDTSCP] = KIND_RDTSCP, [OP_CLD] = KIND_CLD, [OP_STD] = KIND_STD, [OP_POPFQ] = KIND_POPF,
+	[OP_PUSHFD] = KIND_PUSHF, [OP_POPFD] = KIND_POPF,
 	[OP_SWAPGS] = KIND_SWAPGS, [OP_STAC] = KIND_AC, [OP_CLAC] = KIND_AC,
 	[OP_SERIALIZE] = KIND_NOP, /* code that is written is seen at once */
 	HANDLER(XLAT), HANDLER(ENTER), HANDLER(PUSHF), HANDLER(PUSH_SEG),
@@ -60,6 +62,11 @@ static const uint8_t kinds[OP_COUNT] = {
 	HANDLER(FNINIT), HANDLER(MASKMOVQ), HANDLER(MASKMOVDQU),
 	GO(SYSCALL), GO(SYSRET), GO(IRETQ), GO(IRETD), GO(INT), GO(INT3), GO(UD2), GO(RET_FAR),
 	GO(CALL_FAR), GO(JMP_FAR), GO(LOOP), GO(LOOPE), GO(LOOPNE), GO(JRCXZ), GO(JECXZ),
+	/* Not in 64-bit code. */
+	HANDLER(PUSHA), HANDLER(PUSHAD), HANDLER(POPA), HANDLER(POPAD), HANDLER(AAA), HANDLER(AAD),
+	HANDLER(AAM), HANDLER(AAS), HANDLER(DAA), HANDLER(DAS), HANDLER(SALC), HANDLER(BOUND),
+	HANDLER(ARPL), ONCE(LDS), ONCE(LES), ONCE(LFS), ONCE(LGS), ONCE(LSS),
+	GO(IRET), GO(INTO), GO(JCXZ), GO(SYSENTER), GO(SYSEXIT),
 	[OP_JMP] = KIND_JMP, [OP_JCC] = KIND_JCC, [OP_CALL] = KIND_CALL, [OP_RET] = KIND_RET,
 };
 /* clang-format on */
@@ -106,9 +113,9 @@ static bool is_far_bit(const struct insn *insn)
 }
 
 /* The bit's offset is part of the effective address, so that is all there may be to it. */
-static enum kind kind_of_far_bit(const struct insn *insn)
+static enum kind kind_of_far_bit(const struct insn *insn, unsigned word)
 {
-	bool plain = insn->addr_size == 8 && insn->mem.seg < SEG_FS;
+	bool plain = insn->addr_size == word && insn->mem.seg < SEG_FS;
 
 	if (insn->op == OP_BT && insn->prefixes & INSN_LOCK)
 		return KIND_HANDLER; /* #UD */
@@ -121,9 +128,11 @@ static bool copies(const struct insn *insn)
 
 	if (insn->prefixes & INSN_LOCK && !(insn->has_mem && first->kind == OPERAND_MEM))
 		return false;
-	/* The copy of one with memory may have a prefix more. */
-	return !insn->has_mem || (insn->at.modrm && insn->len < INSN_BYTES_MAX && !insn->mem.vsib &&
-				  !too_many_registers(insn));
+	/* The copy of one with memory may have a prefix more. MOV moffs has no ModRM: where its
+	 * offset has 64 bits, it is the interpreter's. */
+	return !insn->has_mem ||
+	       ((insn->at.modrm || insn->addr_size == 4) && insn->len < INSN_BYTES_MAX &&
+		!insn->mem.vsib && !too_many_registers(insn));
 }
 
 /* CVTPI2PS of memory, which Intel's has clear the x87 stack, and CVTPI2PD. */
@@ -168,12 +177,12 @@ static enum kind kind_of_loaded(const struct cpu *cpu, const struct insn *insn)
 	return cpu->fpu.host.avx && !is_obsolete(insn) ? KIND_X87 : KIND_HANDLER;
 }
 
-/* With operands of 64 bits, as all branches and nearly all stack accesses have. */
-static bool is_wide(const struct insn *insn)
+/* With operands of a word, as nearly all branches and stack accesses have. */
+static bool is_word(const struct insn *insn, unsigned word)
 {
 	const struct insn_operand *o = &insn->operand[0];
 
-	if (insn->op_size != 8)
+	if (insn->op_size != word)
 		return false;
 	switch (insn->op) {
 	case OP_POP:
@@ -181,7 +190,7 @@ static bool is_wide(const struct insn *insn)
 	case OP_PUSH:
 	case OP_JMP:
 	case OP_CALL:
-		return o->kind != OPERAND_MEM || insn->operand[0].size == 8;
+		return o->kind != OPERAND_MEM || insn->operand[0].size == word;
 	default:
 		return true;
 	}
@@ -196,11 +205,11 @@ static enum kind by_handler(const struct cpu *cpu, const struct insn *insn, enum
 	return cpu->journal && (kind != KIND_HANDLER || repeats) ? KIND_NONE : kind;
 }
 
-/* What repeats, with registers of 64 bits and no segment's base. */
-static enum kind kind_of_string(const struct cpu *cpu, const struct insn *insn)
+/* What repeats, with registers of a word and no segment's base. */
+static enum kind kind_of_string(const struct cpu *cpu, const struct insn *insn, unsigned word)
 {
 	bool repeats = insn->prefixes & (INSN_REP | INSN_REPNE);
-	bool plain = insn->addr_size == 8 && insn->mem.seg < SEG_FS;
+	bool plain = insn->addr_size == word && insn->mem.seg < SEG_FS;
 
 	return repeats && plain && !cpu->journal ? KIND_STRING
 						 : by_handler(cpu, insn, KIND_HANDLER);
@@ -231,16 +240,34 @@ static enum kind kind_of_system(const struct cpu *cpu, const struct insn *insn, 
 	return here ? kind : by_handler(cpu, insn, KIND_HANDLER_ONCE);
 }
 
+/* Of an instruction that is not done in the block itself. */
+static enum kind handler_instead(enum kind kind)
+{
+	switch (kind) {
+	case KIND_NONE:
+	case KIND_HANDLER:
+	case KIND_HANDLER_ONCE:
+	case KIND_HANDLER_GO:
+		return kind;
+	default:
+		return kind >= KIND_JMP ? KIND_HANDLER_GO : KIND_HANDLER;
+	}
+}
+
 enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 {
 	enum kind kind = kinds[insn->op];
+	bool narrow = cpu->mode != CPU_LONG;
+	unsigned word = narrow ? 4 : 8;
 
-	if (!cpu->features[insn->feature] || (insn->has_mem && insn->addr_size < 4))
+	if (!cpu->features[insn->feature])
 		return KIND_NONE;
+	if (narrow && !narrow_takes(insn))
+		return by_handler(cpu, insn, handler_instead(kind));
 	switch (kind) {
 	case KIND_COPY:
 		if (is_far_bit(insn))
-			return kind_of_far_bit(insn);
+			return kind_of_far_bit(insn, word);
 		return copies(insn) ? kind : KIND_HANDLER;
 	case KIND_VECTOR:
 	case KIND_X87:
@@ -258,14 +285,14 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 	case KIND_PUSH:
 	case KIND_POP:
 	case KIND_LEAVE:
-		return is_wide(insn) ? kind : KIND_HANDLER;
+		return is_word(insn, word) ? kind : KIND_HANDLER;
 	case KIND_JMP:
 	case KIND_JCC:
 	case KIND_CALL:
 	case KIND_RET:
-		return is_wide(insn) ? kind : by_handler(cpu, insn, KIND_HANDLER_GO);
+		return is_word(insn, word) ? kind : by_handler(cpu, insn, KIND_HANDLER_GO);
 	case KIND_STRING:
-		return kind_of_string(cpu, insn);
+		return kind_of_string(cpu, insn, word);
 	case KIND_HANDLER:
 	case KIND_HANDLER_ONCE:
 	case KIND_HANDLER_GO:
@@ -277,7 +304,7 @@ enum kind kind_of(const struct cpu *cpu, const struct insn *insn)
 
 unsigned kind_flags_read(const struct insn *insn)
 {
-	bool all = insn->op == OP_PUSHF || insn->op == OP_PUSHFQ ||
+	bool all = insn->op == OP_PUSHF || kinds[insn->op] == KIND_PUSHF ||
 		   kinds[insn->op] == KIND_HANDLER_GO; /* SYSCALL */
 
 	return all ? FLAGS_STATUS : insn->flags_read;

@@ -79,7 +79,7 @@ static lower_fn lower_of(enum kind kind)
 
 static void lower_end(struct lower *l)
 {
-	uint64_t next = l->r->linear + l->r->bytes;
+	uint64_t next = lower_wrap(l, l->r->linear + l->r->bytes);
 
 	if (l->r->branches)
 		return;
@@ -99,6 +99,8 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 	l.e = &e;
 	l.r = r;
 	l.b = b;
+	l.narrow = block_narrow(b->context);
+	l.word = l.narrow ? 4 : 8;
 	l.tlb = t->tlb_at[b->context];
 	l.jumps = t->jumps_at[b->context % BLOCK_PLAIN];
 	if (e.end - e.at < (ptrdiff_t)(r->count * BYTES_PER_INSN + BYTES_MORE))

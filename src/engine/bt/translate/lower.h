@@ -98,7 +98,9 @@ struct lower {
 	const struct region *r;
 	const struct region_insn *i; /* the one that is translated now */
 	struct block *b;
-	int32_t tlb; /* displacement of the context's TLB set */
+	bool narrow;  /* 32-bit code */
+	uint8_t word; /* bytes of an address, and of what the stack and branches move: 8, or 4 */
+	int32_t tlb;  /* displacement of the context's TLB set */
 	int32_t jumps;
 	/* Where the guest's status flags are: in the host's, in cpu->native.flags, in both; or
 	 * nowhere, because they are overwritten before anybody looks at them. */
@@ -167,7 +169,7 @@ void lower_entries(struct lower *l);
  * the interpreter: nothing of it may have been done yet. The flags may be clobbered. Uses
  * HOST_SPARE. For each access that access.h lists, in its order. */
 int32_t address_reach_operand(struct lower *l);
-/* The same of the stack's eight bytes at reg + disp. */
+/* The same of the stack's word at reg + disp. */
 int32_t address_reach_stack(struct lower *l, unsigned reg, int32_t disp);
 
 /* The same in two steps, for accesses that are not listed. Emits: the linear address of the memory
@@ -179,6 +181,12 @@ void address_stack(struct lower *l, unsigned reg, int32_t disp);
  * written). Where that is not so, the instruction is left to the interpreter: nothing of it may
  * have been done yet. Uses HOST_SPARE. */
 void address_check(struct lower *l, unsigned size, bool write);
+
+/* Of an operand of 32-bit code with a constant offset: it reaches over 4 GiB. */
+static inline bool address_wraps(const struct insn *insn, unsigned size)
+{
+	return (uint32_t)insn->mem.disp + (uint64_t)size > BIT(32);
+}
 
 /* Displacement of the tags that it looks at, eight bytes an entry. */
 int32_t address_tag(const struct lower *l, bool write);
@@ -206,7 +214,7 @@ void lower_x87(struct lower *l);
 void lower_string(struct lower *l);
 
 /* stack.c */
-/* Emits: [HOST_ADDRESS + disp] = value, of 64 bits. Uses HOST_SPARE. */
+/* Emits: [HOST_ADDRESS + disp] = value, a word. Uses HOST_SPARE. */
 void stack_store_imm(struct lower *l, int32_t disp, uint64_t value);
 void lower_push(struct lower *l);
 void lower_pop(struct lower *l);
@@ -245,6 +253,12 @@ void lower_beside(struct lower *l);
 
 /* lower.c: the whole, into the translator's code memory. False: it is full. */
 bool lower_region(struct translator *t, const struct region *r, struct block *b);
+
+/* A linear address of code as it is after EIP has wrapped around. */
+static inline uint64_t lower_wrap(const struct lower *l, uint64_t linear)
+{
+	return l->narrow ? (uint32_t)linear : linear;
+}
 
 /* Displacements of what host code uses of struct cpu. */
 static inline int32_t ctx_gpr(unsigned reg)

@@ -58,7 +58,7 @@ static void check_direction(struct lower *l, struct string *s)
 /* HOST_SPARE = [base + bytes that are left]. */
 static void add_left(struct lower *l, const struct string *s, unsigned base)
 {
-	emit_lea(l->e, 8, HOST_SPARE, &(struct emit_address){base, GPR_RCX, s->shift, 0});
+	emit_lea(l->e, l->word, HOST_SPARE, &(struct emit_address){base, GPR_RCX, s->shift, 0});
 }
 
 /* From the address in reg on to the host's, in HOST_ADDRESS. Host and guest have the same offset in

@@ -12,8 +12,6 @@
 #include "engine/bt/interp/msr.h"
 #include "engine/bt/translate/lower.h"
 
-#define WIDTH 8
-
 /* The byte of RFLAGS that has IF and DF, and these in it. */
 #define IF_AT  (CTX(rflags) + 1)
 #define IF_BIT (RFLAGS_IF >> 8)
@@ -85,11 +83,11 @@ void lower_pushf(struct lower *l)
 {
 	flags_clobber(l, FLAGS_STATUS);
 	put_together(l);
-	address_stack(l, GPR_RSP, -WIDTH);
-	address_check(l, WIDTH, true);
+	address_stack(l, GPR_RSP, -l->word);
+	address_check(l, l->word, true);
 	emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, CTX(native.scratch));
-	emit_mem(l->e, EMIT_MOV_TO, 8, HOST_SPARE, HOST_ADDRESS);
-	emit_lea_disp(l->e, 8, GPR_RSP, GPR_RSP, -WIDTH);
+	emit_mem(l->e, EMIT_MOV_TO, l->word, HOST_SPARE, HOST_ADDRESS);
+	emit_lea_disp(l->e, l->word, GPR_RSP, GPR_RSP, -l->word);
 }
 
 /* Bits that POPF changes here; where others would change it is the interpreter's. */
@@ -118,8 +116,8 @@ void lower_popf(struct lower *l)
 	uint8_t *masked;
 
 	address_stack(l, GPR_RSP, 0);
-	address_check(l, WIDTH, false);
-	emit_mem(e, EMIT_MOV, 8, HOST_ADDRESS, HOST_ADDRESS);
+	address_check(l, l->word, false);
+	emit_mem(e, EMIT_MOV, l->word, HOST_ADDRESS, HOST_ADDRESS);
 	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
 	emit_ctx(e, EMIT_XOR, 4, HOST_SPARE, CTX(rflags));
 	emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, (int32_t) ~(uint32_t)POPPED);
@@ -132,7 +130,7 @@ void lower_popf(struct lower *l)
 	emit_patch(e, masked);
 	emit_ctx(e, EMIT_MOV_TO, 4, HOST_ADDRESS, CTX(rflags));
 	split(l);
-	emit_lea_disp(e, 8, GPR_RSP, GPR_RSP, WIDTH);
+	emit_lea_disp(e, l->word, GPR_RSP, GPR_RSP, l->word);
 }
 
 #define GS_BASE (CTX(seg[SEG_GS].base))
@@ -161,7 +159,9 @@ void lower_ac(struct lower *l)
 	emit_lea_disp(l->e, 4, HOST_SPARE, HOST_SPARE, change);
 	emit_ctx(l->e, EMIT_MOV_TO, 4, HOST_SPARE, CTX(rflags));
 	lower_fall(l);
-	l->b->exit[l->exits - 1].context = set ? BLOCK_SUPERVISOR_ANY : BLOCK_SUPERVISOR;
+	l->b->exit[l->exits - 1].context = (uint8_t)((l->narrow ? BLOCK_NARROW : 0) +
+						     (set ? BLOCK_SUPERVISOR_ANY
+							  : BLOCK_SUPERVISOR));
 }
 
 void lower_rdtsc(struct lower *l)

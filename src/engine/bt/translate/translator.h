@@ -27,11 +27,17 @@
 struct cpu;
 
 /* Where an indirect jump finds the code of its target; also the runtime. One table a context. */
-#define JUMP_ENTRIES 4096u
+#define JUMP_ENTRIES       4096u
+#define JUMP_ENTRIES_PLAIN 512u /* of BLOCK_PLAIN, which is wanted rarely */
 struct jump {
 	uint64_t linear; /* no entry: an address that does not belong here */
 	const uint8_t *far;
 };
+
+static inline unsigned jump_entries(unsigned context)
+{
+	return context < BLOCK_PLAIN ? JUMP_ENTRIES : JUMP_ENTRIES_PLAIN;
+}
 
 /* Why translated code was left; with it comes a number. */
 enum translated_exit {
@@ -92,15 +98,15 @@ struct translator {
 	struct block *checked; /* found last, where blocks are held against the interpreter */
 	struct block *hash[BLOCK_HASH];
 	struct block *page_hash[PAGE_HASH];
-	struct jump (*jumps)[JUMP_ENTRIES]; /* BLOCK_CONTEXTS of them */
-	/* Their entries that are used, by half of the address; over JUMPS_LISTED: any may be. */
+	struct jump *jumps[BLOCK_CONTEXTS]; /* jump_entries of each */
+	/* Their entries that are used, by zone of the context; over JUMPS_LISTED: any may be. */
 	struct {
 		unsigned count;
 		uint16_t at[JUMPS_LISTED];
 	} jumped[BLOCK_CONTEXTS][2];
-	bool fast_pext;   /* of the host's processor */
-	uint64_t cr4;     /* what code was translated by: KIND_CR4 */
-	bool upper_local; /* code of the upper half was found that is not global */
+	bool fast_pext;                       /* of the host's processor */
+	uint64_t cr4;                         /* what code was translated by: KIND_CR4 */
+	bool local[BLOCK_ZONES];              /* code was found there that is not global */
 	uint64_t code_pages[CODE_PAGES / 64]; /* linear pages that code was found in, by hash */
 	/* Displacements from struct cpu. */
 	int32_t tlb_at[BLOCK_CONTEXTS];
