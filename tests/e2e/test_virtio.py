@@ -121,6 +121,30 @@ dmesg -r | grep -E '^<[0-3]>.*(vd[ab]|virtio)'
 
 
 @pytest.mark.parametrize("bus", BUSES)
+def test_writers_and_readers_at_once(place, kernel, initrd, image, bus):
+    """Two vCPUs, four writers, then four readers past the guest's cache, with flushes between."""
+    disk = image(64)
+    script = """
+for i in 0 1 2 3; do dd if=/dev/urandom of=/tmp/$i bs=64k count=64 2>/dev/null; done
+for i in 0 1 2 3; do
+	dd if=/tmp/$i of=/dev/vda bs=4k seek=$((i * 1024)) conv=fsync 2>/dev/null &
+done
+wait
+echo 3 >/proc/sys/vm/drop_caches
+for i in 0 1 2 3; do
+	dd if=/dev/vda of=/tmp/back$i bs=4k skip=$((i * 1024)) count=1024 2>/dev/null &
+done
+wait
+md5sum /tmp/[0-3] /tmp/back[0-3]
+"""
+    text = run(place, kernel, with_drivers(initrd, bus, ["virtio_blk"], script), "--disk", disk,
+               "--virtio", bus, "--cpus", "2")
+    sums = re.findall(r"^([0-9a-f]{32})  ", text, re.MULTILINE)
+    assert len(sums) == 8 and sums[:4] == sums[4:], text
+    assert len(set(sums)) == 4
+
+
+@pytest.mark.parametrize("bus", BUSES)
 def test_a_reboot_in_the_middle_of_requests(place, kernel, initrd, image, bus):
     """The machine's reset finds reads under way; the next boot has its disk again."""
     disk = image(256)
