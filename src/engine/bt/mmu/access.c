@@ -48,6 +48,20 @@ static inline void store(void *p, unsigned size, uint64_t value)
 	}
 }
 
+/* As tlb_find, with the rights of a context. */
+static inline void *find_in(const struct cpu *cpu, enum tlb_context context, uint64_t linear,
+			    size_t size, bool write)
+{
+	const struct tlb_set *set = &cpu->tlb->set[context];
+	size_t n = tlb_index(linear);
+	uint64_t offset = linear - (write ? set->write[n] : set->read[n]);
+
+	if (size > GUEST_PAGE_SIZE || offset > GUEST_PAGE_SIZE - size || cpu->tlb->watch ||
+	    cpu->journal)
+		return NULL;
+	return (void *)(set->host[n] + offset);
+}
+
 static OUT_OF_LINE uint64_t read_in(struct cpu *cpu, enum tlb_context context, uint64_t linear,
 				    unsigned size)
 {
@@ -76,10 +90,31 @@ static OUT_OF_LINE void probe_in(struct cpu *cpu, enum tlb_context context, uint
 	uint64_t at = linear;
 	size_t part, left = len;
 
+	if (find_in(cpu, context, linear, len, write))
+		return;
 	for (; left; left -= part, at = linear_add(cpu, at, part)) {
 		part = MIN(left, GUEST_PAGE_SIZE - (at & PAGE_OFFSET));
 		tlb_translate(cpu, context, at, write ? TLB_WRITE : TLB_READ);
 	}
+}
+
+static inline uint64_t read_as(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+			       unsigned size)
+{
+	const void *p = find_in(cpu, context, linear, size, false);
+
+	return p ? load(p, size) : read_in(cpu, context, linear, size);
+}
+
+static inline void write_as(struct cpu *cpu, enum tlb_context context, uint64_t linear,
+			    unsigned size, uint64_t value)
+{
+	void *p = find_in(cpu, context, linear, size, true);
+
+	if (p)
+		store(p, size, value);
+	else
+		write_in(cpu, context, linear, size, value);
 }
 
 uint64_t mmu_read(struct cpu *cpu, uint64_t linear, unsigned size)
@@ -161,12 +196,12 @@ void mmu_probe_write(struct cpu *cpu, uint64_t linear, unsigned size)
 
 uint64_t mmu_system_read(struct cpu *cpu, uint64_t linear, unsigned size)
 {
-	return read_in(cpu, tlb_context_system(cpu), linear, size);
+	return read_as(cpu, tlb_context_system(cpu), linear, size);
 }
 
 void mmu_system_write(struct cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
 {
-	write_in(cpu, tlb_context_system(cpu), linear, size, value);
+	write_as(cpu, tlb_context_system(cpu), linear, size, value);
 }
 
 void mmu_system_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write)
@@ -176,12 +211,12 @@ void mmu_system_probe(struct cpu *cpu, uint64_t linear, size_t len, bool write)
 
 uint64_t mmu_read_as(struct cpu *cpu, unsigned cpl, uint64_t linear, unsigned size)
 {
-	return read_in(cpu, tlb_context(cpu, cpl), linear, size);
+	return read_as(cpu, tlb_context(cpu, cpl), linear, size);
 }
 
 void mmu_write_as(struct cpu *cpu, unsigned cpl, uint64_t linear, unsigned size, uint64_t value)
 {
-	write_in(cpu, tlb_context(cpu, cpl), linear, size, value);
+	write_as(cpu, tlb_context(cpu, cpl), linear, size, value);
 }
 
 void mmu_probe_as(struct cpu *cpu, unsigned cpl, uint64_t linear, size_t len, bool write)
