@@ -147,12 +147,13 @@ static bool branches_to(const struct region_insn *i, uint64_t rip)
 /* Flags that are live where the block was left. */
 static unsigned live_at(const struct region *region, uint64_t rip)
 {
-	for (unsigned n = 0; n < region->count; n++) {
+	/* Of what is in the block more is known than by looking ahead from a branch to it. */
+	for (unsigned n = 0; n < region->count; n++)
 		if (region->insn[n].linear == rip)
 			return region_live_before(&region->insn[n]);
+	for (unsigned n = 0; n < region->count; n++)
 		if (branches_to(&region->insn[n], rip))
 			return region->insn[n].live;
-	}
 	return region->count ? region->insn[region->count - 1].live : FLAGS_STATUS;
 }
 

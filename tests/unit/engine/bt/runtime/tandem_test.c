@@ -25,7 +25,7 @@
 #include "engine/bt/runtime/blocks.h"
 #include "../interp/integer_rig.h"
 
-#define CODE_MAX 32
+#define CODE_MAX 48
 
 struct mistake {
 	const char *name;
@@ -37,6 +37,7 @@ struct mistake {
 };
 
 #define LISTEN_MAX 65536
+#define DEVICE     0x180000 /* linear */
 
 static void put_guest(struct integer_rig *r, const struct mistake *m)
 {
@@ -82,6 +83,7 @@ static _Noreturn void run(const struct mistake *m)
 	cpu->msrs->canonical_bits = 48;
 	cpu->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT;
 	cpu->journal = calloc(1, sizeof(*cpu->journal));
+	ir_map(r, DEVICE, 0x40000000 | PTE_P | PTE_RW);
 	ir_translate(r, MIB(1));
 	ir_set_cpl(r, 0); /* writes look for the journal from now on */
 	put_guest(r, m);
@@ -175,6 +177,17 @@ static void right_code_is_not_complained_of(void **state)
 {
 	static const struct mistake none[] = {
 		{"none", {0x48, 0x01, 0xc8, 0x48, 0x11, 0xc8, 0x0f, 0xa2}, 8, {0}, {0}, 0},
+		/* MOV EBX, DEVICE; CMP RAX, RCX; JZ over AND EDX, 4 to IMUL RAX, [RBX], 24,
+		 * where the block is left; then NOPs, beyond where the jump looks; ADD EAX, EAX.
+		 * What AND leaves as flags nobody reads. */
+		{"left where a jump leads to",
+		 {0xbb, 0,    0,    0x18, 0,    0x48, 0x39, 0xc8, 0x74, 0x03, 0x83,
+		  0xe2, 0x04, 0x48, 0x6b, 0x03, 0x18, 0x90, 0x90, 0x90, 0x90, 0x90,
+		  0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x01, 0xc0},
+		 31,
+		 {0},
+		 {0},
+		 0},
 		/* OR RAX, RCX: what they have in common is nothing, and ADD gives the same */
 		{"equal",
 		 {0x48, 0x09, 0xc8, 0x31, 0xc0},
