@@ -44,9 +44,9 @@ def test_every_block_has_every_stage(dumped):
     found = heads(text)
     count = {stage: [name for _, name in found].count(stage) for stage in STAGES}
     blocks = int(counters["blocks translated"])
-    assert blocks > 50
+    assert blocks > 20
     assert [count[stage] for stage in STAGES[:5]] == [blocks] * 5
-    assert count["linked"] == int(counters["blocks linked"]) > 10
+    assert count["linked"] == int(counters["blocks linked"]) > 5
     order = [name for _, name in found if name in STAGES[:5]]
     assert order == STAGES[:5] * blocks
 

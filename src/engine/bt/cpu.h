@@ -29,6 +29,7 @@ struct tlb;
 struct code_cache;
 struct translator;
 struct journal;
+struct decode_memo;
 
 /* How code is interpreted; from CR0.PE, RFLAGS.VM, EFER.LMA and CS. */
 enum cpu_mode {
@@ -156,7 +157,8 @@ struct cpu {
 	 * executed and nothing traces it. */
 	void (*step)(struct cpu *cpu);
 	struct translator *translator;
-	struct journal *journal; /* NULL: nobody asks for one */
+	struct decode_memo *memo; /* NULL: instructions are decoded without */
+	struct journal *journal;  /* NULL: nobody asks for one */
 
 	struct segment ldtr;
 	struct segment tr;

@@ -14,6 +14,7 @@ struct decoder;
 /* How guest code is executed. */
 enum vm_way {
 	VM_TRANSLATED,
+	VM_EAGER, /* the same, also what runs but once: for tests */
 	VM_INTERPRETED,
 	VM_CHECKED, /* both, block by block: runtime/tandem.h */
 };

@@ -75,7 +75,7 @@ class Run:
 
 def ways():
     """(engine, word): the software engine in its ways. "bt,check" has one processor."""
-    for engine in ("bt", "bt,interp", "bt,check"):
+    for engine in ("bt", "bt,eager", "bt,interp", "bt,check"):
         for word in GOES_ON + RANDOM:
             if engine == "bt,check" and word == "cross-code":
                 continue
@@ -102,7 +102,7 @@ def test_until_stopped(engine, word):
         assert used < 0.5
 
 
-@pytest.mark.parametrize("engine", ["bt", "bt,interp", "bt,check"])
+@pytest.mark.parametrize("engine", ["bt", "bt,eager", "bt,interp", "bt,check"])
 @pytest.mark.parametrize("word, want", ENDS.items())
 def test_until_its_own_end(word, want, engine):
     status, _, _, memory = Run(word, "--timeout", "20", engine=engine).end()

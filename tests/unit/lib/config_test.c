@@ -115,6 +115,7 @@ static void engines(void **state)
 
 	(void)state;
 	good("engine", "bt,check");
+	good("engine", "bt,eager");
 	good("engine", "bt,code=2M");
 	good("engine", "auto,code=1G");
 	bad("engine", "bt,code=");

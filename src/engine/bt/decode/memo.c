@@ -5,8 +5,6 @@
 
 #include "base/bits.h"
 
-#define LOOKED_AT 16 /* bytes, as two numbers */
-
 /* The bytes that an entry is chosen by: prefixes (up to three), opcode and ModRM, but not what
  * follows the opcode of branches. A wrong guess costs a needless decoding, nothing else. */
 static unsigned key_bytes(const uint8_t *b)
@@ -79,7 +77,7 @@ static void clear(uint8_t *mask, unsigned at, unsigned size)
 
 static void remember(struct decode_memo_entry *e, const struct insn *insn, enum decode_mode mode)
 {
-	uint8_t mask[LOOKED_AT] = {0}, bytes[LOOKED_AT] = {0};
+	uint8_t mask[DECODE_MEMO_BYTES] = {0}, bytes[DECODE_MEMO_BYTES] = {0};
 
 	e->insn = *insn;
 	e->mode = (uint8_t)mode;
@@ -115,7 +113,7 @@ enum decode_status decode_memo(struct decode_memo *m, const struct decoder *d,
 	struct decode_memo_entry *e;
 	enum decode_status status;
 
-	if (len < LOOKED_AT || mode < DECODE_32)
+	if (len < DECODE_MEMO_BYTES || mode < DECODE_32)
 		return decode(d, mode, bytes, len, insn);
 	e = entry_of(m, bytes);
 	if (e->insn.len && e->mode == mode && (load_le(bytes, 8) & e->mask[0]) == e->value[0] &&

@@ -14,6 +14,9 @@
 
 #define DECODE_MEMO 2048u /* instructions; a power of two */
 
+/* With fewer bytes nothing is looked for. */
+#define DECODE_MEMO_BYTES 16u
+
 struct decode_memo_entry {
 	uint64_t mask[2], value[2]; /* bytes, masked, that are this instruction; value 0: none */
 	struct insn insn;

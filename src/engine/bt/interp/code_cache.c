@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/bt/decode/memo.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/vm.h"
 
@@ -180,13 +181,21 @@ static struct code *grow(struct code_cache *c, struct code_page *p)
 	return &p->code[p->count];
 }
 
+static enum decode_status decode_known(struct cpu *cpu, const uint8_t *bytes, size_t len,
+				       struct insn *insn)
+{
+	if (cpu->memo)
+		return decode_memo(cpu->memo, cpu->vm->decoder, cpu->decode, bytes, len, insn);
+	return decode(cpu->vm->decoder, cpu->decode, bytes, len, insn);
+}
+
 /* Decodes the instruction at offset into page p; NULL where it has to be decoded each time, or all
  * that is cached has become stale meanwhile. */
 static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsigned offset)
 {
 	struct code_cache *c = cpu->code;
-	unsigned len = MIN(INSN_BYTES_MAX, CODE_PAGE_SIZE - offset);
-	uint8_t bytes[INSN_BYTES_MAX];
+	unsigned len = MIN(DECODE_MEMO_BYTES, CODE_PAGE_SIZE - offset);
+	uint8_t bytes[DECODE_MEMO_BYTES];
 	enum decode_status status;
 	uint32_t generation;
 	struct code *code;
@@ -201,7 +210,7 @@ static const struct code *decode_into(struct cpu *cpu, struct code_page *p, unsi
 	code = grow(c, p);
 	if (!code)
 		return NULL;
-	status = decode(cpu->vm->decoder, cpu->decode, bytes, len, &code->insn);
+	status = decode_known(cpu, bytes, len, &code->insn);
 	if (status == DECODE_MORE)
 		return NULL;
 	check_status(cpu, status);

@@ -218,6 +218,7 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 	if (!t)
 		return err_errno(e, ENOMEM, "cannot make a translator");
 	cpu->translator = t;
+	cpu->memo = &t->memo;
 	t->cpu = cpu;
 	pthread_mutex_init(&t->stale.lock, NULL);
 	t->max = (unsigned)(size / CODE_PER_BLOCK / PARTS);
@@ -257,6 +258,7 @@ void blocks_release(struct cpu *cpu)
 	pthread_mutex_destroy(&t->stale.lock);
 	free(t);
 	cpu->translator = NULL;
+	cpu->memo = NULL;
 }
 
 static void list_exit(struct block_exit *exit, struct block *to)
@@ -491,6 +493,20 @@ static bool is_at(const struct block *b, uint64_t linear, uint64_t gpa, enum blo
 	return b->linear == linear && b->gpa == gpa && b->context == context;
 }
 
+/* Others with the same bit are taken for it: they are translated sooner. */
+static bool wanted_before(struct translator *t, uint64_t key)
+{
+	unsigned bit = hash(key, WANTED);
+	bool before = t->wanted[bit / 64] & BIT(bit % 64);
+
+	if (!before && ++t->wanted_count > WANTED / 4) {
+		memset(t->wanted, 0, sizeof(t->wanted));
+		t->wanted_count = 0;
+	}
+	t->wanted[bit / 64] |= BIT(bit % 64);
+	return before;
+}
+
 /* The block at linear, by what the TLB says now; NULL: not in RAM. maybe: a block that it may be,
  * or NULL. */
 static struct block *find_block(struct translator *t, uint64_t linear, enum block_context context,
@@ -510,6 +526,11 @@ static struct block *find_block(struct translator *t, uint64_t linear, enum bloc
 	if (b && b->page && b->generation != atomic_load(&b->page->generation)) {
 		forget_page(t, page_bucket(t, gpa), gpa, false);
 		b = NULL;
+	}
+	if (!b && t->lazy && !wanted_before(t, linear ^ (uint64_t)context << 60)) {
+		t->is_cold = true;
+		t->cold = linear;
+		return NULL;
 	}
 	return b ? b : make_and_insert(t, linear, gpa, context);
 }

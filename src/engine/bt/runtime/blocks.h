@@ -28,7 +28,8 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e);
 void blocks_release(struct cpu *cpu);
 
 /* The code at linear for the context, translated if need be; NULL: the interpreter does the
- * instruction. Raises what fetching it raises, with cpu->rip at linear. */
+ * instruction (and where t->is_cold those that follow it). Raises what fetching it raises, with
+ * cpu->rip at linear. */
 const uint8_t *blocks_find(struct translator *t, uint64_t linear, enum block_context context);
 
 /* The same, and exit, whose target linear is, leads there from now on. */

@@ -48,6 +48,26 @@ static bool run(struct cpu *cpu, const uint8_t *far)
 	}
 }
 
+static bool disturbed(const struct cpu *cpu)
+{
+	return atomic_load_explicit(&cpu->attention, memory_order_relaxed) ||
+	       atomic_load_explicit(&cpu->native.poll, memory_order_relaxed);
+}
+
+/* The instruction at RIP; if what comes then is cold, or that is, up to a branch. */
+static void interpret(struct cpu *cpu, struct translator *t)
+{
+	bool cold = t->is_cold;
+	uint64_t rip;
+
+	do {
+		rip = cpu->rip;
+		cold = cold && rip != t->cold; /* still to come */
+		interp_execute(cpu);
+	} while (t->is_cold && !disturbed(cpu) &&
+		 (cpu->rip - rip - 1 < INSN_BYTES_MAX || (cold && cpu->rip == t->cold)));
+}
+
 void translated_step(struct cpu *cpu)
 {
 	struct translator *t = cpu->translator;
@@ -56,6 +76,7 @@ void translated_step(struct cpu *cpu)
 		enum block_context context = context_now(cpu);
 		const uint8_t *far = NULL;
 
+		t->is_cold = false;
 		if (atomic_load_explicit(&t->stale.some, memory_order_relaxed))
 			blocks_forget_stale(t);
 		if (cpu->native.remapped)
@@ -71,7 +92,6 @@ void translated_step(struct cpu *cpu)
 			far = NULL;
 		}
 		if (!far || far == t->gates.interpret || run(cpu, far))
-			interp_execute(cpu);
-	} while (!atomic_load_explicit(&cpu->attention, memory_order_relaxed) &&
-		 !atomic_load_explicit(&cpu->native.poll, memory_order_relaxed));
+			interpret(cpu, t);
+	} while (!disturbed(cpu));
 }

@@ -70,6 +70,7 @@ static int make_parts(struct engine_vcpu *v, struct err *e)
 	if (!rc) {
 		cpu->translator->dump.stages = cpu->vm->env->options.dump;
 		cpu->translator->dump.fd = cpu->vm->env->options.dump_fd;
+		cpu->translator->lazy = cpu->vm->way == VM_TRANSLATED;
 	}
 	return rc;
 }

@@ -73,6 +73,8 @@ struct stale {
 #define JUMPS_LISTED 512u
 #define CODE_PAGES   65536u
 
+#define WANTED 131072u
+
 #define BLOCK_HASH 32768u
 #define PAGE_HASH  8192u
 
@@ -117,7 +119,14 @@ struct translator {
 		int fd;
 	} dump; /* dump.h */
 	struct decode_memo memo;
-	uint64_t forgotten; /* times that some, or all, of the blocks were to make room */
+	/* Half of a boot's blocks run once or twice. Where lazy is set, a block is made when its
+	 * address is wanted for the second time; the first time the interpreter does all up to the
+	 * next branch: from cold on, where is_cold. */
+	bool lazy, is_cold;
+	uint64_t cold;
+	unsigned wanted_count;
+	uint64_t wanted[WANTED / 64]; /* addresses that were wanted, by hash */
+	uint64_t forgotten;           /* times that some, or all, of the blocks were to make room */
 };
 
 #endif
