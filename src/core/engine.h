@@ -102,9 +102,9 @@ enum engine_dump {
 	ENGINE_DUMP_LINKS = 1 << 4, /* found by its address, linked, forgotten */
 };
 
-#define ENGINE_CODE_MIN     MIB(2)
+#define ENGINE_CODE_MIN     MIB(8)
 #define ENGINE_CODE_MAX     GIB(1)
-#define ENGINE_CODE_DEFAULT MIB(64)
+#define ENGINE_CODE_DEFAULT MIB(256)
 
 /* What the engine asks of the machine that it runs in. Lives as long as the engine's VM. */
 struct engine_env {

@@ -197,7 +197,7 @@ static int parse_engine(const struct setting *s, void *field, const char *value,
 	static const char *const names[] = {"auto",     "kvm",       "bt",
 					    "bt,eager", "bt,interp", "bt,check"};
 	static const struct size_range range = {"engine code memory", ENGINE_CODE_MIN,
-						ENGINE_CODE_MAX, "2M to 1G"};
+						ENGINE_CODE_MAX, "8M to 1G"};
 	static const char code[] = ",code=";
 	struct config_engine *engine = field;
 	const char *option = strstr(value, code);

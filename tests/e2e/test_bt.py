@@ -56,7 +56,7 @@ def test_a_kernel_boots(bt, kernel, initrd, flavour, form, boot, cpus):
     boots(bt, kernel, initrd, (flavour, form, boot, cpus), NO_SELF_TESTS)
 
 
-@pytest.mark.parametrize("engine", ["bt,interp", "bt,code=2M",
+@pytest.mark.parametrize("engine", ["bt,interp", "bt,code=8M",
                                     pytest.param("bt,check", marks=SLOW)])
 def test_a_kernel_boots_in_other_ways(kernel, initrd, engine):
     """By the interpreter alone; translated, with room for a fraction of the code; and with blocks

@@ -116,7 +116,7 @@ static void engines(void **state)
 	(void)state;
 	good("engine", "bt,check");
 	good("engine", "bt,eager");
-	good("engine", "bt,code=2M");
+	good("engine", "bt,code=8M");
 	good("engine", "auto,code=1G");
 	bad("engine", "bt,code=");
 	bad("engine", "bt,code=1M");

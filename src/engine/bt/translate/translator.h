@@ -27,7 +27,7 @@
 struct cpu;
 
 /* Where an indirect jump finds the code of its target; also the runtime. One table a context. */
-#define JUMP_ENTRIES       4096u
+#define JUMP_ENTRIES       32768u
 #define JUMP_ENTRIES_PLAIN 512u /* of BLOCK_PLAIN, which is wanted rarely */
 struct jump {
 	uint64_t linear; /* no entry: an address that does not belong here */
@@ -70,12 +70,12 @@ struct stale {
 	uint64_t gpa[STALE_MAX];
 };
 
-#define JUMPS_LISTED 512u
+#define JUMPS_LISTED 2048u
 #define CODE_PAGES   65536u
 
 #define WANTED 131072u
 
-#define BLOCK_HASH 32768u
+#define BLOCK_HASH 131072u
 #define PAGE_HASH  8192u
 
 /* Code memory and the array of blocks are filled part by part, in turns: when all are full, what

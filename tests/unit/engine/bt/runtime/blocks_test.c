@@ -179,7 +179,7 @@ static void with_room_for_all_nothing_is(void **state)
 /* Code memory, the blocks in it, and the tables. */
 static void a_translator_keeps_within_its_bound(void **state)
 {
-	static const size_t bounds[] = {MIB(7) / 4, MIB(2), MIB(3) + 12345, MIB(64), GIB(1)};
+	static const size_t bounds[] = {MIB(7), MIB(8), MIB(9) + 12345, MIB(64), GIB(1)};
 
 	(void)state;
 	for (unsigned n = 0; n < ARRAY_LEN(bounds); n++) {
