@@ -16,7 +16,9 @@
  * One look-up may serve several accesses (access.h). The host's address stays in
  * HOST_ADDRESS, and where that will be wanted for other things in between it is
  * kept in memory too, a window. A range that is in two pages leaves to the plain block of
- * the instruction, which has a look-up for each access.
+ * the instruction, which has a look-up for each access; so does a read that missed because a
+ * later access of its group writes: the page's dirty bit is not to be set for a write that may not
+ * come.
  *
  * A miss has the linear address put together again and goes to the runtime, which fills
  * the entry and comes back to retry, or has the interpreter do the instruction.
@@ -204,9 +206,13 @@ static bool next_access(struct lower *l, const struct access **access,
 /* The group's look-up, its lowest linear address in HOST_ADDRESS. */
 static void look_up(struct lower *l, const struct access *a, const struct access_group *g)
 {
-	bool alone = g->first == g->last;
+	uint32_t access = g->bytes;
 
-	check(l, g->bytes | (g->write ? ACCESS_WRITE : 0) | (alone ? 0 : ACCESS_SHARED));
+	if (g->first != g->last)
+		access |= ACCESS_SHARED;
+	if (g->write)
+		access |= ACCESS_WRITE | (a->write ? 0 : ACCESS_EARLY);
+	check(l, access);
 	l->held = g;
 	if (g->window == WINDOW_NONE || &l->accesses.at[g->last] == a || a->group >= 64)
 		return;

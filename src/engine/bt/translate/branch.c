@@ -285,12 +285,24 @@ static void go_to_gate(struct lower *l, const uint8_t *gate, const struct missin
 	emit_bytes(e, &site, sizeof(site));
 }
 
-/* Where the range is in two pages, on with the plain block of the instruction. */
+/* On with the plain block of the instruction. */
 static void go_plain(struct lower *l, const struct missing_access *m)
 {
 	struct emit *e = l->e;
 	int32_t jump = l->t->jumps_at[l->b->context + BLOCK_PLAIN] +
 		       (int32_t)(m->rip % JUMP_ENTRIES_PLAIN * sizeof(struct jump));
+
+	emit_set(e, HOST_SPARE, m->rip);
+	emit_ctx(e, EMIT_CMP, 8, HOST_SPARE, jump + (int32_t)offsetof(struct jump, linear));
+	emit_set(e, HOST_ADDRESS, EXIT_PLAIN);
+	emit_jcc_to(e, EMIT_NOT_EQUAL, l->t->gates.leave);
+	emit_jmp_ctx(e, jump + (int32_t)offsetof(struct jump, far));
+}
+
+/* The same, if the range is in two pages. */
+static void go_plain_across(struct lower *l, const struct missing_access *m)
+{
+	struct emit *e = l->e;
 	uint8_t *one_page;
 
 	emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
@@ -298,11 +310,7 @@ static void go_plain(struct lower *l, const struct missing_access *m)
 	emit_imm(e, EMIT_CMP_IMM, 4, HOST_SPARE,
 		 (int32_t)(GUEST_PAGE_SIZE - (m->access & ACCESS_SIZE)));
 	one_page = emit_jcc(e, EMIT_NOT_ABOVE);
-	emit_set(e, HOST_SPARE, m->rip);
-	emit_ctx(e, EMIT_CMP, 8, HOST_SPARE, jump + (int32_t)offsetof(struct jump, linear));
-	emit_set(e, HOST_ADDRESS, EXIT_PLAIN);
-	emit_jcc_to(e, EMIT_NOT_EQUAL, l->t->gates.leave);
-	emit_jmp_ctx(e, jump + (int32_t)offsetof(struct jump, far));
+	go_plain(l, m);
 	emit_patch(e, one_page);
 }
 
@@ -311,10 +319,14 @@ static void miss(struct lower *l, const struct missing_access *m)
 	struct emit *e = l->e;
 
 	emit_patch(e, m->distance);
+	if (m->access & ACCESS_EARLY) {
+		go_plain(l, m);
+		return;
+	}
 	emit_ctx_scaled(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
 			address_tag(l, m->access & ACCESS_WRITE));
 	if (m->access & ACCESS_SHARED)
-		go_plain(l, m);
+		go_plain_across(l, m);
 	go_to_gate(l, l->t->gates.fill, m);
 }
 

@@ -40,6 +40,7 @@ struct access_site {
 #define ACCESS_SIZE   MASK(12)
 #define ACCESS_WRITE  BIT(12)
 #define ACCESS_SHARED BIT(13) /* by several accesses */
+#define ACCESS_EARLY  BIT(14) /* ... and of them a later one writes */
 
 /* Jumps out of a block at an instruction that the interpreter has to do. */
 struct leaving {

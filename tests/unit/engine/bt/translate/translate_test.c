@@ -193,6 +193,8 @@
 		"mov (%rbx),%r14") \
 	X(shared_with_fault, "mov $0x1ffff8,%ebx; mov (%rbx),%rax; mov %rax,-8(%rbx); " \
 		"add $3,%rax; mov 8(%rbx),%rcx; inc %rdx") \
+	X(shared_write_not_reached, "mov (%rbx),%rax; mov $0x900000,%ecx; mov (%rcx),%rdx; " \
+		"mov %rax,8(%rbx)") \
 	X(shared_segment, "mov $0x20000,%eax; wrgsbase %rax; mov %gs:8,%rcx; mov %gs:16,%rdx; " \
 		"add %rdx,%gs:24; mov %gs:(%r11),%rdi; mov 8(%rbx),%rsi") \
 	X(writes_itself, "movb $0x42,1f+1(%rip); nop; 1: mov $1,%al; mov %al,%r10b") \
