@@ -14,7 +14,8 @@
 #include "base/bits.h"
 #include "base/checked.h"
 
-#define ZEROES_SIZE 65536u
+#define ZEROES_SIZE  4096u
+#define ZEROES_SPANS 16u /* at a time */
 
 struct disk {
 	int fd;
@@ -276,11 +277,16 @@ static int write_zeroes(struct disk *d, uint64_t offset, uint64_t len)
 	int rc = 0;
 
 	while (!rc && len) {
-		const struct disk_span span = {(void *)(uintptr_t)zeroes, MIN(len, ZEROES_SIZE)};
+		struct disk_span span[ZEROES_SPANS];
+		unsigned count = 0;
 
-		rc = disk_write(d, &span, 1, offset);
-		offset += span.len;
-		len -= span.len;
+		for (; len && count < ZEROES_SPANS; count++) {
+			span[count] = (struct disk_span){(void *)(uintptr_t)zeroes,
+							 MIN(len, ZEROES_SIZE)};
+			len -= span[count].len;
+		}
+		rc = disk_write(d, span, count, offset);
+		offset += (uint64_t)ZEROES_SIZE * count;
 	}
 	return rc;
 }
