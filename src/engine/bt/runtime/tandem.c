@@ -16,6 +16,7 @@
 #include "engine/bt/translate/dump.h"
 #include "engine/bt/translate/region.h"
 
+#define NOWHERE    BIT(63) /* not canonical, so no instruction's address */
 #define RUNS_FIRST 64u
 #define RUNS_MANY  1024u /* a power of two */
 
@@ -218,7 +219,7 @@ static unsigned foresee(struct cpu *cpu, const struct region *region, const stru
 
 	do {
 		j->disturbed = false;
-		done = interpret(cpu, region, 1);
+		done = interpret(cpu, region, NOWHERE);
 		get(cpu, want);
 		journal_undo(j);
 		set(cpu, start);
