@@ -3,8 +3,8 @@
  * Makes a case of a seed and a number.
  *
  * The number's low bits choose the stream (encode.h) or another source: sequences of
- * instructions without branches, random bytes, prefixes without measure. Then come segments,
- * registers and memory (scene.c).
+ * instructions without branches, or of accesses near each other (near.c), random bytes, prefixes
+ * without measure. Then come segments, registers and memory (scene.c).
  *
  * Where the generator does not know the instruction's length (an opcode that it did not choose) it
  * sets TF: the case then ends by #DB. All others are followed by a jump to EXIT_ADDR.
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "near.h"
 #include "scene.h"
 #include "segments.h"
 #include "values.h"
@@ -221,6 +222,8 @@ static void make_code(struct work *w, unsigned source, uint64_t n)
 
 	if (source < FORMS)
 		one_form(w, source, n);
+	else if (source == SOURCE_SEQUENCE && c->mode == MODE_64 && rng_chance(&w->r, 1, 2))
+		near_sequence(w);
 	else if (source == SOURCE_SEQUENCE)
 		sequence(w, n);
 	else if (source == SOURCE_PREFIXES)

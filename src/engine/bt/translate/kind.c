@@ -314,7 +314,7 @@ unsigned kind_flags_read(const struct insn *insn)
 static bool may_do_nothing(const struct insn *insn)
 {
 	const struct insn_operand *last = &insn->operand[insn->operands ? insn->operands - 1 : 0];
-	unsigned bits = insn->op_size == 8 ? 63 : 31;
+	unsigned bits = insn->operand[0].size == 8 ? 63 : 31;
 
 	if (insn->prefixes & (INSN_REP | INSN_REPNE) || kinds[insn->op] == KIND_HANDLER_GO)
 		return true;

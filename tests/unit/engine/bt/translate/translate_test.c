@@ -59,6 +59,8 @@
 	X(shifts, "mov $0,%cl; add %rbx,%rax; shl %cl,%r10; setc %dl; mov $65,%cl; " \
 		"rol %cl,%r11; rcr $1,%r10w; shrd $3,%rax,%r10; shld %cl,%r11,(%rbx); " \
 		"sar $63,%r11") \
+	X(shifts_of_bytes_by_nothing, "cmp %rbx,%rax; .byte 0x48, 0xc0, 0x23, 0x60; pushf; " \
+		"pop %rcx; cmp %rax,%rbx; .byte 0x48, 0xc0, 0xeb, 0x20; pushf; pop %rdx") \
 	X(locked, "lock add %rax,(%rbx); lock xadd %r10,8(%rbx); " \
 		"lock cmpxchg %r11,16(%rbx); lock cmpxchg16b (%rbx); lock btsl $3,(%rbx); " \
 		"xchg %r10,(%rbx)") \
