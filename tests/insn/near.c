@@ -2,10 +2,9 @@
 /*
  * Sequences of 64-bit code whose accesses lie near each other, as those of programs do: a
  * translator that looks several of them up at once has to know which values registers still
- * have. So the
- * base is copied, moved, exchanged and overwritten in between, also by what instructions write
- * without naming it; branches lead forward; and the accesses are at the end of a page often enough
- * (scene_target).
+ * have. So the base is copied, moved, exchanged and overwritten in between, also by what
+ * instructions write without naming it; branches lead forward; and the accesses are at the end of
+ * a page often enough (scene_target).
  */
 #include <string.h>
 
