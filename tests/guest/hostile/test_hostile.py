@@ -16,7 +16,8 @@ import pytest
 from lab import product
 
 MEMORY = 64  # MiB; RAM_END in hostile.c
-OVERHEAD = 96  # MiB of lodge's own at most: program, decoded code, tables
+CODE = 64  # MiB that lodge may take for what it knows of the guest's code
+OVERHEAD = CODE + 32  # MiB of lodge's own at most
 LIMIT, SIGNALLED, CRASHED = 124, 130, 10
 HERE = Path(__file__).resolve().parent
 SOON = 3  # seconds for an end that is at once, on a busy machine
@@ -45,8 +46,8 @@ class Run:
 
     def __init__(self, word, *flags, engine="bt", stdout=subprocess.DEVNULL):
         guest = "hostile32" if word == TASKS else "hostile"
-        words = [product.lodge(), "run", "--engine", engine, "--memory", f"{MEMORY}M", "--kernel",
-                 build.kernel(guest, HERE), "--cmdline", word,
+        words = [product.lodge(), "run", "--engine", f"{engine},code={CODE}M",
+                 "--memory", f"{MEMORY}M", "--kernel", build.kernel(guest, HERE), "--cmdline", word,
                  "--cpus", "2" if word == "cross-code" else "1", *flags]
         self.usage = tempfile.NamedTemporaryFile(mode="r", encoding="ascii")
         self.process = subprocess.Popen([sys.executable, "-I", HERE / "usage.py", self.usage.name,
