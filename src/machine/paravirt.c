@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * paravirt_new() is the list of devices; add() puts one on the bus. A kind of device
- * is told by its class code on PCI, which its driver does not look at, but people do.
+ * `kinds` is the list of the kinds of devices, each made by its own paravirt_KIND.c;
+ * paravirt_add() puts a device on the bus.
  *
  * Interrupts of virtio-mmio devices are edges (virtio/transport/mmio.h). They are ISA
  * lines first, which every guest has, then pins that only the I/O APIC has.
@@ -14,34 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/disk.h"
-#include "host/random.h"
-#include "host/workers.h"
 #include "machine/layout.h"
 #include "machine/machine_int.h"
-#include "virtio/blk.h"
-#include "virtio/rng.h"
+#include "machine/paravirt_int.h"
 #include "virtio/transport/mmio.h"
 #include "virtio/transport/pci.h"
 
 #define MMIO_HID "LNRO0005"
 
-#define CLASS_OTHER   0xff0000u
-#define CLASS_STORAGE 0x018000u
-
-/* Threads that wait for the host's disks. */
-#define WORKERS 4
-
 /* ISA interrupts that nothing else has, 7 and 15 last: a PIC's spurious ones. */
 static const uint8_t mmio_gsis[PARAVIRT_MAX] = {5,  10, 11, 3,  6,  14, 7,  15,
 						16, 17, 18, 19, 20, 21, 22, 23};
-
-struct paravirt_disk {
-	struct machine *machine;
-	char *path;
-	struct disk *disk;
-	struct virtio_blk *blk; /* NULL: not made */
-};
 
 struct seat {
 	struct virtio_device *device;
@@ -51,6 +34,12 @@ struct seat {
 	};
 };
 
+/* The kinds of devices, in the order in which they are on the bus. */
+static const struct paravirt_kind *const kinds[] = {
+	&paravirt_disks,
+	&paravirt_rng,
+};
+
 struct paravirt {
 	struct machine *machine;
 	struct virtio_env env;
@@ -58,10 +47,7 @@ struct paravirt {
 	bool mmio;
 	unsigned count;
 	struct seat *seats[PARAVIRT_MAX];
-	struct virtio_rng *rng;  /* NULL: none */
-	struct workers *workers; /* NULL: there are no disks */
-	struct paravirt_disk disks[PARAVIRT_MAX];
-	unsigned disk_count;
+	void *states[ARRAY_LEN(kinds)]; /* of each kind */
 };
 
 static bool on_ring(void *opaque, const struct virtio_bell *bell, bool on)
@@ -118,8 +104,7 @@ static int seat_pci(struct paravirt *p, struct seat *seat, uint32_t class_code, 
 	return rc;
 }
 
-/* Puts a device on the bus. */
-static int add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e)
+int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e)
 {
 	struct seat *seat;
 	int rc;
@@ -142,83 +127,16 @@ static int add(struct paravirt *p, struct virtio_device *d, uint32_t class_code,
 	return 0;
 }
 
-static int add_rng(struct paravirt *p, struct err *e)
+struct machine *paravirt_machine(struct paravirt *p)
 {
-	p->rng = calloc(1, sizeof(*p->rng));
-	if (!p->rng)
-		return err_errno(e, ENOMEM, "cannot make virtio-rng");
-	virtio_rng_init(p->rng, &p->machine->mem, host_random);
-	return add(p, &p->rng->device, CLASS_OTHER, e);
-}
-
-/* The first error of a disk is for the user as well as for the guest. */
-static void on_disk_failed(void *opaque, const char *what, int error)
-{
-	struct paravirt_disk *d = opaque;
-
-	machine_warn(d->machine,
-		     "the disk %s failed to %s: %s: the guest has got I/O errors: look after the "
-		     "host's disk",
-		     d->path, what, strerror(error));
-}
-
-static int add_disk(struct paravirt *p, const struct machine_disk *from, struct err *e)
-{
-	struct paravirt_disk *d = &p->disks[p->disk_count];
-	struct virtio_blk_config config = {
-		.workers = p->workers,
-		.serial = from->serial,
-		.failed = on_disk_failed,
-		.opaque = d,
-	};
-
-	if (p->disk_count == PARAVIRT_MAX)
-		return err_set(e, ENOSPC, "the machine has more than %d disks: give fewer",
-			       PARAVIRT_MAX);
-	p->disk_count++;
-	d->machine = p->machine;
-	d->path = strdup(from->path);
-	if (!d->path)
-		return err_errno(e, ENOMEM, "cannot make virtio-blk");
-	d->disk = disk_open(from->path, from->readonly, e);
-	if (!d->disk)
-		return e->code;
-	config.disk = d->disk;
-	d->blk = virtio_blk_new(&p->machine->mem, &config, e);
-	return d->blk ? add(p, virtio_blk_device(d->blk), CLASS_STORAGE, e) : e->code;
-}
-
-static int add_disks(struct paravirt *p, struct err *e)
-{
-	const struct machine_config *c = &p->machine->config;
-	int rc = 0;
-
-	if (!c->disk_count)
-		return 0;
-	p->workers = workers_new("lodge-disk", WORKERS, e);
-	if (!p->workers)
-		return e->code;
-	for (unsigned i = 0; !rc && i < c->disk_count; i++)
-		rc = add_disk(p, &c->disks[i], e);
-	return rc;
-}
-
-static void free_disks(struct paravirt *p)
-{
-	workers_free(p->workers);
-	for (unsigned i = 0; i < p->disk_count; i++) {
-		if (p->disks[i].blk)
-			virtio_blk_free(p->disks[i].blk);
-		disk_free(p->disks[i].disk);
-		free(p->disks[i].path);
-	}
+	return p->machine;
 }
 
 int paravirt_new(struct paravirt **out, struct machine *m, const struct paravirt_wires *wires,
 		 struct err *e)
 {
 	struct paravirt *p = calloc(1, sizeof(*p));
-	int rc;
+	int rc = 0;
 
 	if (!p)
 		return err_errno(e, ENOMEM, "cannot make the virtio devices");
@@ -231,9 +149,8 @@ int paravirt_new(struct paravirt **out, struct machine *m, const struct paravirt
 		.ring = m->engine->doorbell_add ? on_ring : NULL,
 		.opaque = m,
 	};
-	rc = add_disks(p, e);
-	if (!rc && m->config.rng)
-		rc = add_rng(p, e);
+	for (size_t i = 0; !rc && i < ARRAY_LEN(kinds); i++)
+		rc = kinds[i]->make(p, &p->states[i], e);
 	if (rc) {
 		paravirt_free(p);
 		return rc;
@@ -251,10 +168,10 @@ void paravirt_free(struct paravirt *p)
 			virtio_pci_release(&p->seats[i]->pci);
 		free(p->seats[i]);
 	}
-	free_disks(p);
-	if (p->rng)
-		virtio_rng_release(p->rng);
-	free(p->rng);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (p->states[i])
+			kinds[i]->release(p->states[i]);
+	}
 	free(p);
 }
 

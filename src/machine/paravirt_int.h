@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kinds of virtio devices share in machine/: each has a file paravirt_KIND.c
+ * with one struct paravirt_kind, which stands in the list of paravirt.c.
+ */
+#ifndef LODGE_MACHINE_PARAVIRT_INT_H
+#define LODGE_MACHINE_PARAVIRT_INT_H
+
+#include "base/err.h"
+#include "machine/paravirt.h"
+#include "virtio/device.h"
+
+/* Classes of PCI functions: their drivers do not look at them, but people do. */
+#define PARAVIRT_CLASS_OTHER   0xff0000u
+#define PARAVIRT_CLASS_STORAGE 0x018000u
+
+struct paravirt_kind {
+	/* Makes the kind's devices that the configuration names, and adds them. *state is the
+	 * kind's own from then on, and may stay NULL. 0, or -errno with e set; whatever is in
+	 * *state then is released as ever. Before vCPUs run. */
+	int (*make)(struct paravirt *p, void **state, struct err *e);
+	/* Frees it all. No vCPU runs, the event loop has ended, and the devices are on no bus. Not
+	 * called where *state is NULL. */
+	void (*release)(void *state);
+};
+
+extern const struct paravirt_kind paravirt_disks;
+extern const struct paravirt_kind paravirt_rng;
+
+/* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */
+int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e);
+
+/* Whose devices they are. */
+struct machine *paravirt_machine(struct paravirt *p);
+
+#endif
