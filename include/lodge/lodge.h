@@ -48,8 +48,8 @@ struct lodge_result {
 	const char *dump; /* LODGE_END_CRASHED and FAILED: registers of the vCPU, several lines;
 			     "" if there are none; lives until lodge_vm_free */
 	const char
-		*warnings; /* what went wrong on the host meanwhile, a line each (a disk's first I/O
-				 error), "" if nothing did; lives until lodge_vm_free */
+		*warnings; /* all LODGE_EVENT_WARNING of its life, a line each (a disk's first I/O
+				 error), "" if there were none; lives until lodge_vm_free */
 	uint64_t lost;     /* bytes of console output that could not be written */
 	int lost_error; /* errno of the first of them: EPIPE, its reader went away; ENOSPC, ... */
 };
@@ -87,6 +87,39 @@ int lodge_vm_start(lodge_vm *vm);
 
 /* A descriptor that polls readable once the VM has ended; owned by the VM. After start. */
 int lodge_vm_fd(const lodge_vm *vm);
+
+/* Where a VM stands. LODGE_ENDED: lodge_vm_result says how. Any thread. */
+enum lodge_state { LODGE_CREATED, LODGE_RUNNING, LODGE_PAUSED, LODGE_ENDED };
+enum lodge_state lodge_vm_state(const lodge_vm *vm);
+
+/*
+ * Has the VM stand still, and go on. They return when it does: no vCPU executes anything in a
+ * paused VM and its timers rest; what its devices had begun is ended. The guest's clocks that are
+ * the processor's (TSC, the paravirtual clock) go on, so that it sees a gap. 0 also where it is so
+ * already; -ESRCH where the VM has ended. After start.
+ */
+int lodge_vm_pause(lodge_vm *vm);
+int lodge_vm_resume(lodge_vm *vm);
+
+/*
+ * What happens to a VM, in order. lodge_vm_event_fd polls readable while there is something to be
+ * asked for; lodge_vm_next_event gives it: 1, or 0 if there is nothing. 64 are kept for an owner
+ * who does not ask, and those that have no room are counted in the next one's `lost`. After start.
+ */
+enum lodge_event_kind {
+	LODGE_EVENT_WARNING, /* something is wrong on the host: text says what */
+	LODGE_EVENT_RESET,   /* the guest has reset its machine, and starts again */
+	LODGE_EVENT_PAUSED,
+	LODGE_EVENT_RESUMED,
+	LODGE_EVENT_ENDED, /* the last one: lodge_vm_result says more */
+};
+struct lodge_event {
+	enum lodge_event_kind kind;
+	const char *text; /* one line, "" for none; lives until the next call */
+	uint64_t lost;
+};
+int lodge_vm_event_fd(const lodge_vm *vm);
+int lodge_vm_next_event(lodge_vm *vm, struct lodge_event *event);
 
 /* Waits for the end: 0, or -ETIMEDOUT after timeout_ms (-1: no limit). */
 int lodge_vm_wait(lodge_vm *vm, int timeout_ms);

@@ -200,6 +200,21 @@ static int time_left(long long deadline)
 	return left < 0 ? 0 : left > 1000000 ? 1000000 : (int)left + 1;
 }
 
+/* What is wrong on the host is said when it happens. */
+static void on_events(struct session *s)
+{
+	const char *line = s->terminal.raw && isatty(STDERR_FILENO) ? "\r" : "";
+	struct lodge_event event;
+
+	while (lodge_vm_next_event(s->vm, &event) > 0) {
+		if (event.lost)
+			cli_error("%llu events of the VM were lost%s",
+				  (unsigned long long)event.lost, line);
+		if (event.kind == LODGE_EVENT_WARNING)
+			cli_error("%s%s", event.text, line);
+	}
+}
+
 static void wait_for_end(struct session *s)
 {
 	long long deadline = s->flags.timeout > 0 ? now_ms() + (long long)(s->flags.timeout * 1000)
@@ -208,10 +223,11 @@ static void wait_for_end(struct session *s)
 		{lodge_vm_fd(s->vm), POLLIN, 0},
 		{s->signals, POLLIN, 0},
 		{s->keys >= 0 ? STDIN_FILENO : -1, POLLIN, 0},
+		{lodge_vm_event_fd(s->vm), POLLIN, 0},
 	};
 
 	for (;;) {
-		int n = poll(fds, 3, time_left(deadline));
+		int n = poll(fds, 4, time_left(deadline));
 
 		if (n < 0 && errno != EINTR)
 			break;
@@ -221,6 +237,8 @@ static void wait_for_end(struct session *s)
 			on_signal(s);
 		if (n > 0 && fds[2].revents && !on_keys(s))
 			fds[2].fd = -1;
+		if (n > 0 && fds[3].revents)
+			on_events(s);
 		if (deadline && now_ms() >= deadline) {
 			stop(s, STATUS_TIMEOUT);
 			deadline = 0;
@@ -249,12 +267,6 @@ static bool all_written(const struct lodge_result *result)
 	return false;
 }
 
-static void print_warnings(const char *lines)
-{
-	for (size_t len; (len = strcspn(lines, "\n")); lines += len + 1)
-		cli_error("%.*s", (int)len, lines);
-}
-
 /* Says how the VM ended and gives the exit status. */
 static int report(struct session *s)
 {
@@ -266,7 +278,7 @@ static int report(struct session *s)
 	written = all_written(&result);
 	if (s->flags.stats)
 		print_stats(s->vm);
-	print_warnings(result.warnings);
+	on_events(s);
 	if (result.text[0] && result.end != LODGE_END_STOPPED)
 		cli_error("%s", result.text);
 	if (result.dump[0])

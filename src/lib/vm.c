@@ -189,6 +189,62 @@ int lodge_vm_fd(const lodge_vm *vm)
 	return vm->machine ? machine_ended_fd(vm->machine) : -1;
 }
 
+enum lodge_state lodge_vm_state(const lodge_vm *vm)
+{
+	static const enum lodge_state states[] = {
+		[MACHINE_STATE_RUNNING] = LODGE_RUNNING,
+		[MACHINE_STATE_PAUSED] = LODGE_PAUSED,
+		[MACHINE_STATE_ENDED] = LODGE_ENDED,
+	};
+	struct machine *machine = atomic_load(&vm->machine);
+
+	return machine ? states[machine_state(machine)] : LODGE_CREATED;
+}
+
+/* A call that controls the machine. */
+static int control(lodge_vm *vm, int (*call)(struct machine *m, struct err *e))
+{
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	return call(vm->machine, &vm->error);
+}
+
+int lodge_vm_pause(lodge_vm *vm)
+{
+	return control(vm, machine_pause);
+}
+
+int lodge_vm_resume(lodge_vm *vm)
+{
+	return control(vm, machine_resume);
+}
+
+int lodge_vm_event_fd(const lodge_vm *vm)
+{
+	return vm->machine ? machine_events_fd(vm->machine) : -1;
+}
+
+int lodge_vm_next_event(lodge_vm *vm, struct lodge_event *event)
+{
+	static const enum lodge_event_kind kinds[] = {
+		[MACHINE_EVENT_WARNING] = LODGE_EVENT_WARNING,
+		[MACHINE_EVENT_RESET] = LODGE_EVENT_RESET,
+		[MACHINE_EVENT_PAUSED] = LODGE_EVENT_PAUSED,
+		[MACHINE_EVENT_RESUMED] = LODGE_EVENT_RESUMED,
+		[MACHINE_EVENT_ENDED] = LODGE_EVENT_ENDED,
+	};
+	struct machine_event e;
+
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	if (!machine_next_event(vm->machine, &e))
+		return 0;
+	*event = (struct lodge_event){kinds[e.kind], e.text, e.lost};
+	return 1;
+}
+
 /* poll, with signals taking nothing from the time and adding nothing to it. */
 static int poll_for(struct pollfd *fd, int timeout_ms)
 {

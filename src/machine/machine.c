@@ -41,6 +41,7 @@ void machine_warn(struct machine *m, const char *fmt, ...)
 	pthread_mutex_lock(&m->lock);
 	buf_printf(&m->warnings, "%s\n", line);
 	pthread_mutex_unlock(&m->lock);
+	machine_tell(m, MACHINE_EVENT_WARNING, line);
 }
 
 void machine_request(struct machine *m, unsigned requests)
@@ -135,11 +136,15 @@ static void announce(void *opaque)
 {
 	struct machine *m = opaque;
 	uint64_t one = 1;
+	bool again;
 	ssize_t n;
 
 	pthread_mutex_lock(&m->lock);
+	again = m->ended;
 	m->ended = true;
 	pthread_mutex_unlock(&m->lock);
+	if (!again)
+		machine_tell(m, MACHINE_EVENT_ENDED, "");
 	n = write(m->ended_fd, &one, sizeof(one));
 	(void)n; /* an eventfd takes it */
 }
@@ -188,8 +193,8 @@ static void reset(struct machine *m)
 		fail(m, &e);
 		return;
 	}
-	clock_start(&m->clock);
-	machine_vcpus_resume(m);
+	machine_tell(m, MACHINE_EVENT_RESET, "");
+	machine_go(m);
 }
 
 /* Handles the requests of one moment: the gravest counts. vCPUs are parked. */
@@ -221,6 +226,7 @@ static void on_wake(void *opaque)
 	struct machine *m = opaque;
 	unsigned requests;
 
+	machine_run_calls(m);
 	if (!atomic_load(&m->requests))
 		return;
 	if (m->end != MACHINE_RUNNING) {
@@ -243,8 +249,7 @@ static void *io_thread(void *opaque)
 	pthread_setname_np(pthread_self(), "lodge-io");
 	/* Here, so that a request that came already is handled after it: on_wake may end the
 	 * machine at once, and nothing starts it then. */
-	clock_start(&m->clock);
-	machine_vcpus_resume(m);
+	machine_go(m);
 	rc = event_loop_run(m->loop);
 	if (rc && m->end == MACHINE_RUNNING) {
 		struct err e = ERR_INIT;
@@ -255,6 +260,7 @@ static void *io_thread(void *opaque)
 	}
 	if (rc)
 		announce(m); /* nothing is left that could wait for the console */
+	machine_close_calls(m);
 	return NULL;
 }
 
@@ -283,6 +289,8 @@ static int open_loop(struct machine *m, struct err *e)
 	m->ended_fd = eventfd(0, EFD_CLOEXEC);
 	if (!rc && m->ended_fd < 0)
 		rc = -errno;
+	if (!rc)
+		rc = machine_events_init(&m->events);
 	return rc ? err_errno(e, rc, "cannot make the I/O thread's events") : 0;
 }
 
@@ -318,8 +326,10 @@ struct machine *machine_new(const struct machine_config *config, struct err *e)
 	m->engine = config->engine;
 	m->mem.fd = -1;
 	m->ended_fd = -1;
+	m->events.fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
+	pthread_cond_init(&m->called, NULL);
 	bus_init(&m->pio, "pio", BIT(16));
 	bus_init(&m->mmio, "mmio", BIT(52));
 	clock_init(&m->clock, on_rearm, m);
@@ -436,6 +446,7 @@ void machine_free(struct machine *m)
 	}
 	if (m->ended_fd >= 0)
 		close(m->ended_fd);
+	machine_events_release(&m->events);
 	mem_release(&m->mem);
 	lapics_release(&m->lapics);
 	clock_release(&m->clock);
@@ -446,5 +457,6 @@ void machine_free(struct machine *m)
 	buf_release(&m->dump);
 	pthread_mutex_destroy(&m->lock);
 	pthread_cond_destroy(&m->changed);
+	pthread_cond_destroy(&m->called);
 	free(m);
 }

@@ -67,6 +67,22 @@ struct machine_result {
 	int lost_error;       /* errno of the first of them */
 };
 
+enum machine_state { MACHINE_STATE_RUNNING, MACHINE_STATE_PAUSED, MACHINE_STATE_ENDED };
+
+enum machine_event_kind {
+	MACHINE_EVENT_WARNING, /* something went wrong on the host: text says what */
+	MACHINE_EVENT_RESET,   /* the guest has reset the machine, and it runs again */
+	MACHINE_EVENT_PAUSED,
+	MACHINE_EVENT_RESUMED,
+	MACHINE_EVENT_ENDED, /* the last one */
+};
+
+struct machine_event {
+	enum machine_event_kind kind;
+	const char *text; /* one line, "" for none */
+	uint64_t lost;    /* events before this one that there was no room for */
+};
+
 /* Builds a machine; NULL with e set where the host, the engine or the configuration refuses.
  * The caller blocks SIGPIPE or ignores it, as any program that writes to pipes does. */
 struct machine *machine_new(const struct machine_config *config, struct err *e);
@@ -80,6 +96,26 @@ int machine_start(struct machine *m, struct err *e);
 /* Ends the machine at once with MACHINE_STOPPED, unless it ended before. A machine that ended by
  * itself counts as running while the reader of its console has not taken all. Any thread. */
 void machine_stop(struct machine *m);
+
+/* Stops vCPUs and the guest's clock, or lets them go on; returns when that is done. What devices
+ * had begun, such as a disk's read, is ended meanwhile. Nothing happens where it is so already. 0,
+ * or -ESRCH with e set: the machine has ended. After machine_start; any thread but
+ * the machine's own. */
+int machine_pause(struct machine *m, struct err *e);
+int machine_resume(struct machine *m, struct err *e);
+enum machine_state machine_state(struct machine *m);
+
+/* A change of the running machine: called on its I/O thread, gives 0 or -errno with e set. */
+typedef int machine_call_fn(struct machine *m, void *opaque, struct err *e);
+
+/* Has run called, waits for it and gives what it gave; -ESRCH with e set if the machine has ended.
+ * After machine_start; any thread but the machine's own, no lock held. */
+int machine_call(struct machine *m, machine_call_fn *run, void *opaque, struct err *e);
+
+/* The next of the machine's events, in order; false if there is none. Its text lives until the next
+ * call. One thread at a time. The descriptor is readable while there are events. */
+bool machine_next_event(struct machine *m, struct machine_event *event);
+int machine_events_fd(const struct machine *m);
 
 /* The user's hands on the machine. Any thread. */
 void machine_power_button(struct machine *m);

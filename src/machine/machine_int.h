@@ -41,6 +41,17 @@ struct machine_vcpu {
 	enum vcpu_activity activity; /* as set last; its own thread, or any while it is parked */
 };
 
+struct machine_told;
+
+/* Events that wait for the machine's owner. */
+struct machine_events {
+	int fd;                          /* eventfd: there are some */
+	struct machine_told *first;      /* guarded by machine->lock */
+	struct machine_told *last_given; /* the owner's thread: its text is in use */
+	unsigned count;                  /* guarded by machine->lock */
+	uint64_t lost;                   /* the same: since the last one that had room */
+};
+
 struct machine {
 	struct machine_config config;
 	const struct engine_ops *engine;
@@ -67,9 +78,14 @@ struct machine {
 
 	pthread_mutex_t lock;   /* guards what follows; innermost of all locks */
 	pthread_cond_t changed; /* run, quit or a vCPU's parked changed */
-	bool run;               /* vCPUs may run guest code */
-	bool quit;              /* vCPU threads end */
-	struct buf text;        /* why it ended; the first words stay */
+	pthread_cond_t called;  /* a call was answered */
+	struct machine_pending *calls;
+	bool calls_closed; /* the I/O thread takes no more */
+	bool paused;       /* written by the I/O thread, which reads it without the lock */
+	struct machine_events events;
+	bool run;        /* vCPUs may run guest code */
+	bool quit;       /* vCPU threads end */
+	struct buf text; /* why it ended; the first words stay */
 	struct buf dump;
 	struct buf warnings;
 	enum machine_end end; /* why it ended, from when that is known */
@@ -80,6 +96,18 @@ struct machine {
 /* Asks the I/O thread; the calling vCPU (if it is one) runs no further guest instruction once it
  * has completed the current one. Any thread, any lock held. */
 void machine_request(struct machine *m, unsigned requests);
+
+/* control.c: calls of other threads, pauses. I/O thread. */
+struct machine_pending;
+void machine_run_calls(struct machine *m);
+void machine_close_calls(struct machine *m); /* nothing runs them any more: refuses all */
+void machine_go(struct machine *m);          /* vCPUs and clock, unless the machine is paused */
+
+/* events.c. init: 0 or -errno; fd is -1 before. */
+int machine_events_init(struct machine_events *q);
+void machine_events_release(struct machine_events *q);
+/* Notes an event. Any thread, any lock but the machine's held. */
+void machine_tell(struct machine *m, enum machine_event_kind kind, const char *text);
 
 /* vcpu.c: the vCPU threads. */
 int machine_vcpus_create(struct machine *m, struct err *e);

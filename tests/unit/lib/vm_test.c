@@ -263,6 +263,40 @@ static void the_end_can_be_polled_and_stays(void **state)
 	lodge_vm_free(vm);
 }
 
+static void a_vm_stands_still_and_tells_of_it(void **state)
+{
+	struct lodge_event event;
+	lodge_vm *vm = lodge_vm_new();
+
+	(void)state;
+	assert_int_equal(lodge_vm_state(vm), LODGE_CREATED);
+	assert_int_equal(lodge_vm_event_fd(vm), -1);
+	assert_int_equal(lodge_vm_pause(vm), -EINVAL);
+	assert_int_equal(lodge_vm_next_event(vm, &event), -EINVAL);
+	assert_string_equal(lodge_vm_error(vm), "the VM was not started");
+	lodge_vm_free(vm);
+
+	vm = start_spinning();
+	assert_int_equal(lodge_vm_state(vm), LODGE_RUNNING);
+	assert_int_equal(lodge_vm_next_event(vm, &event), 0);
+	assert_int_equal(lodge_vm_pause(vm), 0);
+	assert_int_equal(lodge_vm_state(vm), LODGE_PAUSED);
+	assert_int_equal(lodge_vm_resume(vm), 0);
+	assert_int_equal(lodge_vm_state(vm), LODGE_RUNNING);
+	lodge_vm_stop(vm);
+	assert_int_equal(lodge_vm_wait(vm, -1), 0);
+	assert_int_equal(lodge_vm_state(vm), LODGE_ENDED);
+	assert_int_equal(lodge_vm_pause(vm), -ESRCH);
+	for (int kind = LODGE_EVENT_PAUSED; kind <= LODGE_EVENT_ENDED; kind++) {
+		assert_true(rig_readable(lodge_vm_event_fd(vm), 0));
+		assert_int_equal(lodge_vm_next_event(vm, &event), 1);
+		assert_int_equal(event.kind, kind);
+		assert_string_equal(event.text, "");
+	}
+	assert_int_equal(lodge_vm_next_event(vm, &event), 0);
+	lodge_vm_free(vm);
+}
+
 #define SIGNALS 1000
 
 static volatile sig_atomic_t signals;
@@ -405,6 +439,7 @@ int main(void)
 		cmocka_unit_test_setup(a_console_that_cannot_be_leaves_none, setup),
 		cmocka_unit_test_setup(each_end_has_its_number, setup),
 		cmocka_unit_test_setup(the_end_can_be_polled_and_stays, setup),
+		cmocka_unit_test_setup(a_vm_stands_still_and_tells_of_it, setup),
 		cmocka_unit_test_setup(signals_do_not_make_a_wait_longer, setup),
 		cmocka_unit_test_setup(a_stop_during_the_start_is_not_lost, setup),
 		cmocka_unit_test_setup(other_threads_have_the_users_hands, setup),

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens to a machine, kept in order until its owner asks. A bounded number is
+ * kept: of an owner who does not ask, the newest are lost, and counted in the next one
+ * that there is room for, so that a guest which resets itself all the time costs no
+ * memory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "machine/machine_int.h"
+
+#define EVENTS_MAX 64u
+
+struct machine_told {
+	struct machine_event event;
+	struct machine_told *next;
+	char text[];
+};
+
+int machine_events_init(struct machine_events *q)
+{
+	q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return q->fd < 0 ? -errno : 0;
+}
+
+void machine_events_release(struct machine_events *q)
+{
+	struct machine_told *next;
+
+	for (struct machine_told *told = q->first; told; told = next) {
+		next = told->next;
+		free(told);
+	}
+	free(q->last_given);
+	if (q->fd >= 0)
+		close(q->fd);
+}
+
+/* With the machine's lock held. */
+static void append(struct machine_events *q, struct machine_told *told)
+{
+	struct machine_told **end = &q->first;
+	uint64_t one = 1;
+	ssize_t n;
+
+	told->event.lost = q->lost;
+	q->lost = 0;
+	q->count++;
+	while (*end)
+		end = &(*end)->next;
+	*end = told;
+	n = write(q->fd, &one, sizeof(one));
+	(void)n; /* an eventfd takes it */
+}
+
+void machine_tell(struct machine *m, enum machine_event_kind kind, const char *text)
+{
+	struct machine_events *q = &m->events;
+	size_t len = strlen(text) + 1;
+	struct machine_told *told = calloc(1, sizeof(*told) + len);
+
+	if (told) {
+		memcpy(told->text, text, len);
+		told->event = (struct machine_event){.kind = kind, .text = told->text};
+	}
+	pthread_mutex_lock(&m->lock);
+	/* The end always has a place. */
+	if (told && (q->count < EVENTS_MAX || kind == MACHINE_EVENT_ENDED)) {
+		append(q, told);
+		told = NULL;
+	} else {
+		q->lost++;
+	}
+	pthread_mutex_unlock(&m->lock);
+	free(told);
+}
+
+bool machine_next_event(struct machine *m, struct machine_event *event)
+{
+	struct machine_events *q = &m->events;
+	struct machine_told *told;
+	uint64_t counted;
+	ssize_t n;
+
+	pthread_mutex_lock(&m->lock);
+	told = q->first;
+	if (told) {
+		q->first = told->next;
+		q->count--;
+		*event = told->event;
+	}
+	if (!q->first) {
+		n = read(q->fd, &counted, sizeof(counted));
+		(void)n; /* it may be 0 already */
+	}
+	pthread_mutex_unlock(&m->lock);
+	free(q->last_given);
+	q->last_given = told;
+	return told;
+}
+
+int machine_events_fd(const struct machine *m)
+{
+	return m->events.fd;
+}
