@@ -308,21 +308,22 @@ format:
 
 install: all lib man $(PC)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCDIR)/lodge \
-	  $(MANDIR)/man1)
+	  $(MANDIR)/man1 $(MANDIR)/man3)
 	install -m 755 $(BUILD)/lodge $(DESTDIR)$(BINDIR)/lodge
 	install -m 644 include/lodge/lodge.h $(DESTDIR)$(INCDIR)/lodge/lodge.h
 	install -m 644 $(ARCHIVE) $(SHARED) $(DESTDIR)$(LIBDIR)/
 	ln -sf liblodge.so.$(VERSION) $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR)
 	ln -sf liblodge.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/liblodge.so
 	install -m 644 $(PC) $(DESTDIR)$(LIBDIR)/pkgconfig/lodge.pc
-	$(if $(MAN),install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/)
+	$(foreach s,1 3,$(if $(filter %.$s,$(MAN)),install -m 644 $(filter %.$s,$(MAN)) \
+	  $(DESTDIR)$(MANDIR)/man$s/ &&)) :
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/lodge $(DESTDIR)$(INCDIR)/lodge/lodge.h \
 	  $(DESTDIR)$(LIBDIR)/liblodge.a $(DESTDIR)$(LIBDIR)/liblodge.so \
 	  $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/liblodge.so.$(VERSION) \
 	  $(DESTDIR)$(LIBDIR)/pkgconfig/lodge.pc \
-	  $(MAN_SRC:docs/%.scd=$(DESTDIR)$(MANDIR)/man1/%)
+	  $(foreach s,1 3,$(addprefix $(DESTDIR)$(MANDIR)/man$s/,$(notdir $(filter %.$s,$(MAN)))))
 	-rmdir $(DESTDIR)$(INCDIR)/lodge 2>/dev/null
 
 clean:

@@ -78,7 +78,8 @@ int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);
 const char *lodge_config_name(unsigned n);
 
 /* The console (COM1): the guest's input is read from in (-1: none), its output written to out (-1:
- * dropped). The descriptors are duplicated; where that fails there is no console. Before
+ * dropped). The descriptors are duplicated; where that fails there is no console. The duplicates
+ * are closed when the VM has ended and its output was taken, at the latest by lodge_vm_free. Before
  * lodge_vm_start. */
 int lodge_vm_console(lodge_vm *vm, int in, int out);
 

@@ -438,6 +438,15 @@ void chardev_when_empty(struct chardev *c, void (*empty)(void *opaque), void *op
 	drain(c);
 }
 
+void chardev_close(struct chardev *c)
+{
+	end_input(c);
+	pthread_mutex_lock(&c->out_lock);
+	event_remove(c->loop, &c->out_src);
+	fdio_close(&c->out);
+	pthread_mutex_unlock(&c->out_lock);
+}
+
 void chardev_free(struct chardev *c, int timeout_ms)
 {
 	uint64_t end = time_monotonic_ns() + (uint64_t)MAX(timeout_ms, 0) * NS_PER_MS;

@@ -63,6 +63,10 @@ size_t chardev_read(struct chardev *c, void *bytes, size_t len);
  * returns. On the loop's thread. */
 void chardev_when_empty(struct chardev *c, void (*empty)(void *opaque), void *opaque);
 
+/* Closes both descriptors, so that whoever reads the other end sees the end; what is written later
+ * is dropped. On the loop's thread, when empty was called. */
+void chardev_close(struct chardev *c);
+
 /* Bytes that could not be written: the reader went away (EPIPE, EIO) or the disk is full (ENOSPC
  * and its like). Any thread. */
 uint64_t chardev_lost(const struct chardev *c);

@@ -178,6 +178,7 @@ int lodge_vm_start(lodge_vm *vm)
 		machine_free(machine);
 		return rc;
 	}
+	close_console(vm); /* the machine has its own */
 	atomic_store(&vm->machine, machine);
 	if (atomic_load(&vm->stop))
 		machine_stop(machine);

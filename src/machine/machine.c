@@ -149,6 +149,15 @@ static void announce(void *opaque)
 	(void)n; /* an eventfd takes it */
 }
 
+/* Whoever reads the console sees its end. */
+static void console_empty(void *opaque)
+{
+	struct machine *m = opaque;
+
+	pc_console_close(m->pc);
+	announce(m);
+}
+
 /* The guest's last words may wait for a slow reader, as any program's do; whoever stops the
  * machine does not wait for it. */
 static void finish(struct machine *m, enum machine_end end)
@@ -160,8 +169,7 @@ static void finish(struct machine *m, enum machine_end end)
 	pthread_mutex_unlock(&m->lock);
 	if (end == MACHINE_STOPPED)
 		announce(m);
-	else
-		pc_console_flush(m->pc, announce, m);
+	pc_console_flush(m->pc, console_empty, m);
 }
 
 /* machine_stop, while the last words wait for their reader. */

@@ -354,6 +354,11 @@ void pc_console_flush(struct pc *pc, void (*empty)(void *opaque), void *opaque)
 	chardev_when_empty(pc->console, empty, opaque);
 }
 
+void pc_console_close(struct pc *pc)
+{
+	chardev_close(pc->console);
+}
+
 uint64_t pc_console_lost(struct pc *pc, int *error)
 {
 	*error = atomic_load(&pc->console_error);

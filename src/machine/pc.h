@@ -40,6 +40,9 @@ void pc_eoi(struct pc *pc, uint8_t vector);
  * thread. */
 void pc_console_flush(struct pc *pc, void (*empty)(void *opaque), void *opaque);
 
+/* Closes the console's descriptors; then, I/O thread. */
+void pc_console_close(struct pc *pc);
+
 /* Bytes of the console's output that could not be written; the errno of the first in *error. Any
  * thread. */
 uint64_t pc_console_lost(struct pc *pc, int *error);

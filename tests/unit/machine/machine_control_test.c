@@ -131,6 +131,43 @@ static void a_machine_that_has_ended_is_not_changed(void **state)
 	rig_release(&r);
 }
 
+/* A program of one byte of output. */
+static void talker(struct buf *p)
+{
+	rig_out(p, 1, LAYOUT_COM1, 'x');
+	rig_poweroff(p);
+	rig_spin(p);
+}
+
+/* Whoever reads the console need not know how the machine ended. */
+static void the_console_ends_with_the_machine(void **state)
+{
+	(void)state;
+	for (unsigned stopped = 0; stopped < 2; stopped++) {
+		struct buf p = BUF_INIT;
+		char bytes[4];
+		struct rig r;
+		int out[2];
+
+		assert_int_equal(pipe(out), 0);
+		if (stopped)
+			rig_spin(&p);
+		else
+			talker(&p);
+		rig_init(&r, &p);
+		r.config.console_out = out[1];
+		rig_start(&r);
+		close(out[1]);
+		if (stopped)
+			machine_stop(r.machine);
+		assert_int_equal(read(out[0], bytes, sizeof(bytes)), stopped ? 0 : 1);
+		assert_int_equal(read(out[0], bytes, sizeof(bytes)), 0);
+		rig_ends(&r, stopped ? MACHINE_STOPPED : MACHINE_POWEROFF);
+		rig_release(&r);
+		close(out[0]);
+	}
+}
+
 static void resetter(struct buf *p)
 {
 	rig_out(p, 1, NOBODYS_PORT, 'x');
@@ -279,6 +316,7 @@ int main(void)
 		cmocka_unit_test(nothing_happens_in_a_paused_machine),
 		cmocka_unit_test(a_paused_machine_can_be_stopped_and_freed),
 		cmocka_unit_test(a_machine_that_has_ended_is_not_changed),
+		cmocka_unit_test(the_console_ends_with_the_machine),
 		cmocka_unit_test(a_reset_leaves_a_paused_machine_paused),
 		cmocka_unit_test(calls_of_several_threads_are_made_one_by_one),
 		cmocka_unit_test(a_stop_meets_callers),
