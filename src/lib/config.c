@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "base/checked.h"
 #include "core/engine.h"
+#include "lib/config_number.h"
 
 #define CONFIG_MEMORY_MIN MIB(8)
 #define CONFIG_MEMORY_MAX GIB(1024)
@@ -115,41 +115,17 @@ static int parse_model(const struct setting *s, void *field, const char *value, 
 		       value);
 }
 
-/* A decimal number without sign; false if value is anything else or does not fit. */
-static bool parse_number(const char *value, const char **end, uint64_t *number)
-{
-	*number = 0;
-	*end = value;
-	for (; **end >= '0' && **end <= '9'; (*end)++) {
-		if (!checked_mul(*number, 10, number) ||
-		    !checked_add(*number, (uint64_t)(**end - '0'), number))
-			return false;
-	}
-	return *end != value;
-}
-
 static int parse_cpus(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	uint64_t number;
 	const char *end;
 
 	(void)s;
-	if (!parse_number(value, &end, &number) || *end || number < 1 || number > ENGINE_VCPUS_MAX)
+	if (!config_number(value, &end, &number) || *end || number < 1 || number > ENGINE_VCPUS_MAX)
 		return err_set(e, EINVAL, "cpus '%s' cannot be: give a number from 1 to %d", value,
 			       ENGINE_VCPUS_MAX);
 	*(unsigned *)field = (unsigned)number;
 	return 0;
-}
-
-/* The power of two that a size's suffix stands for, or -1. */
-static int suffix_shift(const char *suffix)
-{
-	static const char suffixes[] = "KkMmGgTt";
-	const char *found = strchr(suffixes, *suffix);
-
-	if (!*suffix)
-		return 0;
-	return found && !suffix[1] ? (int)((found - suffixes) / 2 + 1) * 10 : -1;
 }
 
 /* The sizes that a setting may have. */
@@ -163,16 +139,15 @@ struct size_range {
 static int parse_size(const struct size_range *range, const char *value, uint64_t *size,
 		      struct err *e)
 {
-	const char *end;
-	int shift;
+	const char *last = value + strlen(value) - 1;
 
-	shift = parse_number(value, &end, size) ? suffix_shift(end) : -1;
-	if (shift < 0)
+	if (!config_bytes(value, size))
 		return err_set(e, EINVAL, "%s '%s' is not a size: give a number with K, M or G",
 			       range->what, value);
-	if (!checked_mul(*size, BIT(shift), size) || *size < range->min || *size > range->max)
+	if (*size < range->min || *size > range->max)
 		return err_set(e, EINVAL, "%s '%s' cannot be: give %s%s", range->what, value,
-			       range->words, *end ? "" : " (a number without K, M or G is bytes)");
+			       range->words,
+			       *last > '9' ? "" : " (a number without K, M or G is bytes)");
 	*size = align_down(*size, GUEST_PAGE_SIZE);
 	return 0;
 }

@@ -17,16 +17,22 @@
 #include "base/err.h"
 #include "core/engine.h"
 #include "machine/boot/boot.h"
+#include "virtio/limiter.h"
 
 struct machine;
 
-#define MACHINE_SERIAL_MAX 20
+#define MACHINE_SERIAL_MAX      20
+#define MACHINE_DISK_QUEUES_MAX 16
 
 /* A disk image of the host, for virtio-blk. */
 struct machine_disk {
 	char *path;
 	bool readonly;
 	char serial[MACHINE_SERIAL_MAX + 1]; /* "": none */
+	unsigned queues;                     /* 1 to MACHINE_DISK_QUEUES_MAX; 0: one a vCPU */
+	unsigned block_size;                 /* 512 or 4096; 0: 512 */
+	bool direct;                         /* past the host's page cache */
+	struct limiter_config limits;
 };
 
 struct machine_config {
