@@ -81,8 +81,8 @@ static inline bool limiter_limits(const struct limiter *l)
 
 /*
  * Takes one operation of so many bytes: true, go on. False: nothing was taken, and ready() is
- * called once when that many can be taken; until then every call gives false, also for less, so that
- * nothing overtakes what waits.
+ * called once when that many can be taken; until then every call gives false, also for less, so
+ * that nothing overtakes what waits.
  */
 bool limiter_take(struct limiter *l, uint64_t bytes);
 
