@@ -64,7 +64,8 @@ struct limiter {
 };
 
 /* Makes a limiter without limits. Its memory must live until no thread runs the clock's timers any
- * more. ready and opaque: see above. clock NULL: it never gets limits. Before vCPUs run; no lock. */
+ * more. ready and opaque: see above. clock NULL: it never gets limits. Before vCPUs run; no lock.
+ */
 void limiter_init(struct limiter *l, struct clock *clock, void (*ready)(void *opaque),
 		  void *opaque);
 
