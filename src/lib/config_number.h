@@ -13,8 +13,8 @@
 /* A decimal number without sign, which ends at *end; false if there is none or it does not fit. */
 bool config_number(const char *value, const char **end, uint64_t *number);
 
-/* A size with K, M, G, T or nothing behind it, and nothing more; what is larger than it can be is UINT64_MAX.
- * False: it is something else. */
+/* A size with K, M, G, T or nothing behind it, and nothing more; what is larger than it can be is
+ * UINT64_MAX. False: it is something else. */
 bool config_bytes(const char *value, uint64_t *size);
 
 /*
