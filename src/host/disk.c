@@ -1,134 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/disk.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
-#include "base/bits.h"
-#include "base/checked.h"
+#include "host/disk_int.h"
 
-#define ZEROES_SIZE  4096u
-#define ZEROES_SPANS 16u /* at a time */
-
-struct disk {
-	int fd;
-	bool readonly;
-	bool block; /* a block device, which does not change its size */
-	uint64_t size;
-	atomic_bool no_nowait; /* the file system cannot say whether it would wait */
-	pthread_mutex_t flushing;
-	int flush_error; /* guarded by flushing: of the first flush that failed; 0: none */
-};
-
-/* So that spans can be handed to the kernel as they are. */
-_Static_assert(sizeof(struct disk_span) == sizeof(struct iovec) &&
-		       offsetof(struct disk_span, base) == offsetof(struct iovec, iov_base) &&
-		       offsetof(struct disk_span, len) == offsetof(struct iovec, iov_len),
-	       "a span is an iovec");
-
-static int open_image(struct disk *d, const char *path, struct err *e)
+struct disk *disk_open(const struct disk_config *config, struct err *e)
 {
-	/* Without waiting: nobody may ever open the other end of a FIFO. */
-	d->fd = open(path, (d->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (d->fd >= 0)
-		return 0;
-	switch (errno) {
-	case ENOENT:
-		return err_set(e, ENOENT,
-			       "cannot open the disk %s: there is no such file: make one with "
-			       "'truncate -s SIZE FILE'",
-			       path);
-	case EACCES:
-	case EPERM:
-	case EROFS:
-		return err_errno(e, errno,
-				 d->readonly ? "cannot read the disk %s"
-					     : "cannot write to the disk %s (',ro' asks "
-					       "to read only)",
-				 path);
-	case EISDIR:
-		return err_set(e, EISDIR,
-			       "the disk %s is a directory: give a file or a block device", path);
-	}
-	return err_errno(e, errno, "cannot open the disk %s", path);
-}
-
-static int lock_image(struct disk *d, const char *path, struct err *e)
-{
-	struct flock lock = {.l_type = d->readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-
-	if (!fcntl(d->fd, F_OFD_SETLK, &lock))
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
-		return err_set(e, EBUSY,
-			       "the disk %s is in use by another program: end that one, or have "
-			       "all of them read only with ',ro'",
-			       path);
-	/* A file system without locks: nobody else could hold one. */
-	return 0;
-}
-
-static int measure(struct disk *d, const char *path, struct err *e)
-{
-	struct stat st;
-	off_t end;
-
-	if (fstat(d->fd, &st))
-		return err_errno(e, errno, "cannot look at the disk %s", path);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return err_set(e, EINVAL,
-			       "the disk %s is neither a file nor a block device: give one of them",
-			       path);
-	d->block = S_ISBLK(st.st_mode);
-	end = lseek(d->fd, 0, SEEK_END);
-	if (end < 0)
-		return err_errno(e, errno, "cannot measure the disk %s", path);
-	d->size = (uint64_t)end;
-	if (!d->size || d->size % DISK_SECTOR)
-		return err_set(e, EINVAL,
-			       "the disk %s has %llu bytes, which are no whole sectors of %u: "
-			       "change its size with truncate(1)",
-			       path, (unsigned long long)d->size, DISK_SECTOR);
-	return 0;
-}
-
-struct disk *disk_open(const char *path, bool readonly, struct err *e)
-{
-	struct disk *d = calloc(1, sizeof(*d));
-	int rc;
-
-	if (!d) {
-		err_errno(e, ENOMEM, "cannot open the disk %s", path);
-		return NULL;
-	}
-	pthread_mutex_init(&d->flushing, NULL);
-	d->readonly = readonly;
-	rc = open_image(d, path, e);
-	if (!rc)
-		rc = measure(d, path, e);
-	if (!rc)
-		rc = lock_image(d, path, e);
-	if (!rc)
-		return d;
-	disk_free(d);
-	return NULL;
+	return disk_raw_open(config, e);
 }
 
 void disk_free(struct disk *d)
 {
-	if (!d)
-		return;
-	if (d->fd >= 0)
-		close(d->fd);
-	pthread_mutex_destroy(&d->flushing);
-	free(d);
+	if (d)
+		d->ops->free(d);
 }
 
 uint64_t disk_size(const struct disk *d)
@@ -141,164 +26,32 @@ bool disk_readonly(const struct disk *d)
 	return d->readonly;
 }
 
-/* What is left of an array of spans; a copy, because a call may end in the middle of one. */
-struct rest {
-	struct iovec iov[DISK_SPANS_MAX];
-	unsigned first, count;
-};
-
-static void rest_init(struct rest *r, const struct disk_span *spans, unsigned count)
-{
-	assert(count && count <= DISK_SPANS_MAX);
-	r->first = 0;
-	r->count = count;
-	for (unsigned i = 0; i < count; i++)
-		r->iov[i] = (struct iovec){spans[i].base, spans[i].len};
-}
-
-/* Takes n bytes away; whether any are left. */
-static bool rest_advance(struct rest *r, size_t n)
-{
-	while (r->first < r->count && n >= r->iov[r->first].iov_len)
-		n -= r->iov[r->first++].iov_len;
-	if (r->first == r->count)
-		return false;
-	r->iov[r->first].iov_base = (char *)r->iov[r->first].iov_base + n;
-	r->iov[r->first].iov_len -= n;
-	return true;
-}
-
-typedef ssize_t (*transfer_fn)(int fd, const struct iovec *iov, int count, off_t offset);
-
-/* The whole of spans by as many calls as it takes. No progress is the end of the image, which was
- * further off when it was opened. */
-static int transfer(struct disk *d, transfer_fn call, const struct disk_span *spans, unsigned count,
-		    uint64_t offset)
-{
-	struct rest rest;
-	ssize_t n;
-
-	rest_init(&rest, spans, count);
-	do {
-		n = call(d->fd, rest.iov + rest.first, (int)(rest.count - rest.first),
-			 (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n < 0)
-			return -errno;
-		else if (!n)
-			return -EIO;
-		offset += (uint64_t)n;
-	} while (rest_advance(&rest, (size_t)n));
-	return 0;
-}
-
-/* A write would make a file that somebody has cut off longer again, with a hole where data was. */
-static bool is_whole(const struct disk *d)
-{
-	struct stat st;
-
-	return d->block || (!fstat(d->fd, &st) && (uint64_t)st.st_size >= d->size);
-}
-
 int disk_read(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset)
 {
-	return transfer(d, preadv, spans, count, offset);
+	return d->ops->read(d, spans, count, offset);
 }
 
 int disk_write(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset)
 {
-	if (d->readonly)
-		return -EROFS;
-	return is_whole(d) ? transfer(d, pwritev, spans, count, offset) : -EIO;
+	return d->readonly ? -EROFS : d->ops->write(d, spans, count, offset);
 }
 
 int disk_read_now(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset)
 {
-	struct rest rest;
-	ssize_t n;
-
-	if (atomic_load_explicit(&d->no_nowait, memory_order_relaxed))
-		return -EAGAIN;
-	rest_init(&rest, spans, count);
-	n = preadv2(d->fd, rest.iov, (int)count, (off_t)offset, RWF_NOWAIT);
-	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
-		atomic_store(&d->no_nowait, true);
-	/* What failed, or came only in part, is for a call that may wait and can tell why. */
-	return n <= 0 || rest_advance(&rest, (size_t)n) ? -EAGAIN : 0;
+	return d->ops->read_now ? d->ops->read_now(d, spans, count, offset) : -EAGAIN;
 }
 
-/* One at a time: the kernel tells a failure to one caller only, and a flush that ran beside it
- * would say that all is well. */
 int disk_flush(struct disk *d)
 {
-	int rc;
-
-	if (d->readonly)
-		return 0;
-	pthread_mutex_lock(&d->flushing);
-	while (!d->flush_error && fdatasync(d->fd)) {
-		if (errno != EINTR)
-			d->flush_error = -errno;
-	}
-	rc = d->flush_error;
-	pthread_mutex_unlock(&d->flushing);
-	return rc;
-}
-
-static int allocate(struct disk *d, int mode, uint64_t offset, uint64_t len)
-{
-	int rc;
-
-	do {
-		rc = fallocate(d->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
-	} while (rc && errno == EINTR);
-	return rc ? -errno : 0;
-}
-
-static bool cannot(int rc)
-{
-	return rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL || rc == -ENODEV;
+	return d->readonly ? 0 : d->ops->flush(d);
 }
 
 int disk_discard(struct disk *d, uint64_t offset, uint64_t len)
 {
-	int rc;
-
-	if (d->readonly)
-		return -EROFS;
-	rc = allocate(d, FALLOC_FL_PUNCH_HOLE, offset, len);
-	return cannot(rc) ? 0 : rc;
-}
-
-static int write_zeroes(struct disk *d, uint64_t offset, uint64_t len)
-{
-	static const uint8_t zeroes[ZEROES_SIZE];
-	int rc = 0;
-
-	while (!rc && len) {
-		struct disk_span span[ZEROES_SPANS];
-		unsigned count = 0;
-
-		for (; len && count < ZEROES_SPANS; count++) {
-			span[count] = (struct disk_span){(void *)(uintptr_t)zeroes,
-							 MIN(len, ZEROES_SIZE)};
-			len -= span[count].len;
-		}
-		rc = disk_write(d, span, count, offset);
-		offset += (uint64_t)ZEROES_SIZE * count;
-	}
-	return rc;
+	return d->readonly ? -EROFS : d->ops->discard(d, offset, len);
 }
 
 int disk_zero(struct disk *d, uint64_t offset, uint64_t len, bool unmap)
 {
-	int rc;
-
-	if (d->readonly)
-		return -EROFS;
-	if (!is_whole(d))
-		return -EIO;
-	rc = allocate(d, unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE, offset, len);
-	return cannot(rc) ? write_zeroes(d, offset, len) : rc;
+	return d->readonly ? -EROFS : d->ops->zero(d, offset, len, unmap);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk image: a raw file or a block device of the host.
+ * A disk image: a file or a block device of the host, in one of a few formats
+ * (host/disk_int.h: what a format is).
  *
  * Sizes and offsets are in bytes. Reads and writes go through the host's page cache;
  * disk_flush makes all that was written before it durable, and a flush that failed
@@ -33,9 +34,20 @@ struct disk_span {
 
 #define DISK_SPANS_MAX 256
 
+enum disk_format {
+	DISK_RAW, /* the file's bytes are the disk's */
+};
+
+struct disk_config {
+	const char *path;
+	bool readonly;
+	enum disk_format format;
+};
+
 /* Opens and locks an image; NULL with e set where it is missing, not permitted, in use, neither
- * file nor block device, or not of whole sectors. */
-struct disk *disk_open(const char *path, bool readonly, struct err *e);
+ * file nor block device, or not of whole sectors. Nothing of config is kept. */
+struct disk *disk_open(const struct disk_config *config, struct err *e);
+/* NULL is fine. */
 void disk_free(struct disk *d);
 
 uint64_t disk_size(const struct disk *d);

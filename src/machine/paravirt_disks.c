@@ -47,6 +47,7 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 		.failed = on_disk_failed,
 		.opaque = d,
 	};
+	struct disk_config file = {.path = from->path, .readonly = from->readonly};
 
 	if (all->count == PARAVIRT_MAX)
 		return err_set(e, ENOSPC, "the machine has more than %d disks: give fewer",
@@ -56,7 +57,7 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 	d->path = strdup(from->path);
 	if (!d->path)
 		return err_errno(e, ENOMEM, "cannot make virtio-blk");
-	d->disk = disk_open(from->path, from->readonly, e);
+	d->disk = disk_open(&file, e);
 	if (!d->disk)
 		return e->code;
 	config.disk = d->disk;

@@ -87,7 +87,7 @@ static void make_all(void)
 	    mem_add_ram(&mem, 0, RAM, NULL))
 		abort();
 	env.loop = event_loop_new(NULL);
-	config.disk = disk_open(path, false, NULL);
+	config.disk = disk_open(&(struct disk_config){.path = path}, NULL);
 	config.workers = workers_new("fuzz", 2, NULL);
 	config.serial = "serial";
 	if (!env.loop || !config.disk || !config.workers)

@@ -40,9 +40,14 @@ static int teardown(void **state)
 	return 0;
 }
 
+static struct disk *try_open(const char *name, bool readonly)
+{
+	return disk_open(&(struct disk_config){.path = name, .readonly = readonly}, &e);
+}
+
 static struct disk *open_it(bool readonly)
 {
-	struct disk *d = disk_open(path, readonly, &e);
+	struct disk *d = try_open(path, readonly);
 
 	if (!d)
 		fail_msg("%s", e.text);
@@ -174,7 +179,7 @@ static void an_image_is_locked_against_other_openers(void **state)
 	(void)state;
 	for (int readonly = 0; readonly < 2; readonly++) {
 		err_clear(&e);
-		assert_null(disk_open(path, readonly, &e));
+		assert_null(try_open(path, readonly));
 		assert_int_equal(e.code, -EBUSY);
 		assert_non_null(strstr(e.text, "in use"));
 	}
@@ -182,7 +187,7 @@ static void an_image_is_locked_against_other_openers(void **state)
 	err_clear(&e);
 	d = open_it(true);
 	other = open_it(true);
-	assert_null(disk_open(path, false, &e));
+	assert_null(try_open(path, false));
 	disk_free(other);
 	disk_free(d);
 }
@@ -190,7 +195,7 @@ static void an_image_is_locked_against_other_openers(void **state)
 static void refused(const char *name, bool readonly, int code, const char *words)
 {
 	err_clear(&e);
-	assert_null(disk_open(name, readonly, &e));
+	assert_null(try_open(name, readonly));
 	assert_int_equal(e.code, code);
 	if (!strstr(e.text, words))
 		fail_msg("'%s' lacks '%s'", e.text, words);

@@ -56,7 +56,7 @@ static void make(bool readonly)
 	struct err e = ERR_INIT;
 
 	failures = 0;
-	disk = disk_open(path, readonly, &e);
+	disk = disk_open(&(struct disk_config){.path = path, .readonly = readonly}, &e);
 	if (!disk)
 		fail_msg("%s", e.text);
 	workers = workers_new("test", 3, NULL);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a disk is inside: the half that formats share, and what each brings. A format embeds
+ * struct disk as its first noun and finds itself by container_of.
+ */
+#ifndef LODGE_HOST_DISK_INT_H
+#define LODGE_HOST_DISK_INT_H
+
+#include "host/disk.h"
+
+/* As the functions of host/disk.h, which see to it that nothing that changes the disk comes to
+ * one that is read only. */
+struct disk_ops {
+	void (*free)(struct disk *d);
+	int (*read)(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
+	int (*write)(struct disk *d, const struct disk_span *spans, unsigned count,
+		     uint64_t offset);
+	/* NULL: always -EAGAIN */
+	int (*read_now)(struct disk *d, const struct disk_span *spans, unsigned count,
+			uint64_t offset);
+	int (*flush)(struct disk *d);
+	int (*discard)(struct disk *d, uint64_t offset, uint64_t len);
+	int (*zero)(struct disk *d, uint64_t offset, uint64_t len, bool unmap);
+};
+
+struct disk {
+	const struct disk_ops *ops;
+	uint64_t size; /* bytes */
+	bool readonly;
+};
+
+/* Opens and locks path as bytes and nothing else. */
+struct disk *disk_raw_open(const struct disk_config *config, struct err *e);
+
+#endif
