@@ -41,6 +41,7 @@ static const struct flag {
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},
 	{"--disk", "FILE[,ro][,serial=TEXT]", FLAG_CONFIG_LIST, "virtio disk on a raw image"},
+	{"--net", "user|tap=NAME[,...]", FLAG_CONFIG_LIST, "virtio network, see lodge-run(1)"},
 	{"--rng", "on|off", FLAG_CONFIG, "virtio entropy device (default: off)"},
 	{"--virtio", "pci|mmio", FLAG_CONFIG, "bus of the virtio devices (default: pci)"},
 	{"--debug-exit", "on|off", FLAG_CONFIG, "port 0xF4 ends test guests (default: off)"},

@@ -234,6 +234,12 @@ static int parse_disk(const struct setting *s, void *field, const char *value, s
 	return config_disks_add(field, value, e);
 }
 
+static int parse_net(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_nets_add(field, value, e);
+}
+
 static int parse_virtio(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	if (strcmp(value, "pci") && strcmp(value, "mmio"))
@@ -261,6 +267,7 @@ static const struct setting settings[] = {
 	{"rng", parse_switch, FIELD(rng)},
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
 	{"disk", parse_disk, FIELD(disks)},
+	{"net", parse_net, FIELD(nets)},
 };
 
 void config_init(struct config *c)
@@ -279,6 +286,7 @@ void config_release(struct config *c)
 	free(c->cpu_model);
 	free(c->name);
 	config_disks_release(&c->disks);
+	config_nets_release(&c->nets);
 }
 
 int config_set(struct config *c, const char *name, const char *value, struct err *e)

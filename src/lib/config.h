@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "lib/config_disk.h"
+#include "lib/config_net.h"
 #include "machine/boot/boot.h"
 
 /* "NAME[,WORD...]" */
@@ -41,6 +42,7 @@ struct config {
 	bool debug_exit;
 	bool rng;
 	struct config_disks disks;
+	struct config_nets nets;
 	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
 };
 

@@ -148,6 +148,8 @@ int lodge_vm_start(lodge_vm *vm)
 		.rng = c->rng,
 		.disks = c->disks.disk,
 		.disk_count = c->disks.count,
+		.nets = c->nets.net,
+		.net_count = c->nets.count,
 		.virtio_mmio = c->virtio_mmio,
 		.console_in = vm->in,
 		.console_out = vm->out,

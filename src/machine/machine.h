@@ -35,6 +35,23 @@ struct machine_disk {
 	struct limiter_config limits;
 };
 
+#define MACHINE_NET_NAME_MAX   15
+#define MACHINE_NET_QUEUES_MAX 7
+
+struct passt_forward;
+
+/* A network interface of the host, for virtio-net. */
+struct machine_net {
+	char tap[MACHINE_NET_NAME_MAX + 1]; /* a tap device's name; "": user-mode, by passt */
+	unsigned queues;                    /* pairs; tap only */
+	struct limiter_config rx, tx;       /* what comes, what is sent */
+	unsigned mtu;                       /* 0: what suits the interface */
+	bool has_mac;                       /* else one is made up */
+	uint8_t mac[6];
+	struct passt_forward *forwards; /* passt only */
+	unsigned forward_count;
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
@@ -48,6 +65,8 @@ struct machine_config {
 	bool rng;              /* virtio-rng */
 	const struct machine_disk *disks; /* the caller's, needed by machine_new only */
 	unsigned disk_count;
+	const struct machine_net *nets; /* the same */
+	unsigned net_count;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;

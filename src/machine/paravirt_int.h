@@ -13,6 +13,7 @@
 /* Classes of PCI functions: their drivers do not look at them, but people do. */
 #define PARAVIRT_CLASS_OTHER   0xff0000u
 #define PARAVIRT_CLASS_STORAGE 0x018000u
+#define PARAVIRT_CLASS_NETWORK 0x020000u
 
 struct paravirt_kind {
 	/* Makes the kind's devices that the configuration names, and adds them. *state is the
@@ -25,6 +26,7 @@ struct paravirt_kind {
 };
 
 extern const struct paravirt_kind paravirt_disks;
+extern const struct paravirt_kind paravirt_nets;
 extern const struct paravirt_kind paravirt_rng;
 
 /* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */

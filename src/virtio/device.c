@@ -183,8 +183,13 @@ void virtio_notify(struct virtio_device *d, unsigned queue)
 
 	if (!q || !is_working(d) || !virtq_started(&q->ring))
 		return;
-	d->budget = d->queue_size;
+	virtio_begin_turn(d);
 	d->ops->notified(d, queue);
+}
+
+void virtio_begin_turn(struct virtio_device *d)
+{
+	d->budget = d->queue_size;
 }
 
 uint64_t virtio_config_read(const struct virtio_device *d, uint64_t offset, unsigned size)
@@ -232,6 +237,12 @@ void virtio_put(struct virtio_device *d, unsigned queue, const struct virtq_chai
 		uint32_t written)
 {
 	virtq_put(&d->queues[queue].ring, chain, written);
+}
+
+void virtio_put_together(struct virtio_device *d, unsigned queue,
+			 const struct virtq_ticket *tickets, unsigned n)
+{
+	virtq_put_together(&d->queues[queue].ring, tickets, n);
 }
 
 void virtio_finish(struct virtio_device *d, unsigned queue)

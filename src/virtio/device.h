@@ -176,6 +176,14 @@ void virtio_put(struct virtio_device *d, unsigned queue, const struct virtq_chai
 		uint32_t written);
 void virtio_finish(struct virtio_device *d, unsigned queue);
 
+/* virtio_put of several buffers, which the driver sees all at once. */
+void virtio_put_together(struct virtio_device *d, unsigned queue,
+			 const struct virtq_ticket *tickets, unsigned n);
+
+/* For a device that takes buffers when something else than its driver called it: begins a turn, in
+ * which as many may be taken as in one call of notified(). */
+void virtio_begin_turn(struct virtio_device *d);
+
 /* The driver broke a rule: the device stands still until it is reset. */
 void virtio_need_reset(struct virtio_device *d);
 

@@ -219,22 +219,41 @@ static void use_in_order(struct virtq *q, uint32_t turn, const struct virtq_done
 	}
 }
 
-static bool is_current(const struct virtq *q, const struct virtq_chain *chain)
+static bool is_current(const struct virtq *q, uint32_t epoch)
 {
-	return q->form && chain->epoch == q->epoch;
+	return q->form && epoch == q->epoch;
+}
+
+static void put(struct virtq *q, const struct virtq_ticket *t)
+{
+	const struct virtq_done buffer = {true, t->id, t->slots, t->written};
+
+	assert(q->used != q->taken);
+	if (q->features.in_order)
+		use_in_order(q, t->turn, &buffer);
+	else
+		use(q, &buffer);
 }
 
 void virtq_put(struct virtq *q, const struct virtq_chain *chain, uint32_t written)
 {
-	const struct virtq_done buffer = {true, chain->id, chain->slots, written};
+	const struct virtq_ticket ticket = virtq_ticket(chain, written);
 
-	if (!is_current(q, chain) || q->broken)
+	if (!is_current(q, chain->epoch) || q->broken)
 		return;
-	assert(written <= chain->writable_len && q->used != q->taken);
-	if (q->features.in_order)
-		use_in_order(q, chain->turn, &buffer);
-	else
-		use(q, &buffer);
+	assert(written <= chain->writable_len);
+	put(q, &ticket);
+}
+
+void virtq_put_together(struct virtq *q, const struct virtq_ticket *tickets, unsigned n)
+{
+	if (!n || !is_current(q, tickets[0].epoch) || q->broken)
+		return;
+	q->holding = true;
+	for (unsigned i = 0; i < n; i++)
+		put(q, &tickets[i]);
+	q->holding = false;
+	q->form->publish(q);
 }
 
 bool virtq_should_interrupt(struct virtq *q)
@@ -301,7 +320,7 @@ size_t virtq_chain_write(struct virtq *q, const struct virtq_chain *chain, uint6
 	uint8_t *host;
 	uint64_t gpa;
 
-	if (!is_current(q, chain))
+	if (!is_current(q, chain->epoch))
 		return 0;
 	for (; (host = step(&c, &gpa, &part)); done += part) {
 		memcpy(host, (const uint8_t *)buf + done, part);

@@ -102,6 +102,9 @@ struct virtq {
 	 * its wrap counter. */
 	uint16_t next_avail, next_used;
 	bool avail_wrap, used_wrap;
+	bool holding; /* used buffers are written, and not yet shown to the driver */
+	bool held;    /* packed: the first such, whose flags show them all */
+	uint16_t held_at, held_flags;
 	uint16_t unsignalled;                   /* used since the driver was last asked */
 	uint64_t busy[VIRTQ_SIZE_MAX / 64];     /* split: heads that are taken and not used */
 	struct virtq_done done[VIRTQ_SIZE_MAX]; /* in order: by turn modulo size */
@@ -138,6 +141,23 @@ enum virtq_taken virtq_take(struct virtq *q, struct virtq_chain *chain);
  * beginning on. Does nothing if the queue was stopped since the chain was taken. Each chain once.
  */
 void virtq_put(struct virtq *q, const struct virtq_chain *chain, uint32_t written);
+
+/* What it takes to give a chain back. */
+struct virtq_ticket {
+	uint16_t id;
+	uint16_t slots;
+	uint32_t epoch;
+	uint32_t turn;
+	uint32_t written; /* as in virtq_put */
+};
+
+static inline struct virtq_ticket virtq_ticket(const struct virtq_chain *chain, uint32_t written)
+{
+	return (struct virtq_ticket){chain->id, chain->slots, chain->epoch, chain->turn, written};
+}
+
+/* virtq_put of n chains at once: the driver finds all of them used, or none yet. */
+void virtq_put_together(struct virtq *q, const struct virtq_ticket *tickets, unsigned n);
 
 /* Whether the driver wants to be told of what was put back since this was last asked. To be asked
  * after a batch of puts. */

@@ -26,8 +26,10 @@ struct virtq_form {
 	void (*start)(struct virtq *q);
 	/* virtq_take, but that a rule broken is returned in *broken. */
 	enum virtq_taken (*take)(struct virtq *q, struct virtq_chain *chain, const char **broken);
-	/* Writes one buffer's used descriptor. */
+	/* Writes one buffer's used descriptor, for the driver to see, or, while q->holding, for
+	 * publish to show. */
 	void (*use)(struct virtq *q, const struct virtq_done *buffer);
+	void (*publish)(struct virtq *q);
 	bool (*should_interrupt)(struct virtq *q);
 	void (*want_kicks)(struct virtq *q, bool want);
 };

@@ -129,6 +129,21 @@ static enum virtq_taken take(struct virtq *q, struct virtq_chain *chain, const c
 	return VIRTQ_CHAIN;
 }
 
+static void show(struct virtq *q, unsigned n, uint16_t flags)
+{
+	uint64_t at = n * VIRTQ_DESC_SIZE;
+
+	virtq_store16_release(q->desc.host + at + DESC_FLAGS, flags);
+	virtq_wrote(q, &q->desc, at + DESC_LEN, VIRTQ_DESC_SIZE - DESC_LEN);
+}
+
+static void publish(struct virtq *q)
+{
+	if (q->held)
+		show(q, q->held_at, q->held_flags);
+	q->held = false;
+}
+
 static void use(struct virtq *q, const struct virtq_done *buffer)
 {
 	uint64_t at = q->next_used * VIRTQ_DESC_SIZE;
@@ -137,8 +152,14 @@ static void use(struct virtq *q, const struct virtq_done *buffer)
 
 	store_le(q->desc.host + at + DESC_LEN, 4, buffer->written);
 	store_le(q->desc.host + at + DESC_ID, 2, buffer->id);
-	virtq_store16_release(q->desc.host + at + DESC_FLAGS, flags);
-	virtq_wrote(q, &q->desc, at + DESC_LEN, VIRTQ_DESC_SIZE - DESC_LEN);
+	/* The driver looks at them in order: the first that it does not see hides all others. */
+	if (q->holding && !q->held) {
+		q->held = true;
+		q->held_at = q->next_used;
+		q->held_flags = flags;
+	} else {
+		show(q, q->next_used, flags);
+	}
 	advance(q, &q->next_used, &q->used_wrap, buffer->slots);
 	q->unsignalled += buffer->slots;
 }
@@ -170,4 +191,5 @@ static void want_kicks(struct virtq *q, bool want)
 	virtq_wrote(q, &q->device, 0, EVENT_SIZE);
 }
 
-const struct virtq_form virtq_packed = {shapes, start, take, use, should_interrupt, want_kicks};
+const struct virtq_form virtq_packed = {shapes,           start,     take, use, publish,
+					should_interrupt, want_kicks};

@@ -112,15 +112,22 @@ static enum virtq_taken take(struct virtq *q, struct virtq_chain *chain, const c
 	return VIRTQ_CHAIN;
 }
 
+static void publish(struct virtq *q)
+{
+	virtq_store16_release(q->device.host + IDX, q->next_used);
+	virtq_wrote(q, &q->device, IDX, 2);
+}
+
 static void use(struct virtq *q, const struct virtq_done *buffer)
 {
 	uint64_t at = RING + (q->next_used & (q->size - 1)) * USED_SIZE;
 
 	store_le(q->device.host + at, 4, buffer->id);
 	store_le(q->device.host + at + 4, 4, buffer->written);
-	virtq_store16_release(q->device.host + IDX, ++q->next_used);
 	virtq_wrote(q, &q->device, at, USED_SIZE);
-	virtq_wrote(q, &q->device, IDX, 2);
+	q->next_used++;
+	if (!q->holding)
+		publish(q);
 	q->busy[buffer->id / 64] &= ~BIT(buffer->id % 64);
 	q->unsignalled++;
 }
@@ -151,4 +158,5 @@ static void want_kicks(struct virtq *q, bool want)
 	virtq_wrote(q, &q->device, at, 2);
 }
 
-const struct virtq_form virtq_split = {shapes, start, take, use, should_interrupt, want_kicks};
+const struct virtq_form virtq_split = {shapes,           start,     take, use, publish,
+				       should_interrupt, want_kicks};

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine's network devices: tap devices of the host, and passt. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/passt.h"
+#include "host/random.h"
+#include "host/tap.h"
+#include "machine/machine_int.h"
+#include "machine/paravirt_int.h"
+#include "virtio/net.h"
+
+/* passt copies streams, and says so: the larger its packets, the fewer there are. Its own default,
+ * whole words below 64 KiB with an Ethernet header. */
+#define USER_MTU 65520u
+
+_Static_assert(MACHINE_NET_QUEUES_MAX == VIRTIO_NET_PAIRS_MAX &&
+		       MACHINE_NET_QUEUES_MAX <= NETIF_QUEUES_MAX &&
+		       MACHINE_NET_NAME_MAX == TAP_NAME_MAX,
+	       "what can be configured can be made");
+
+struct card {
+	struct machine *machine;
+	char name[MACHINE_NET_NAME_MAX + 1];
+	struct netif *netif;
+	struct virtio_net *net; /* NULL: not made */
+};
+
+struct nets {
+	struct card cards[PARAVIRT_MAX];
+	unsigned count;
+};
+
+static void on_gone(void *opaque, const char *why)
+{
+	struct card *c = opaque;
+
+	machine_warn(c->machine, "the network %s is gone: %s: the guest has its link down", c->name,
+		     why);
+}
+
+static struct netif *open_tap(const struct machine *m, const struct machine_net *from,
+			      struct err *e)
+{
+	const struct tap_config config = {from->tap, from->queues, from->mtu};
+
+	return tap_open(m->loop, &config, e);
+}
+
+static struct netif *open_user(const struct machine *m, const struct machine_net *from,
+			       unsigned mtu, struct err *e)
+{
+	const struct passt_config config = {from->forwards, from->forward_count, mtu};
+
+	return passt_open(m->loop, &config, e);
+}
+
+/* An address of the guest's own: unicast, and of no manufacturer. */
+static void make_up_mac(uint8_t *mac)
+{
+	host_random(mac, VIRTIO_NET_MAC_LEN);
+	mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
+}
+
+static int add_net(struct paravirt *p, struct nets *all, const struct machine_net *from,
+		   struct err *e)
+{
+	struct card *c = &all->cards[all->count];
+	struct virtio_net_config config = {
+		.mtu = from->mtu, .rx = from->rx, .tx = from->tx, .gone = on_gone, .opaque = c};
+
+	if (all->count == PARAVIRT_MAX)
+		return err_set(e, ENOSPC, "the machine has more than %d networks: give fewer",
+			       PARAVIRT_MAX);
+	all->count++;
+	c->machine = paravirt_machine(p);
+	strcpy(c->name, *from->tap ? from->tap : "user");
+	if (!config.mtu && !*from->tap)
+		config.mtu = USER_MTU;
+	c->netif = *from->tap ? open_tap(c->machine, from, e)
+			      : open_user(c->machine, from, config.mtu, e);
+	if (!c->netif)
+		return e->code;
+	if (!config.mtu)
+		config.mtu = c->netif->mtu;
+	config.netif = c->netif;
+	config.clock = &c->machine->clock;
+	if (from->has_mac)
+		memcpy(config.mac, from->mac, sizeof(config.mac));
+	else
+		make_up_mac(config.mac);
+	c->net = virtio_net_new(&c->machine->mem, &config, e);
+	return c->net ? paravirt_add(p, virtio_net_device(c->net), PARAVIRT_CLASS_NETWORK, e)
+		      : e->code;
+}
+
+static int make(struct paravirt *p, void **state, struct err *e)
+{
+	const struct machine_config *c = &paravirt_machine(p)->config;
+	struct nets *all;
+	int rc = 0;
+
+	if (!c->net_count)
+		return 0;
+	*state = all = calloc(1, sizeof(*all));
+	if (!all)
+		return err_errno(e, ENOMEM, "cannot make virtio-net");
+	for (unsigned i = 0; !rc && i < c->net_count; i++)
+		rc = add_net(p, all, &c->nets[i], e);
+	return rc;
+}
+
+static void release(void *state)
+{
+	struct nets *all = state;
+
+	for (unsigned i = 0; i < all->count; i++) {
+		netif_free(all->cards[i].netif);
+		if (all->cards[i].net)
+			virtio_net_free(all->cards[i].net);
+	}
+	free(all);
+}
+
+const struct paravirt_kind paravirt_nets = {make, release};
