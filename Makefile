@@ -128,7 +128,7 @@ LINK    := $(CC) $(CFLAGS_ALL) $(HARDEN) $(LDFLAGS_ALL) $(LDHARDEN) -pie
 
 find      = $(sort $(shell find $(1) -name '$(2)' 2>/dev/null))
 SRC      := $(call find,src,*.c)
-CLI_SRC  := $(filter src/cli/%,$(SRC))
+CLI_SRC  := $(filter src/cli/% src/api/%,$(SRC))
 LIB_SRC  := $(filter-out $(CLI_SRC),$(SRC))
 UNIT_SRC := $(call find,tests/unit,*_test.c)
 HELP_SRC := $(filter-out $(UNIT_SRC),$(call find,tests/unit,*.c))

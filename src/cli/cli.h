@@ -19,6 +19,7 @@
 
 int cli_run(int argc, char **argv);
 int cli_host(int argc, char **argv);
+int cli_api(int argc, char **argv);
 
 /* One line on stderr, "lodge: " before it. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ static const struct verb {
 	const char *summary;
 } verbs[] = {
 	{"run", cli_run, "start a virtual machine and stay with its console"},
+	{"api", cli_api, "wait for requests of Firecracker's REST API"},
 	{"host", cli_host, "tell what this host offers for virtual machines"},
 	{"version", verb_version, "print the version"},
 	{"help", verb_help, "print this text"},
@@ -83,6 +85,14 @@ static void occupy_standard_descriptors(void)
 		close(fd);
 }
 
+/* Firecracker's clients call lodge by that name, and expect its flags. */
+static bool called_firecracker(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return !strcmp(slash ? slash + 1 : path, "firecracker");
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
@@ -91,6 +101,8 @@ int main(int argc, char **argv)
 	/* A closed pipe, a file that may not grow: errors where they are met, not a death. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	if (argc && called_firecracker(argv[0]))
+		return cli_api(argc, argv);
 	if (!name) {
 		cli_error("no verb: 'lodge help' lists them");
 		return STATUS_USAGE;

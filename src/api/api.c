@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/api.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/request.h"
+#include "api/server.h"
+#include "api/vmm.h"
+
+/* What is wrong on the host is said when it happens. */
+static void say_events(const struct api_options *o, struct vmm *v)
+{
+	struct lodge_event event;
+
+	while (v->vm && lodge_vm_next_event(v->vm, &event) > 0)
+		if (event.kind == LODGE_EVENT_WARNING)
+			o->say(event.text);
+}
+
+static int start_by_file(struct vmm *v, const char *name, struct err *e)
+{
+	json_error_t error;
+	json_t *file = json_load_file(name, JSON_REJECT_DUPLICATES, &error);
+	struct err why = ERR_INIT;
+
+	if (!file)
+		return err_set(e, EINVAL, "cannot read the configuration %s: line %d: %s", name,
+			       error.line, error.text);
+	if (!api_configure(v, file, &why))
+		vmm_start(v, &why);
+	json_decref(file);
+	return why.code ? err_set(e, -why.code, "the configuration %s is refused: %s", name,
+				  why.text)
+			: 0;
+}
+
+/* Waits and serves; whether the VM has ended. */
+static bool serve(const struct api_options *o, struct vmm *v, struct server *server)
+{
+	for (;;) {
+		struct pollfd fds[] = {
+			{o->stop_fd, POLLIN, 0},
+			{v->vm ? lodge_vm_fd(v->vm) : -1, POLLIN, 0},
+			{v->vm ? lodge_vm_event_fd(v->vm) : -1, POLLIN, 0},
+			{server ? server_fd(server) : -1, POLLIN, 0},
+		};
+		int n = poll(fds, 4, server ? server_timeout(server) : -1);
+
+		if (n < 0 && errno != EINTR)
+			return false;
+		if (n > 0 && fds[0].revents)
+			return false;
+		if (n > 0 && fds[2].revents)
+			say_events(o, v);
+		if (n > 0 && fds[1].revents)
+			return true;
+		if (server)
+			server_run(server);
+	}
+}
+
+static enum api_end tell_end(struct vmm *v, struct err *e)
+{
+	struct lodge_result result;
+
+	if (lodge_vm_result(v->vm, &result)) {
+		err_set(e, EIO, "%s", lodge_vm_error(v->vm));
+		return API_FAILED;
+	}
+	if (result.text[0])
+		err_set(e, EIO, "%s", result.text);
+	switch (result.end) {
+	case LODGE_END_CRASHED:
+		return API_CRASHED;
+	case LODGE_END_FAILED:
+		return API_FAILED;
+	default:
+		return API_POWEROFF;
+	}
+}
+
+enum api_end api_serve(const struct api_options *o, struct err *e)
+{
+	struct vmm v = {.id = o->id,
+			.pci = o->pci,
+			.engine = o->engine,
+			.console_in = STDIN_FILENO,
+			.console_out = STDOUT_FILENO};
+	enum api_end end = API_FAILED;
+	struct server *server = NULL;
+	int rc = vmm_init(&v, e);
+
+	if (!rc && o->socket) {
+		server = server_new(o->socket, &v, o->body_max, e);
+		rc = e->code;
+	}
+	if (!rc && o->config_file)
+		rc = start_by_file(&v, o->config_file, e);
+	if (!rc) {
+		end = serve(o, &v, server) ? tell_end(&v, e) : API_STOPPED;
+		say_events(o, &v);
+	}
+	server_free(server);
+	vmm_release(&v);
+	return end;
+}

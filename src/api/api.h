@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM that is driven through Firecracker's REST API: a process that waits for requests,
+ * starts its VM when it is told to, and ends with it.
+ *
+ * Source: Firecracker's OpenAPI description, version 1.17. What is served of it is told in
+ * docs/api.md.
+ */
+#ifndef LODGE_API_API_H
+#define LODGE_API_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct api_options {
+	const char *socket;      /* NULL: no server, config_file says all */
+	const char *id;          /* the VM's name */
+	const char *config_file; /* NULL: none; else the VM is started by it at once */
+	const char *engine;      /* NULL: auto */
+	bool pci;                /* virtio devices are on PCI, else MMIO */
+	size_t body_max;         /* bytes of a request */
+	int stop_fd;             /* the server ends when it polls readable */
+	/* A line for the user while the VM runs. */
+	void (*say)(const char *line);
+};
+
+enum api_end {
+	API_FAILED,  /* e says why */
+	API_STOPPED, /* by stop_fd */
+	API_POWEROFF,
+	API_CRASHED,
+};
+
+/* Serves until the VM ends or it is stopped. e is set where it fails or the guest crashed. Standard
+ * input and output are the guest's serial console. One thread; SIGPIPE is ignored or blocked. */
+enum api_end api_serve(const struct api_options *o, struct err *e);
+
+#endif

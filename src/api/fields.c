@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/fields.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int refuse_type(const struct field *f, struct err *e)
+{
+	static const char *const types[] = {
+		[FIELD_TEXT] = "a string",     [FIELD_FLAG] = "true or false",
+		[FIELD_NUMBER] = "an integer", [FIELD_WORD] = "a string",
+		[FIELD_OBJECT] = "an object",
+	};
+
+	return err_set(e, EINVAL, "the field '%s' is to be %s", f->name, types[f->type]);
+}
+
+static int check_text(const struct field *f, const json_t *value, struct err *e)
+{
+	const char *text = json_string_value(value);
+
+	if (!text)
+		return refuse_type(f, e);
+	if (!*text)
+		return err_set(e, EINVAL, "the field '%s' is empty", f->name);
+	return 0;
+}
+
+static int check_word(const struct field *f, const json_t *value, struct err *e)
+{
+	int rc = check_text(f, value, e);
+
+	for (const char *const *word = f->words; !rc && *word; word++)
+		if (!strcmp(*word, json_string_value(value)))
+			return 0;
+	return rc ? rc
+		  : err_set(e, EINVAL, "the field '%s' cannot be '%.64s'", f->name,
+			    json_string_value(value));
+}
+
+static int check_number(const struct field *f, const json_t *value, struct err *e)
+{
+	if (!json_is_integer(value))
+		return refuse_type(f, e);
+	if (json_integer_value(value) < f->min || json_integer_value(value) > f->max)
+		return err_set(e, EINVAL, "the field '%s' is to be from %lld to %lld", f->name,
+			       (long long)f->min, (long long)f->max);
+	return 0;
+}
+
+static int check(const struct field *f, const json_t *value, struct err *e)
+{
+	switch (f->type) {
+	case FIELD_TEXT:
+		return check_text(f, value, e);
+	case FIELD_WORD:
+		return check_word(f, value, e);
+	case FIELD_NUMBER:
+		return check_number(f, value, e);
+	case FIELD_FLAG:
+		return json_is_boolean(value) ? 0 : refuse_type(f, e);
+	case FIELD_OBJECT:
+		return json_is_object(value) ? fields_check(f->fields, value, e)
+					     : refuse_type(f, e);
+	}
+	return refuse_type(f, e);
+}
+
+static const struct field *find(const struct field *fields, const char *name)
+{
+	while (fields->name && strcmp(fields->name, name))
+		fields++;
+	return fields->name ? fields : NULL;
+}
+
+int fields_check(const struct field *fields, const json_t *body, struct err *e)
+{
+	const char *name;
+	json_t *value;
+	int rc = 0;
+
+	if (!json_is_object(body))
+		return err_set(e, EINVAL, "the body is to be a JSON object");
+	json_object_foreach((json_t *)body, name, value)
+	{
+		const struct field *f = find(fields, name);
+
+		if (!f)
+			return err_set(e, EINVAL, "there is no field '%.64s'", name);
+		if (!json_is_null(value))
+			rc = check(f, value, e);
+		if (rc)
+			return rc;
+	}
+	for (const struct field *f = fields; f->name; f++) {
+		value = json_object_get(body, f->name);
+		if (f->required && (!value || json_is_null(value)))
+			return err_set(e, EINVAL, "the field '%s' is missing", f->name);
+	}
+	return 0;
+}
+
+json_t *fields_compact(const json_t *object)
+{
+	json_t *copy = json_object(), *value;
+	const char *name;
+
+	json_object_foreach((json_t *)object, name, value)
+	{
+		if (json_is_null(value))
+			continue;
+		value = json_is_object(value) ? fields_compact(value) : json_deep_copy(value);
+		if (json_object_set_new(copy, name, value)) {
+			json_decref(copy);
+			return NULL;
+		}
+	}
+	return copy;
+}
+
+const char *fields_text(const json_t *object, const char *name, const char *otherwise)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : otherwise;
+}
+
+bool fields_flag(const json_t *object, const char *name)
+{
+	return json_is_true(json_object_get(object, name));
+}
+
+int64_t fields_number(const json_t *object, const char *name, int64_t otherwise)
+{
+	const json_t *value = json_object_get(object, name);
+
+	return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shape of a request's body: a table of the fields that an object may have.
+ *
+ * The interface is strict: a field that is unknown, missing or of another type refuses
+ * the whole request, by name. A field that is null counts as one that is not there.
+ */
+#ifndef LODGE_API_FIELDS_H
+#define LODGE_API_FIELDS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum field_type {
+	FIELD_TEXT,   /* not empty */
+	FIELD_FLAG,   /* true or false */
+	FIELD_NUMBER, /* an integer from min to max */
+	FIELD_WORD,   /* one of words */
+	FIELD_OBJECT, /* of the fields of its own table */
+};
+
+struct field {
+	const char *name; /* NULL ends a table */
+	enum field_type type;
+	bool required;
+	int64_t min, max;
+	const char *const *words;   /* FIELD_WORD: NULL ends them */
+	const struct field *fields; /* FIELD_OBJECT */
+};
+
+/* Checks body against the table. 0, or -EINVAL with e set to words that name the field. */
+int fields_check(const struct field *fields, const json_t *body, struct err *e);
+
+/* A copy of an object without its fields that are null, in depth; NULL if memory is out. */
+json_t *fields_compact(const json_t *object);
+
+/* A field's value, or a default where it is not there. What is read was checked before. */
+const char *fields_text(const json_t *object, const char *name, const char *otherwise);
+bool fields_flag(const json_t *object, const char *name);
+int64_t fields_number(const json_t *object, const char *name, int64_t otherwise);
+
+#endif

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *	api_handle    path and method -> a row of `routes` -> its function
+ *
+ * A row may have a table of fields: the body is checked by it first, and what the
+ * function gets has no nulls.
+ */
+#include "api/request.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/fields.h"
+#include "api/sections.h"
+#include "api/vmm.h"
+
+#define PATH_MAX_LEN 256
+
+#define APP_NAME "Firecracker" /* as its clients expect */
+
+/* What a route's function gets. */
+struct job {
+	struct vmm *vmm;
+	const char *section; /* of the route */
+	const char *id;      /* of the path; NULL: the route has none */
+	json_t *body;        /* checked; NULL: the route takes none */
+};
+
+/* Gives 0, and what is to be shown or NULL in *shown; or -errno with e set. */
+typedef int job_fn(const struct job *j, json_t **shown, struct err *e);
+
+/* What is given out: a value, or -ENOMEM. */
+static int show(json_t *value, json_t **shown, struct err *e)
+{
+	*shown = value;
+	return value ? 0 : err_set(e, ENOMEM, "memory is out");
+}
+
+static int get_instance(const struct job *j, json_t **shown, struct err *e)
+{
+	return show(json_pack("{s:s, s:s, s:s, s:s}", "app_name", APP_NAME, "id", j->vmm->id,
+			      "state", vmm_state(j->vmm), "vmm_version", lodge_version()),
+		    shown, e);
+}
+
+static int get_version(const struct job *j, json_t **shown, struct err *e)
+{
+	(void)j;
+	return show(json_pack("{s:s}", "firecracker_version", lodge_version()), shown, e);
+}
+
+/* The machine's section, which is there also when nobody gave it. */
+static json_t *machine(const struct vmm *v)
+{
+	json_t *given = vmm_section(v, "machine-config");
+
+	return given ? json_deep_copy(given) : sections_default_machine();
+}
+
+static int get_machine(const struct job *j, json_t **shown, struct err *e)
+{
+	return show(machine(j->vmm), shown, e);
+}
+
+static int get_config(const struct job *j, json_t **shown, struct err *e)
+{
+	static const char *const names[] = {
+		"balloon",
+		"boot-source",
+		"cpu-config",
+		"drives",
+		"entropy",
+		"logger",
+		"memory-hotplug",
+		"metrics",
+		"mmds-config",
+		"pmem",
+		"vsock",
+		"serial",
+		"network-interfaces",
+	};
+	json_t *all = json_object();
+	int rc = json_object_set_new(all, "machine-config", machine(j->vmm));
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		json_t *section = vmm_section(j->vmm, names[i]);
+
+		rc |= section ? json_object_set(all, names[i], section)
+			      : json_object_set_new(all, names[i], json_null());
+	}
+	if (!rc)
+		return show(all, shown, e);
+	json_decref(all);
+	return show(NULL, shown, e);
+}
+
+static int put_section(const struct job *j, json_t **shown, struct err *e)
+{
+	int rc = vmm_before_start(j->vmm, e);
+
+	(void)shown;
+	return rc ? rc : vmm_set_section(j->vmm, j->section, j->body, e);
+}
+
+/* What is not given stays as it is; of a PUT, what it was at first. */
+static int change_machine(const struct job *j, json_t *from, struct err *e)
+{
+	int rc = vmm_before_start(j->vmm, e);
+
+	json_object_del(j->body, "cpu_template"); /* "None" is the only one */
+	if (!rc && (!from || json_object_update(from, j->body)))
+		rc = err_set(e, ENOMEM, "memory is out");
+	if (!rc)
+		rc = vmm_set_section(j->vmm, j->section, from, e);
+	json_decref(from);
+	return rc;
+}
+
+static int put_machine(const struct job *j, json_t **shown, struct err *e)
+{
+	(void)shown;
+	return change_machine(j, sections_default_machine(), e);
+}
+
+static int patch_machine(const struct job *j, json_t **shown, struct err *e)
+{
+	(void)shown;
+	if (!json_object_size(j->body))
+		return err_set(e, EINVAL, "the body has no field");
+	return change_machine(j, machine(j->vmm), e);
+}
+
+/* Where the item with that id is in a list; its length if it is not. */
+static size_t find_item(const json_t *list, const char *id_field, const char *id)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(list) &&
+	       strcmp(fields_text(json_array_get(list, i), id_field, ""), id) != 0)
+		i++;
+	return i;
+}
+
+/* Adds a drive to the list, or replaces the one of the same id. */
+static int put_drive(const struct job *j, json_t **shown, struct err *e)
+{
+	const json_t *old = vmm_section(j->vmm, j->section);
+	json_t *list = old ? json_copy((json_t *)old) : json_array();
+	size_t at = find_item(list, "drive_id", j->id);
+	int rc = vmm_before_start(j->vmm, e);
+
+	(void)shown;
+	if (!rc && strcmp(fields_text(j->body, "drive_id", ""), j->id) != 0)
+		rc = err_set(e, EINVAL, "drive_id is another than the path's: give the same");
+	if (!rc && (at < json_array_size(list) ? json_array_set(list, at, j->body)
+					       : json_array_append(list, j->body)))
+		rc = err_set(e, ENOMEM, "memory is out");
+	if (!rc)
+		rc = vmm_set_section(j->vmm, j->section, list, e);
+	json_decref(list);
+	return rc;
+}
+
+static int put_action(const struct job *j, json_t **shown, struct err *e)
+{
+	const char *action = fields_text(j->body, "action_type", "");
+	int rc;
+
+	(void)shown;
+	if (!strcmp(action, "InstanceStart"))
+		return vmm_start(j->vmm, e);
+	rc = vmm_after_start(j->vmm, e);
+	if (!rc)
+		lodge_vm_ctrl_alt_del(j->vmm->vm);
+	return rc;
+}
+
+static int patch_vm(const struct job *j, json_t **shown, struct err *e)
+{
+	bool pause = !strcmp(fields_text(j->body, "state", ""), "Paused");
+	int rc = vmm_after_start(j->vmm, e);
+
+	(void)shown;
+	if (rc)
+		return rc;
+	rc = pause ? lodge_vm_pause(j->vmm->vm) : lodge_vm_resume(j->vmm->vm);
+	return rc ? err_set(e, -rc, "%s", lodge_vm_error(j->vmm->vm)) : 0;
+}
+
+static const char *const actions[] = {"InstanceStart", "SendCtrlAltDel", NULL};
+static const char *const states[] = {"Paused", "Resumed", NULL};
+
+static const struct field action_fields[] = {
+	{.name = "action_type", .type = FIELD_WORD, .required = true, .words = actions},
+	{0},
+};
+
+static const struct field state_fields[] = {
+	{.name = "state", .type = FIELD_WORD, .required = true, .words = states},
+	{0},
+};
+
+static const struct route {
+	const char *method;
+	const char *path; /* a last part of "*" is an id */
+	const struct field *fields;
+	job_fn *run;
+} routes[] = {
+	{"GET", "", NULL, get_instance},
+	{"GET", "version", NULL, get_version},
+	{"GET", "vm/config", NULL, get_config},
+	{"GET", "machine-config", NULL, get_machine},
+	{"PUT", "machine-config", sections_machine_config, put_machine},
+	{"PATCH", "machine-config", sections_machine_patch, patch_machine},
+	{"PUT", "boot-source", sections_boot_source, put_section},
+	{"PUT", "drives/*", sections_drive, put_drive},
+	{"PUT", "entropy", sections_entropy, put_section},
+	{"PUT", "serial", sections_serial, put_section},
+	{"PUT", "actions", action_fields, put_action},
+	{"PATCH", "vm", state_fields, patch_vm},
+};
+
+#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+/* Letters, digits and underscores, as everywhere in the interface. */
+static bool id_is_good(const char *id)
+{
+	for (const char *c = id; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '_')
+			return false;
+	return *id;
+}
+
+/* The path's parts with one '/' between each two; false if it is too long. */
+static bool tidy(const char *path, char *tidied, size_t size)
+{
+	size_t len = 0;
+
+	for (; *path; path++) {
+		if (*path == '/' && (!len || tidied[len - 1] == '/'))
+			continue;
+		if (len + 1 >= size)
+			return false;
+		tidied[len++] = *path;
+	}
+	while (len && tidied[len - 1] == '/')
+		len--;
+	tidied[len] = '\0';
+	return true;
+}
+
+/* Whether the path is the route's; *id is the part that stands for its '*', or NULL. */
+static bool matches(const struct route *route, const char *path, const char **id)
+{
+	size_t len = strlen(route->path);
+
+	*id = NULL;
+	if (!len || route->path[len - 1] != '*')
+		return !strcmp(route->path, path);
+	*id = path + len - 1;
+	return !strncmp(route->path, path, len - 1) && **id && !strchr(*id, '/');
+}
+
+/* A body where there must be one, none where there must not. */
+static int check_body(const struct route *route, const json_t *body, struct err *e)
+{
+	if (!route->fields)
+		return body ? err_set(e, EINVAL, "a %s here has no body: leave it away",
+				      route->method)
+			    : 0;
+	if (!body)
+		return err_set(e, EINVAL, "the body is missing: a %s here has one", route->method);
+	return fields_check(route->fields, body, e);
+}
+
+static void run_route(struct vmm *v, const struct route *route, const char *id,
+		      const struct api_request *r, struct api_answer *a)
+{
+	struct err e = ERR_INIT;
+	char section[32];
+	struct job job = {.vmm = v, .id = id, .section = section};
+	int rc = id && !id_is_good(id)
+			 ? err_set(&e, EINVAL,
+				   "the id '%.64s' cannot be: give letters, digits and '_'", id)
+			 : check_body(route, r->body, &e);
+
+	snprintf(section, sizeof(section), "%.*s", (int)strcspn(route->path, "/"), route->path);
+	if (!rc && r->body) {
+		job.body = fields_compact(r->body);
+		if (!job.body)
+			rc = err_set(&e, ENOMEM, "memory is out");
+	}
+	if (!rc)
+		rc = route->run(&job, &a->body, &e);
+	json_decref(job.body);
+	if (rc)
+		api_refuse(a, 400, e.text);
+	else
+		a->status = a->body ? 200 : 204;
+}
+
+void api_refuse(struct api_answer *a, unsigned status, const char *why)
+{
+	json_decref(a->body);
+	a->status = status;
+	a->body = json_pack("{s:s}", "fault_message", why);
+	if (!a->body) /* words that are no UTF-8 */
+		a->body = json_pack("{s:s}", "fault_message", "the request is refused");
+}
+
+void api_handle(struct vmm *v, const struct api_request *r, struct api_answer *a)
+{
+	char path[PATH_MAX_LEN], why[PATH_MAX_LEN + 64];
+	const char *id;
+
+	*a = (struct api_answer){0};
+	if (!tidy(r->path, path, sizeof(path))) {
+		api_refuse(a, 400, "there is no such path");
+		return;
+	}
+	for (size_t i = 0; i < ROUTES; i++) {
+		if (!strcmp(routes[i].method, r->method) && matches(&routes[i], path, &id)) {
+			run_route(v, &routes[i], id, r, a);
+			return;
+		}
+	}
+	snprintf(why, sizeof(why), "there is no %.16s of /%s", r->method, path);
+	api_refuse(a, 400, why);
+}
+
+/* The request that a section of a configuration file stands for. */
+static int give(struct vmm *v, const char *path, const json_t *body, struct err *e)
+{
+	const struct api_request r = {.method = "PUT", .path = path, .body = body};
+	struct api_answer a;
+
+	api_handle(v, &r, &a);
+	if (a.status >= 400)
+		err_set(e, EINVAL, "%s: %s", path, fields_text(a.body, "fault_message", ""));
+	json_decref(a.body);
+	return e->code;
+}
+
+static int give_list(struct vmm *v, const char *name, const json_t *list, struct err *e)
+{
+	char path[PATH_MAX_LEN];
+	const json_t *item;
+	size_t i;
+
+	if (!json_is_array(list))
+		return err_set(e, EINVAL, "'%s' is to be a list", name);
+	json_array_foreach(list, i, item)
+	{
+		snprintf(path, sizeof(path), "%s/%.100s", name, fields_text(item, "drive_id", "?"));
+		if (give(v, path, item, e))
+			return e->code;
+	}
+	return 0;
+}
+
+int api_configure(struct vmm *v, const json_t *file, struct err *e)
+{
+	/* The kernel's command line depends on the drives. */
+	static const char *const names[] = {"machine-config", "drives", "boot-source", "entropy",
+					    "serial"};
+	const char *name;
+	json_t *value;
+
+	if (!json_is_object(file))
+		return err_set(e, EINVAL, "it is to be a JSON object");
+	json_object_foreach((json_t *)file, name, value)
+	{
+		size_t i = 0;
+
+		while (i < sizeof(names) / sizeof(names[0]) && strcmp(names[i], name) != 0)
+			i++;
+		if (i == sizeof(names) / sizeof(names[0]) && !json_is_null(value))
+			return err_set(e, EINVAL, "there is no section '%.64s'", name);
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		value = json_object_get(file, names[i]);
+		if (!value || json_is_null(value))
+			continue;
+		if (!strcmp(names[i], "drives") ? give_list(v, names[i], value, e)
+						: give(v, names[i], value, e))
+			return e->code;
+	}
+	return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request and its answer, without the HTTP around them.
+ *
+ * Answers: 200 with a JSON value, 204 with none, 400 with {"fault_message": "..."}.
+ */
+#ifndef LODGE_API_REQUEST_H
+#define LODGE_API_REQUEST_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+struct vmm;
+
+struct api_request {
+	const char *method; /* "GET", "PUT", ... */
+	const char *path;   /* from its '/' on; more and trailing slashes do not matter */
+	const json_t *body; /* NULL: none */
+};
+
+struct api_answer {
+	unsigned status;
+	json_t *body; /* NULL: none; whoever has the answer releases it */
+};
+
+/* Does what is asked for. Any path, method and JSON value. */
+void api_handle(struct vmm *v, const struct api_request *r, struct api_answer *a);
+
+/* An answer that refuses. */
+void api_refuse(struct api_answer *a, unsigned status, const char *why);
+
+/*
+ * Does what a configuration file says: its sections, in the order in which they depend on each
+ * other. 0, or -errno with e set, which names the section.
+ */
+int api_configure(struct vmm *v, const json_t *file, struct err *e);
+
+#endif

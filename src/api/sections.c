@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A section's values become the library's settings, in one way for requests and for the
+ * configuration file. Files are opened when they are named, so that whoever names a
+ * wrong one is told at once.
+ *
+ * The command line of the kernel is the boot source's, and the root device that a drive
+ * says it is.
+ */
+#include "api/sections.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CPUS_MAX      32
+#define MEMORY_MAX    (1 << 20) /* MiB */
+#define CMDLINE_MAX   2048
+#define CMDLINE_PLAIN "reboot=k panic=1 console=ttyS0"
+
+static const char *const no_template[] = {"None", NULL};
+static const char *const huge_pages[] = {"None", "Transparent", NULL};
+static const char *const cache_types[] = {"Unsafe", "Writeback", NULL};
+static const char *const io_engines[] = {"Sync", "Async", NULL};
+
+const struct field sections_boot_source[] = {
+	{.name = "kernel_image_path", .type = FIELD_TEXT, .required = true},
+	{.name = "initrd_path", .type = FIELD_TEXT},
+	{.name = "boot_args", .type = FIELD_TEXT},
+	{0},
+};
+
+#define MACHINE_FIELDS(must)                                                        \
+	{.name = "vcpu_count",                                                      \
+	 .type = FIELD_NUMBER,                                                      \
+	 .required = (must),                                                        \
+	 .min = 1,                                                                  \
+	 .max = CPUS_MAX},                                                          \
+		{.name = "mem_size_mib",                                            \
+		 .type = FIELD_NUMBER,                                              \
+		 .required = (must),                                                \
+		 .min = 1,                                                          \
+		 .max = MEMORY_MAX},                                                \
+		{.name = "smt", .type = FIELD_FLAG},                                \
+		{.name = "track_dirty_pages", .type = FIELD_FLAG},                  \
+		{.name = "cpu_template", .type = FIELD_WORD, .words = no_template}, \
+		{.name = "huge_pages", .type = FIELD_WORD, .words = huge_pages},    \
+	{                                                                           \
+		0                                                                   \
+	}
+
+const struct field sections_machine_config[] = {MACHINE_FIELDS(true)};
+const struct field sections_machine_patch[] = {MACHINE_FIELDS(false)};
+
+const struct field sections_drive[] = {
+	{.name = "drive_id", .type = FIELD_TEXT, .required = true},
+	{.name = "is_root_device", .type = FIELD_FLAG, .required = true},
+	{.name = "path_on_host", .type = FIELD_TEXT, .required = true},
+	{.name = "partuuid", .type = FIELD_TEXT},
+	{.name = "is_read_only", .type = FIELD_FLAG},
+	{.name = "cache_type", .type = FIELD_WORD, .words = cache_types},
+	{.name = "io_engine", .type = FIELD_WORD, .words = io_engines},
+	{0},
+};
+
+const struct field sections_entropy[] = {{0}};
+
+const struct field sections_serial[] = {
+	{.name = "serial_out_path", .type = FIELD_TEXT},
+	{0},
+};
+
+json_t *sections_default_machine(void)
+{
+	return json_pack("{s:i, s:i, s:b, s:b, s:s}", "vcpu_count", 1, "mem_size_mib", 128, "smt",
+			 0, "track_dirty_pages", 0, "huge_pages", "None");
+}
+
+static int check_file(const char *what, const char *path, int flags, struct err *e)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return err_errno(e, errno, "cannot open the %s %s", what, path);
+	close(fd);
+	return 0;
+}
+
+/* What the drives add to the command line. */
+static void root_arguments(const json_t *drives, char *text, size_t size)
+{
+	const json_t *drive;
+	size_t i;
+
+	text[0] = '\0';
+	json_array_foreach(drives, i, drive)
+	{
+		const char *partuuid = fields_text(drive, "partuuid", NULL);
+
+		if (!fields_flag(drive, "is_root_device"))
+			continue;
+		snprintf(text, size, " root=%s%.64s %s", partuuid ? "PARTUUID=" : "/dev/vda",
+			 partuuid ? partuuid : "",
+			 fields_flag(drive, "is_read_only") ? "ro" : "rw");
+	}
+}
+
+static int apply_boot_source(lodge_vm *vm, const json_t *sections, struct err *e)
+{
+	const json_t *boot = json_object_get(sections, "boot-source");
+	const char *kernel = fields_text(boot, "kernel_image_path", NULL);
+	const char *initrd = fields_text(boot, "initrd_path", NULL);
+	char line[CMDLINE_MAX + 1], root[128];
+	int rc, len;
+
+	if (!boot)
+		return 0;
+	root_arguments(json_object_get(sections, "drives"), root, sizeof(root));
+	len = snprintf(line, sizeof(line), "%s%s", fields_text(boot, "boot_args", CMDLINE_PLAIN),
+		       root);
+	if (len > CMDLINE_MAX)
+		return err_set(e, EINVAL, "boot_args are too long: give up to %d characters",
+			       CMDLINE_MAX - (int)strlen(root));
+	rc = check_file("kernel", kernel, O_RDONLY, e);
+	if (!rc && initrd)
+		rc = check_file("initrd", initrd, O_RDONLY, e);
+	if (!rc)
+		rc = lodge_vm_set(vm, "kernel", kernel);
+	if (!rc && initrd)
+		rc = lodge_vm_set(vm, "initrd", initrd);
+	return rc ? rc : lodge_vm_set(vm, "cmdline", line);
+}
+
+static int apply_machine(lodge_vm *vm, const json_t *sections, struct err *e)
+{
+	const json_t *machine = json_object_get(sections, "machine-config");
+	char number[32];
+	int rc;
+
+	if (fields_flag(machine, "smt"))
+		return err_set(e, EINVAL,
+			       "smt cannot be true: lodge's processors have one thread "
+			       "a core");
+	if (fields_flag(machine, "track_dirty_pages"))
+		return err_set(e, EINVAL,
+			       "track_dirty_pages cannot be true: there are no "
+			       "snapshots yet");
+	snprintf(number, sizeof(number), "%" PRId64, fields_number(machine, "vcpu_count", 1));
+	rc = lodge_vm_set(vm, "cpus", number);
+	snprintf(number, sizeof(number), "%" PRId64 "M",
+		 fields_number(machine, "mem_size_mib", 128));
+	return rc ? rc : lodge_vm_set(vm, "memory", number);
+}
+
+static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
+{
+	const char *path = fields_text(drive, "path_on_host", "");
+	bool readonly = fields_flag(drive, "is_read_only");
+	char setting[4200];
+	int rc, len;
+
+	if (strchr(path, ','))
+		return err_set(e, EINVAL, "path_on_host cannot have a comma: give a link to %s",
+			       path);
+	rc = check_file("drive", path, readonly ? O_RDONLY : O_RDWR, e);
+	if (rc)
+		return rc;
+	len = snprintf(setting, sizeof(setting), "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
+		       fields_text(drive, "drive_id", ""));
+	if ((size_t)len >= sizeof(setting))
+		return err_set(e, ENAMETOOLONG, "path_on_host is too long");
+	return lodge_vm_set(vm, "disk", setting);
+}
+
+/* The root device is the first, whatever the order in which they came: it is /dev/vda. */
+static int apply_drives(lodge_vm *vm, const json_t *drives, struct err *e)
+{
+	const json_t *drive;
+	unsigned roots = 0;
+	int rc = 0;
+	size_t i;
+
+	for (int root = 1; root >= 0; root--) {
+		json_array_foreach(drives, i, drive)
+		{
+			if (rc || fields_flag(drive, "is_root_device") != root)
+				continue;
+			roots += (unsigned)root;
+			rc = apply_drive(vm, drive, e);
+		}
+	}
+	if (!rc && roots > 1)
+		return err_set(e, EINVAL,
+			       "there is a root device already: give is_root_device "
+			       "once");
+	return rc;
+}
+
+int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
+{
+	int rc = apply_machine(vm, sections, e);
+
+	if (!rc)
+		rc = apply_boot_source(vm, sections, e);
+	if (!rc)
+		rc = apply_drives(vm, json_object_get(sections, "drives"), e);
+	if (!rc && json_object_get(sections, "entropy"))
+		rc = lodge_vm_set(vm, "rng", "on");
+	return rc;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sections of a VM's description: what fields each has, and what settings of the
+ * library it stands for.
+ */
+#ifndef LODGE_API_SECTIONS_H
+#define LODGE_API_SECTIONS_H
+
+#include <jansson.h>
+
+#include "api/fields.h"
+#include "base/err.h"
+#include "lodge/lodge.h"
+
+extern const struct field sections_boot_source[];
+extern const struct field sections_machine_config[]; /* PUT: two fields are required */
+extern const struct field sections_machine_patch[];
+extern const struct field sections_drive[];
+extern const struct field sections_entropy[];
+extern const struct field sections_serial[];
+
+/* A machine-config of the defaults; NULL if memory is out. */
+json_t *sections_default_machine(void);
+
+/* Sets what all sections say in a VM that is not started. 0, or -errno with e set, or with the VM's
+ * own error. What is not of a section keeps its default. */
+int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e);
+
+#endif

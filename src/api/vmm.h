@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the server drives: one VM, described by sections before it is started.
+ *
+ * A section is a JSON object under the name that it has in a configuration file
+ * ("boot-source", "drives", ...), kept as it was given and shown again as such. It is
+ * judged when it is given: a VM that is never started is configured by it, so that the
+ * library is the one judge of values. InstanceStart configures the real one by all of them.
+ *
+ * One thread.
+ */
+#ifndef LODGE_API_VMM_H
+#define LODGE_API_VMM_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "lodge/lodge.h"
+
+struct vmm {
+	const char *id;
+	bool pci; /* virtio devices are on PCI, else MMIO */
+	const char *engine;
+	int console_in, console_out; /* where the serial console is, unless a file is named */
+	json_t *sections;            /* by name; "drives" is an array */
+	lodge_vm *vm;                /* NULL: not started */
+};
+
+/* Makes one that is not started; -ENOMEM with e set. id, engine: the caller's, outlive it. */
+int vmm_init(struct vmm *v, struct err *e);
+void vmm_release(struct vmm *v);
+
+/* "Not started", "Running" or "Paused". */
+const char *vmm_state(const struct vmm *v);
+
+/* -EBUSY with e set where the VM was started; -ESRCH where it was not. */
+int vmm_before_start(const struct vmm *v, struct err *e);
+int vmm_after_start(const struct vmm *v, struct err *e);
+
+/* A section, or NULL; the VMM's. */
+json_t *vmm_section(const struct vmm *v, const char *name);
+
+/*
+ * Replaces a section, whose form was checked, once a VM takes the whole with it; takes a reference
+ * of its own. Before the start. 0, or -errno with e set and nothing changed.
+ */
+int vmm_set_section(struct vmm *v, const char *name, json_t *section, struct err *e);
+
+/* Builds the VM of all sections and lets it run. 0 or -errno with e set. */
+int vmm_start(struct vmm *v, struct err *e);
+
+#endif
