@@ -310,6 +310,8 @@ install: all lib man $(PC)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCDIR)/lodge \
 	  $(MANDIR)/man1 $(MANDIR)/man3)
 	install -m 755 $(BUILD)/lodge $(DESTDIR)$(BINDIR)/lodge
+	@# The name by which Firecracker's clients find it; a Firecracker that is there stays.
+	[ -e $(DESTDIR)$(BINDIR)/firecracker ] || ln -sf lodge $(DESTDIR)$(BINDIR)/firecracker
 	install -m 644 include/lodge/lodge.h $(DESTDIR)$(INCDIR)/lodge/lodge.h
 	install -m 644 $(ARCHIVE) $(SHARED) $(DESTDIR)$(LIBDIR)/
 	ln -sf liblodge.so.$(VERSION) $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR)
@@ -319,6 +321,8 @@ install: all lib man $(PC)
 	  $(DESTDIR)$(MANDIR)/man$s/ &&)) :
 
 uninstall:
+	[ "$$(readlink $(DESTDIR)$(BINDIR)/firecracker)" != lodge ] || \
+	  rm -f $(DESTDIR)$(BINDIR)/firecracker
 	rm -f $(DESTDIR)$(BINDIR)/lodge $(DESTDIR)$(INCDIR)/lodge/lodge.h \
 	  $(DESTDIR)$(LIBDIR)/liblodge.a $(DESTDIR)$(LIBDIR)/liblodge.so \
 	  $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/liblodge.so.$(VERSION) \

@@ -128,8 +128,16 @@ def test_install_and_uninstall(tree, tmp_path_factory):
                           env={"LD_LIBRARY_PATH": str(root / "usr/lib")}).stdout
     assert said.strip() == (tree / "VERSION").read_text().strip()
 
+    firecracker = root / "usr/bin/firecracker"
+    assert os.readlink(firecracker) == "lodge"
     make(tree, "uninstall", *where)
-    assert [p for p in root.rglob("*") if not p.is_dir()] == []
+    assert [p for p in root.rglob("*") if p.is_symlink() or not p.is_dir()] == []
+
+    # Somebody else's program of that name is left alone.
+    firecracker.write_text("theirs")
+    make(tree, "install", *where)
+    make(tree, "uninstall", *where)
+    assert firecracker.read_text() == "theirs"
 
 
 def test_sanitizers_find(tree):
