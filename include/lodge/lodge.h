@@ -68,9 +68,8 @@ void lodge_vm_free(lodge_vm *vm);
  * bt,code=SIZE, lodge-run(1)), bt-dump, cpus, memory (bytes, or with K, M, G), kernel, initrd,
  * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name, kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
- * virtio (pci, mmio: the bus of virtio devices), disk (FILE, with ",ro" or ",serial=TEXT" behind
- * it; each call adds one),
- * net (user or tap=NAME, with options as in lodge-run(1); each call adds one).
+ * virtio (pci, mmio: the bus of virtio devices), disk (FILE) and net (user or tap=NAME): both with
+ * options as in lodge-run(1), and each call adds one.
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
 int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);

@@ -40,7 +40,7 @@ static const struct flag {
 	{"--cpu-model", "MODEL", FLAG_CONFIG, "host, x86-64-v2, x86-64-v3 (default: host)"},
 	{"--boot", "auto|bzimage|pvh", FLAG_CONFIG, "how the kernel is entered (default: auto)"},
 	{"--kvmclock", "on|off", FLAG_CONFIG, "paravirtual clock (default: on)"},
-	{"--disk", "FILE[,ro][,serial=TEXT]", FLAG_CONFIG_LIST, "virtio disk on a raw image"},
+	{"--disk", "FILE[,OPTION...]", FLAG_CONFIG_LIST, "virtio disk, see lodge-run(1)"},
 	{"--net", "user|tap=NAME[,...]", FLAG_CONFIG_LIST, "virtio network, see lodge-run(1)"},
 	{"--rng", "on|off", FLAG_CONFIG, "virtio entropy device (default: off)"},
 	{"--virtio", "pci|mmio", FLAG_CONFIG, "bus of the virtio devices (default: pci)"},

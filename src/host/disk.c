@@ -21,6 +21,16 @@ uint64_t disk_size(const struct disk *d)
 	return d->size;
 }
 
+unsigned disk_unit(const struct disk *d)
+{
+	return d->unit ? d->unit : DISK_SECTOR;
+}
+
+int disk_measure(struct disk *d)
+{
+	return d->ops->measure ? d->ops->measure(d) : -EOPNOTSUPP;
+}
+
 bool disk_readonly(const struct disk *d)
 {
 	return d->readonly;

@@ -3,7 +3,8 @@
  * A disk image: a file or a block device of the host, in one of a few formats
  * (host/disk_int.h: what a format is).
  *
- * Sizes and offsets are in bytes. Reads and writes go through the host's page cache;
+ * Sizes and offsets are in bytes. Reads and writes go through the host's page cache, or
+ * past it where the disk is direct (memory need not be aligned for that);
  * disk_flush makes all that was written before it durable, and a flush that failed
  * once fails from then on, because the kernel forgets what it could not write.
  *
@@ -42,6 +43,7 @@ struct disk_config {
 	const char *path;
 	bool readonly;
 	enum disk_format format;
+	bool direct; /* past the host's page cache */
 };
 
 /* Opens and locks an image; NULL with e set where it is missing, not permitted, in use, neither
@@ -51,6 +53,15 @@ struct disk *disk_open(const struct disk_config *config, struct err *e);
 void disk_free(struct disk *d);
 
 uint64_t disk_size(const struct disk *d);
+
+/* What offsets and lengths must be multiples of; DISK_SECTOR but where the disk is direct and the
+ * host's has larger blocks. */
+unsigned disk_unit(const struct disk *d);
+
+/* Takes the size that the image has now, whole sectors of it, for the disk's: somebody has made it
+ * larger or smaller. */
+int disk_measure(struct disk *d);
+
 bool disk_readonly(const struct disk *d);
 
 /* Fills spans (1 to DISK_SPANS_MAX) from offset on, or writes them there; all lies within the

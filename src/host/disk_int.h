@@ -18,6 +18,8 @@ struct disk_ops {
 	/* NULL: always -EAGAIN */
 	int (*read_now)(struct disk *d, const struct disk_span *spans, unsigned count,
 			uint64_t offset);
+	/* NULL: it has the size that it was opened with */
+	int (*measure)(struct disk *d);
 	int (*flush)(struct disk *d);
 	int (*discard)(struct disk *d, uint64_t offset, uint64_t len);
 	int (*zero)(struct disk *d, uint64_t offset, uint64_t len, bool unmap);
@@ -25,7 +27,8 @@ struct disk_ops {
 
 struct disk {
 	const struct disk_ops *ops;
-	uint64_t size; /* bytes */
+	_Atomic uint64_t size; /* bytes */
+	unsigned unit;         /* transfers are of so many bytes, or multiples; 0: DISK_SECTOR */
 	bool readonly;
 };
 

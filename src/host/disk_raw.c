@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -18,10 +19,15 @@
 #define ZEROES_SIZE  4096u
 #define ZEROES_SPANS 16u /* at a time */
 
+/* Where memory is not aligned for the host: so much is copied at a time, to where it is. */
+#define BOUNCE_SIZE  (1u << 20)
+#define BOUNCE_ALIGN 4096u
+
 struct raw {
 	struct disk disk;
 	int fd;
 	bool block;            /* a block device, which does not change its size */
+	unsigned align;        /* of memory, a power of two; 0: need not be */
 	atomic_bool no_nowait; /* the file system cannot say whether it would wait */
 	pthread_mutex_t flushing;
 	int flush_error; /* guarded by flushing: of the first flush that failed; 0: none */
@@ -38,14 +44,24 @@ _Static_assert(sizeof(struct disk_span) == sizeof(struct iovec) &&
 		       offsetof(struct disk_span, len) == offsetof(struct iovec, iov_len),
 	       "a span is an iovec");
 
-static int open_image(struct raw *d, const char *path, struct err *e)
+static int open_image(struct raw *d, const struct disk_config *config, struct err *e)
 {
+	const char *path = config->path;
+
 	/* Without waiting: nobody may ever open the other end of a FIFO. */
-	d->fd = open(path,
-		     (d->disk.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	d->fd = open(path, (config->readonly ? O_RDONLY : O_RDWR) |
+				   (config->direct ? O_DIRECT : 0) | O_CLOEXEC | O_NOCTTY |
+				   O_NONBLOCK);
 	if (d->fd >= 0)
 		return 0;
 	switch (errno) {
+	case EINVAL:
+		if (!config->direct)
+			break;
+		return err_set(e, EINVAL,
+			       "the disk %s is where the host cannot go past its page cache: "
+			       "leave ',direct' away",
+			       path);
 	case ENOENT:
 		return err_set(e, ENOENT,
 			       "cannot open the disk %s: there is no such file: make one with "
@@ -55,7 +71,7 @@ static int open_image(struct raw *d, const char *path, struct err *e)
 	case EPERM:
 	case EROFS:
 		return err_errno(e, errno,
-				 d->disk.readonly ? "cannot read the disk %s"
+				 config->readonly ? "cannot read the disk %s"
 						  : "cannot write to the disk %s (',ro' asks "
 						    "to read only)",
 				 path);
@@ -105,6 +121,31 @@ static int measure(struct raw *d, const char *path, struct err *e)
 	return 0;
 }
 
+/* What direct transfers want to be aligned to; the kernel says so since 6.1. */
+static void find_alignment(struct raw *d)
+{
+	struct statx st;
+
+	d->align = BOUNCE_ALIGN;
+	d->disk.unit = DISK_SECTOR;
+	atomic_init(&d->no_nowait, true); /* there is no cache that could have it at hand */
+	if (statx(d->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) ||
+	    !(st.stx_mask & STATX_DIOALIGN) || !st.stx_dio_offset_align)
+		return;
+	d->align = st.stx_dio_mem_align;
+	d->disk.unit = MAX(st.stx_dio_offset_align, DISK_SECTOR);
+}
+
+static int raw_measure(struct disk *disk)
+{
+	off_t end = lseek(raw_of(disk)->fd, 0, SEEK_END);
+
+	if (end < 0)
+		return -errno;
+	disk->size = align_down((uint64_t)end, DISK_SECTOR);
+	return 0;
+}
+
 static void raw_free(struct disk *disk)
 {
 	struct raw *d = raw_of(disk);
@@ -146,8 +187,8 @@ typedef ssize_t (*transfer_fn)(int fd, const struct iovec *iov, int count, off_t
 
 /* The whole of spans by as many calls as it takes. No progress is the end of the image, which was
  * further off when it was opened. */
-static int transfer(struct raw *d, transfer_fn call, const struct disk_span *spans, unsigned count,
-		    uint64_t offset)
+static int transfer_as_is(struct raw *d, transfer_fn call, const struct disk_span *spans,
+			  unsigned count, uint64_t offset)
 {
 	struct rest rest;
 	ssize_t n;
@@ -165,6 +206,66 @@ static int transfer(struct raw *d, transfer_fn call, const struct disk_span *spa
 		offset += (uint64_t)n;
 	} while (rest_advance(&rest, (size_t)n));
 	return 0;
+}
+
+static bool is_aligned(const struct raw *d, const struct disk_span *spans, unsigned count)
+{
+	uintptr_t bits = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		bits |= (uintptr_t)spans[i].base | spans[i].len;
+	return !d->align || !(bits & (d->align - 1));
+}
+
+/* Copies the next len bytes of spans to buf, or from it. */
+static void copy(struct rest *spans, uint8_t *buf, size_t len, bool to_spans)
+{
+	while (len) {
+		const struct iovec *iov = &spans->iov[spans->first];
+		size_t part = MIN(len, iov->iov_len);
+
+		if (to_spans)
+			memcpy(iov->iov_base, buf, part);
+		else
+			memcpy(buf, iov->iov_base, part);
+		buf += part;
+		len -= part;
+		rest_advance(spans, part);
+	}
+}
+
+/* Through aligned memory, in pieces. */
+static int bounce(struct raw *d, transfer_fn call, const struct disk_span *spans, unsigned count,
+		  uint64_t offset)
+{
+	struct rest rest;
+	size_t left = 0, part;
+	uint8_t *buf;
+	int rc = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		left += spans[i].len;
+	buf = aligned_alloc(BOUNCE_ALIGN, align_up(MIN(left, BOUNCE_SIZE), BOUNCE_ALIGN));
+	if (!buf)
+		return -ENOMEM;
+	rest_init(&rest, spans, count);
+	for (; !rc && left; left -= part, offset += part) {
+		part = MIN(left, BOUNCE_SIZE);
+		if (call == pwritev)
+			copy(&rest, buf, part, false);
+		rc = transfer_as_is(d, call, &(struct disk_span){buf, part}, 1, offset);
+		if (!rc && call == preadv)
+			copy(&rest, buf, part, true);
+	}
+	free(buf);
+	return rc;
+}
+
+static int transfer(struct raw *d, transfer_fn call, const struct disk_span *spans, unsigned count,
+		    uint64_t offset)
+{
+	return is_aligned(d, spans, count) ? transfer_as_is(d, call, spans, count, offset)
+					   : bounce(d, call, spans, count, offset);
 }
 
 /* A write would make a file that somebody has cut off longer again, with a hole where data was. */
@@ -281,6 +382,7 @@ static const struct disk_ops raw_ops = {
 	.read = raw_read,
 	.write = raw_write,
 	.read_now = raw_read_now,
+	.measure = raw_measure,
 	.flush = raw_flush,
 	.discard = raw_discard,
 	.zero = raw_zero,
@@ -298,11 +400,13 @@ struct disk *disk_raw_open(const struct disk_config *config, struct err *e)
 	pthread_mutex_init(&d->flushing, NULL);
 	d->disk.ops = &raw_ops;
 	d->disk.readonly = config->readonly;
-	rc = open_image(d, config->path, e);
+	rc = open_image(d, config, e);
 	if (!rc)
 		rc = measure(d, config->path, e);
 	if (!rc)
 		rc = lock_image(d, config->path, e);
+	if (!rc && config->direct)
+		find_alignment(d);
 	if (!rc)
 		return &d->disk;
 	raw_free(&d->disk);

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
+#include "lib/config_number.h"
+
 static int parse_serial(struct machine_disk *disk, const char *value, size_t len, struct err *e)
 {
 	if (!len || len > MACHINE_SERIAL_MAX)
@@ -20,18 +23,88 @@ static int parse_serial(struct machine_disk *disk, const char *value, size_t len
 	return 0;
 }
 
+static int parse_queues(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	const char *end;
+	uint64_t n;
+
+	if (!config_number(value, &end, &n) || end != value + len || !n ||
+	    n > MACHINE_DISK_QUEUES_MAX)
+		return err_set(e, EINVAL, "disk: queues '%.*s' cannot be: give 1 to %d", (int)len,
+			       value, MACHINE_DISK_QUEUES_MAX);
+	disk->queues = n;
+	return 0;
+}
+
+static int parse_block_size(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	const char *end;
+	uint64_t n;
+
+	if (!config_number(value, &end, &n) || end != value + len || (n != 512 && n != 4096))
+		return err_set(e, EINVAL, "disk: blocksize '%.*s' cannot be: give 512 or 4096",
+			       (int)len, value);
+	disk->block_size = n;
+	return 0;
+}
+
+static int parse_bandwidth(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	return config_limit(&disk->limits.bandwidth, "disk: bandwidth", value, len, e);
+}
+
+static int parse_ops(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	return config_limit(&disk->limits.ops, "disk: ops", value, len, e);
+}
+
+static int parse_readonly(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	(void)value;
+	(void)len;
+	(void)e;
+	disk->readonly = true;
+	return 0;
+}
+
+static int parse_direct(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	(void)value;
+	(void)len;
+	(void)e;
+	disk->direct = true;
+	return 0;
+}
+
+/* Options by name; what ends with '=' has a value. */
+static const struct option {
+	const char *name;
+	int (*parse)(struct machine_disk *disk, const char *value, size_t len, struct err *e);
+} options[] = {
+	{"ro", parse_readonly},
+	{"direct", parse_direct},
+	{"serial=", parse_serial},
+	{"queues=", parse_queues},
+	{"blocksize=", parse_block_size},
+	{"bandwidth=", parse_bandwidth},
+	{"ops=", parse_ops},
+};
+
 /* One option, of len characters. */
 static int parse_option(struct machine_disk *disk, const char *option, size_t len, struct err *e)
 {
-	if (len == 2 && !strncmp(option, "ro", 2)) {
-		disk->readonly = true;
-		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		size_t name = strlen(options[i].name);
+		bool valued = options[i].name[name - 1] == '=';
+
+		if (strncmp(option, options[i].name, name) == 0 && (valued || len == name))
+			return options[i].parse(disk, option + name, len - name, e);
 	}
-	if (len >= 7 && !strncmp(option, "serial=", 7))
-		return parse_serial(disk, option + 7, len - 7, e);
-	return err_set(e, EINVAL,
-		       "disk has no option '%.*s': give FILE, FILE,ro or FILE,serial=TEXT",
-		       (int)len, option);
+	return err_set(
+		e, EINVAL,
+		"disk has no option '%.*s': give ro, direct, serial=TEXT, queues=N, blocksize=N, "
+		"bandwidth=RATE or ops=RATE",
+		(int)len, option);
 }
 
 int config_disks_add(struct config_disks *d, const char *value, struct err *e)

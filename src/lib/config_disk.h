@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The disks of a VM's configuration: FILE[,ro][,serial=TEXT]. */
+/* The disks of a VM's configuration: FILE[,OPTION...], see lodge-run(1). */
 #ifndef LODGE_LIB_CONFIG_DISK_H
 #define LODGE_LIB_CONFIG_DISK_H
 

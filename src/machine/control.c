@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "machine/machine_int.h"
+#include "machine/pc.h"
 
 struct machine_pending {
 	machine_call_fn *run;
@@ -146,6 +147,16 @@ int machine_pause(struct machine *m, struct err *e)
 int machine_resume(struct machine *m, struct err *e)
 {
 	return machine_call(m, resume_now, NULL, e);
+}
+
+static int resize_now(struct machine *m, void *opaque, struct err *e)
+{
+	return pc_disk_resize(m->pc, *(unsigned *)opaque, e);
+}
+
+int machine_disk_resize(struct machine *m, unsigned n, struct err *e)
+{
+	return machine_call(m, resize_now, &n, e);
 }
 
 enum machine_state machine_state(struct machine *m)

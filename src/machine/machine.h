@@ -137,6 +137,11 @@ typedef int machine_call_fn(struct machine *m, void *opaque, struct err *e);
  * After machine_start; any thread but the machine's own, no lock held. */
 int machine_call(struct machine *m, machine_call_fn *run, void *opaque, struct err *e);
 
+/* The guest is told that the image of its n-th disk (as configured, from 0) has another size: it
+ * was made larger, or smaller. Nothing looks for that by itself. 0, or -errno with e set. As
+ * machine_call. */
+int machine_disk_resize(struct machine *m, unsigned n, struct err *e);
+
 /* The next of the machine's events, in order; false if there is none. Its text lives until the next
  * call. One thread at a time. The descriptor is readable while there are events. */
 bool machine_next_event(struct machine *m, struct machine_event *event);

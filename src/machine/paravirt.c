@@ -186,6 +186,15 @@ void paravirt_reset(struct paravirt *p)
 	}
 }
 
+int paravirt_disk_resize(struct paravirt *p, unsigned n, struct err *e)
+{
+	size_t kind = 0;
+
+	while (kinds[kind] != &paravirt_disks)
+		kind++;
+	return paravirt_disks_resize(p->states[kind], n, e);
+}
+
 void paravirt_describe(const struct paravirt *p, struct acpi_config *config,
 		       struct acpi_mmio_device *devices)
 {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "host/disk.h"
 #include "host/workers.h"
 #include "machine/machine_int.h"
@@ -37,17 +38,46 @@ static void on_disk_failed(void *opaque, const char *what, int error)
 		     d->path, what, strerror(error));
 }
 
+/* One queue a vCPU suits the guest best: it then shares none. */
+static unsigned queues_of(const struct machine *m, const struct machine_disk *from)
+{
+	return from->queues ? from->queues : MIN(m->config.cpus, MACHINE_DISK_QUEUES_MAX);
+}
+
+static int check_blocks(const struct image *d, unsigned block_size, struct err *e)
+{
+	uint64_t size = disk_size(d->disk);
+
+	if (disk_unit(d->disk) > block_size)
+		return err_set(e, EINVAL,
+			       "the disk %s has blocks of %u bytes on the host: leave ',direct' "
+			       "away, or give ',blocksize=%u'",
+			       d->path, disk_unit(d->disk), disk_unit(d->disk));
+	if (size % block_size)
+		return err_set(e, EINVAL,
+			       "the disk %s has %llu bytes, which are no whole blocks of %u: leave "
+			       "',blocksize=%u' away, or change its size with truncate(1)",
+			       d->path, (unsigned long long)size, block_size, block_size);
+	return 0;
+}
+
 static int add_disk(struct paravirt *p, struct disks *all, const struct machine_disk *from,
 		    struct err *e)
 {
 	struct image *d = &all->images[all->count];
 	struct virtio_blk_config config = {
 		.workers = all->workers,
+		.clock = &paravirt_machine(p)->clock,
 		.serial = from->serial,
+		.queues = queues_of(paravirt_machine(p), from),
+		.block_size = from->block_size ? from->block_size : DISK_SECTOR,
 		.failed = on_disk_failed,
 		.opaque = d,
 	};
-	struct disk_config file = {.path = from->path, .readonly = from->readonly};
+	struct disk_config file = {
+		.path = from->path, .readonly = from->readonly, .direct = from->direct};
+
+	int rc;
 
 	if (all->count == PARAVIRT_MAX)
 		return err_set(e, ENOSPC, "the machine has more than %d disks: give fewer",
@@ -60,10 +90,15 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 	d->disk = disk_open(&file, e);
 	if (!d->disk)
 		return e->code;
+	rc = check_blocks(d, config.block_size, e);
+	if (rc)
+		return rc;
 	config.disk = d->disk;
 	d->blk = virtio_blk_new(&d->machine->mem, &config, e);
-	return d->blk ? paravirt_add(p, virtio_blk_device(d->blk), PARAVIRT_CLASS_STORAGE, e)
-		      : e->code;
+	if (!d->blk)
+		return e->code;
+	virtio_blk_limit(d->blk, &from->limits.bandwidth, &from->limits.ops);
+	return paravirt_add(p, virtio_blk_device(d->blk), PARAVIRT_CLASS_STORAGE, e);
 }
 
 static int make(struct paravirt *p, void **state, struct err *e)
@@ -83,6 +118,20 @@ static int make(struct paravirt *p, void **state, struct err *e)
 	for (unsigned i = 0; !rc && i < c->disk_count; i++)
 		rc = add_disk(p, all, &c->disks[i], e);
 	return rc;
+}
+
+int paravirt_disks_resize(void *state, unsigned n, struct err *e)
+{
+	struct disks *all = state;
+	int rc;
+
+	if (!all || n >= all->count)
+		return err_set(e, ENOENT, "the machine has no disk %u", n);
+	rc = disk_measure(all->images[n].disk);
+	if (rc)
+		return err_errno(e, rc, "cannot measure the disk %s", all->images[n].path);
+	virtio_blk_resize(all->images[n].blk);
+	return 0;
 }
 
 static void release(void *state)

@@ -29,6 +29,9 @@ extern const struct paravirt_kind paravirt_disks;
 extern const struct paravirt_kind paravirt_nets;
 extern const struct paravirt_kind paravirt_rng;
 
+/* paravirt_disk_resize, for that kind's state. */
+int paravirt_disks_resize(void *state, unsigned n, struct err *e);
+
 /* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */
 int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e);
 

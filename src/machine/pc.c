@@ -334,6 +334,11 @@ void pc_stop(struct pc *pc)
 	paravirt_reset(pc->paravirt);
 }
 
+int pc_disk_resize(struct pc *pc, unsigned n, struct err *e)
+{
+	return paravirt_disk_resize(pc->paravirt, n, e);
+}
+
 void pc_describe(const struct pc *pc, struct acpi_config *config, struct acpi_mmio_device *devices)
 {
 	paravirt_describe(pc->paravirt, config, devices);

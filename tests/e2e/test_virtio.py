@@ -202,3 +202,101 @@ def test_a_missing_image_is_refused(place, kernel, initrd):
     done = place.run(kernel("cloud"), initrd(), "--disk", "/nonexistent/disk.img")
     assert done.status == 1
     assert done.err.startswith("lodge: cannot open the disk /nonexistent/disk.img: ")
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_each_processor_has_a_queue(place, kernel, initrd, image, bus):
+    """Two writers, each bound to its processor; on PCI each queue has an interrupt of its own."""
+    disk = image(32)
+    script = """
+echo $(ls /sys/block/vda/mq)
+for i in 0 1; do
+	taskset -c $i dd if=/dev/urandom of=/tmp/$i bs=64k count=32 2>/dev/null
+	taskset -c $i dd if=/tmp/$i of=/dev/vda bs=64k seek=$((i * 64)) conv=fsync 2>/dev/null &
+done
+wait
+echo 3 >/proc/sys/vm/drop_caches
+for i in 0 1; do
+	dd if=/dev/vda of=/tmp/back$i bs=64k skip=$((i * 64)) count=32 2>/dev/null
+done
+md5sum /tmp/[01] /tmp/back[01]
+grep virtio0 /proc/interrupts
+"""
+    text = run(place, kernel, with_drivers(initrd, bus, ["virtio_blk"], script), "--disk", disk,
+               "--virtio", bus, "--cpus", "2")
+    assert text.splitlines()[0] == "0 1"
+    sums = re.findall(r"^([0-9a-f]{32})  ", text, re.MULTILINE)
+    assert len(sums) == 4 and sums[:2] == sums[2:], text
+    if bus == "pci":
+        counts = [sum(int(n) for n in found.split()) for found in re.findall(
+            r"^ *\d+:((?: +\d+)+) .*virtio0-req\.\d", text, re.MULTILINE)]
+        assert len(counts) == 2 and all(counts), text
+
+
+def test_limits_direct_and_large_blocks(place, kernel, initrd, image):
+    """4 MiB past a limit of 2 MiB/s take a second and more (the bucket is full at first); direct
+    reads and writes of large blocks; a cache that writes through."""
+    slow, direct = image(16), image(16)
+    script = """
+cat /sys/block/vdb/queue/logical_block_size
+dd if=/dev/urandom of=/tmp/data bs=64k count=64 2>/dev/null
+sum=$(md5sum </tmp/data)
+begin=$(awk '{print int($1 * 1000)}' /proc/uptime)
+dd if=/tmp/data of=/dev/vda bs=64k conv=fsync 2>/dev/null; echo written $?
+end=$(awk '{print int($1 * 1000)}' /proc/uptime)
+echo took $((end - begin))
+echo "write through" >/sys/block/vdb/queue/write_cache
+cat /sys/block/vdb/cache_type
+echo "write through" >/sys/block/vdb/cache_type
+cat /sys/block/vdb/cache_type
+dd if=/tmp/data of=/dev/vdb bs=64k 2>/dev/null; echo written $?
+sync
+echo 3 >/proc/sys/vm/drop_caches
+dd if=/dev/vdb bs=64k count=64 2>/dev/null | md5sum
+echo $sum
+"""
+    text = run(place, kernel, with_drivers(initrd, "pci", ["virtio_blk"], script),
+               "--disk", f"{slow},bandwidth=2M", "--disk", f"{direct},blocksize=4096,direct")
+    assert text.splitlines()[0] == "4096"
+    assert numbers(text, "written") == [0, 0]
+    assert numbers(text, "took")[0] >= 900, text
+    assert "write back\nwrite through\n" in text
+    sums = re.findall(r"^([0-9a-f]{32}) +-", text, re.MULTILINE)
+    assert len(sums) == 2 and sums[0] == sums[1], text
+
+
+def test_a_full_host_disk_is_an_error_for_the_guest(place, kernel, initrd):
+    """A sparse image of 64 MiB on a file system of 4 MiB: writes fail, the guest lives, lodge says
+    it once."""
+    where = f"/tmp/lodge-{uuid.uuid4().hex}"
+    done = place.machine.run(["sh", "-c", f"mkdir {where} && mount -t tmpfs -o size=4m x {where} "
+                              f"&& dd if=/dev/zero of={where}/disk bs=1M count=0 seek=64"])
+    if done.status:
+        pytest.skip("needs a mount")
+    script = """
+dd if=/dev/urandom of=/tmp/data bs=64k count=16 2>/dev/null
+for i in 0 1 2 3 4 5 6 7; do
+	dd if=/tmp/data of=/dev/vda bs=64k seek=$((i * 16)) conv=fsync 2>/dev/null; echo status $?
+done
+dd if=/dev/vda bs=64k count=16 2>/dev/null | cmp - /tmp/data && echo first 0
+"""
+    try:
+        done = place.run(kernel("cloud"), with_drivers(initrd, "pci", ["virtio_blk"], script),
+                         "--disk", f"{where}/disk", cmdline="quiet lodge.show=script", timeout=600)
+    finally:
+        place.machine.run(["umount", where])
+        place.machine.run(["rmdir", where])
+    assert done.status == 0, done.err
+    text = guests.sections(done.stdout)["script"]
+    assert numbers(text, "status")[0] == 0
+    assert numbers(text, "status")[-1] == 1
+    assert numbers(text, "first") == [0]
+    assert done.err.count("I/O errors") == 1 and "No space left" in done.err, done.err
+
+
+def test_a_direct_disk_with_the_wrong_blocks_is_refused(place, kernel, initrd, image):
+    disk = image(1)
+    place.machine.run(["sh", "-c", f"dd if=/dev/zero of={disk} bs=512 count=2049 2>/dev/null"])
+    done = place.run(kernel("cloud"), initrd(), "--disk", f"{disk},blocksize=4096")
+    assert done.status == 1
+    assert "no whole blocks of 4096" in done.err and disk in done.err

@@ -253,15 +253,18 @@ def virtio_inputs():
     area = struct.pack("<QII", 4, 8, 1)
     read = [(0, 16, NEXT), (16, 512, NEXT | WRITE), status]
     change = [(0, 32, NEXT), status]
-    yield "rng", virtio(0, [(b"", b"", [(0, 100, WRITE)]), (b"", b"", [(0, 9, NEXT | WRITE),
-                                                                     (9, 7, WRITE)])])
-    yield "blk-read", virtio(1, [(header(0), b"", read), (header(0, 63), b"", read),
-                                 (header(0, 64), b"", read)])
-    yield "blk-write", virtio(1, [(header(1), b"x" * 512, [(0, 528, NEXT), status]),
-                                  (header(4), b"", [(0, 16, NEXT), status]),
-                                  (header(8), b"", [(0, 16, NEXT), (16, 21, WRITE)])])
-    yield "blk-ranges", virtio(1, [(header(11), area[:12] + bytes(4), change),
-                                   (header(13), area, change), (header(11), area, change)])
+    for bus, bits in (("", 0), ("pci-", 2)):
+        yield f"{bus}rng", virtio(bits, [(b"", b"", [(0, 100, WRITE)]),
+                                         (b"", b"", [(0, 9, NEXT | WRITE), (9, 7, WRITE)])])
+        yield f"{bus}blk-read", virtio(bits | 1, [
+            (header(0), b"", read), (header(0, 63), b"", read), (header(0, 64), b"", read)])
+        yield f"{bus}blk-write", virtio(bits | 1, [
+            (header(1), b"x" * 512, [(0, 528, NEXT), status]),
+            (header(4), b"", [(0, 16, NEXT), status]),
+            (header(8), b"", [(0, 16, NEXT), (16, 21, WRITE)])])
+        yield f"{bus}blk-ranges", virtio(bits | 1, [
+            (header(11), area[:12] + bytes(4), change), (header(13), area, change),
+            (header(11), area, change)])
 
 
 def save(name, files):

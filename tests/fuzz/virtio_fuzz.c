@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The input is what a driver does to a virtio-mmio device's registers and to guest memory, and that
- * memory: for the block device on a small disk in memory, or for the entropy device. Whatever it
- * is, the device lives, touches nothing outside guest memory (RAM lies between guard pages), and is
- * still after its reset.
+ * The input is what a driver does to a virtio device's registers and to guest memory, and that
+ * memory: for the block device, with three queues and limits on a small disk in memory, or for the
+ * entropy device; on MMIO or on PCI, its configuration space included. Whatever it is, the device
+ * lives, touches nothing outside guest memory (RAM lies between guard pages), and is still after
+ * its reset.
  *
  *	struct head | steps x struct step | memory from 0 on
  *
@@ -19,66 +20,141 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "devices/pci/host.h"
 #include "virtio/blk.h"
 #include "virtio/rng.h"
 #include "virtio/transport/mmio.h"
+#include "virtio/transport/pci.h"
 
 #define RAM       0x10000u
 #define DISK_SIZE 0x8000u
-#define BASE      0xc0100000u
-#define AREA      0x1000u /* where STEP_START puts the queue */
-
-#define REG_NOTIFY 0x50u
-#define REG_STATUS 0x70u
+#define MMIO      0xc0100000u
+#define BAR       0xd0000000u
+#define BAR_MSIX  0xd0010000u
+#define AREA      0x1000u /* where STEP_START puts the first queue */
+#define AREA_SIZE 0xc00u
+#define QUEUES    3u
+#define SLOT      3u
+#define DEVFN     PCI_DEVFN(SLOT, 0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct head {
-	uint8_t device; /* bit 0: block, not entropy */
+	uint8_t device; /* bit 0: block, not entropy; bit 1: on PCI */
 	uint8_t steps;
 	uint16_t unused;
 };
 
-enum step_kind { STEP_WRITE, STEP_READ, STEP_POKE, STEP_NOTIFY, STEP_START, STEP_KINDS };
+enum step_kind {
+	STEP_WRITE,
+	STEP_READ,
+	STEP_POKE,
+	STEP_NOTIFY,
+	STEP_START,
+	STEP_TIME,
+	STEP_CONFIG,
+	STEP_MSIX,
+	STEP_KINDS
+};
 
 struct step {
 	uint8_t kind; /* modulo STEP_KINDS */
-	uint8_t size; /* log2, modulo 4; of the queue in STEP_START */
+	uint8_t size; /* log2; of the queue in STEP_START; the queue in STEP_NOTIFY */
 	uint16_t at;  /* offset of a register or in memory */
 	uint32_t value;
 };
 
 struct place {
-	struct bus mmio;
-	struct virtio_mmio transport;
+	bool pci;
+	struct bus mmio, pio;
+	struct virtio_env env;
+	struct virtio_mmio by_mmio;
+	struct virtio_pci by_pci;
+	struct pci_host host;
 	struct virtio_device *device;
+	struct virtio_blk *blk;
+	struct virtio_rng rng;
 };
 
 static struct mem mem;
-static struct place blk, rng;
+static struct clock guest;
+static struct place places[4]; /* by head.device */
+static uint64_t messages;
 
 static void random_bytes(void *buf, size_t len)
 {
 	memset(buf, 0x5a, len);
 }
 
-static void put(struct place *p, const struct virtio_env *env, struct virtio_device *d)
+static void on_message(void *opaque, const struct msi_msg *msg)
+{
+	(void)opaque;
+	messages += msg->addr + msg->data;
+}
+
+static void write_pci(struct place *p, unsigned reg, unsigned size, uint32_t value)
+{
+	bus_write(&p->pio, 0xcf8, 4, 0x80000000u | DEVFN << 8 | (reg & 0xfc));
+	bus_write(&p->pio, 0xcfc + (reg & 3), size, value);
+}
+
+/* Where the BARs are, which inputs may have changed. */
+static void place_bars(struct place *p)
+{
+	write_pci(p, PCI_COMMAND, 2, 0);
+	write_pci(p, PCI_BAR(0), 4, BAR);
+	write_pci(p, PCI_BAR(1), 4, BAR_MSIX);
+	write_pci(p, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+}
+
+static int put_on_pci(struct place *p)
+{
+	const struct virtio_pci_config config = {
+		.env = &p->env, .msi = {on_message, NULL}, .class_code = 0xff0000};
+	int rc = virtio_pci_init(&p->by_pci, p->device, &config, NULL);
+
+	if (rc)
+		return rc;
+	pci_host_init(&p->host);
+	rc = bus_add(&p->pio, 0xcf8, PCI_HOST_PORTS, &pci_host_port_ops, &p->host, &p->host.lock,
+		     NULL);
+	pci_host_attach(&p->host, DEVFN, &p->by_pci.function);
+	return rc;
+}
+
+static int put_on_mmio(struct place *p)
 {
 	const struct irq_line line = {.set = NULL};
+	int rc = virtio_mmio_init(&p->by_mmio, &p->env, p->device, line, MMIO, NULL);
 
-	p->device = d;
+	return rc ? rc
+		  : bus_add(&p->mmio, MMIO, VIRTIO_MMIO_SIZE, &virtio_mmio_ops, &p->by_mmio,
+			    &p->device->lock, NULL);
+}
+
+static void make(unsigned n, struct event_loop *loop, const struct virtio_blk_config *config)
+{
+	struct place *p = &places[n];
+
+	p->pci = n & 2;
 	bus_init(&p->mmio, "mmio", BIT(46));
-	if (virtio_mmio_init(&p->transport, env, d, line, BASE, NULL) ||
-	    bus_add(&p->mmio, BASE, VIRTIO_MMIO_SIZE, &virtio_mmio_ops, &p->transport, &d->lock,
-		    NULL))
+	bus_init(&p->pio, "pio", 0x10000);
+	p->env = (struct virtio_env){.loop = loop, .mmio = &p->mmio};
+	if (n & 1) {
+		p->blk = virtio_blk_new(&mem, config, NULL);
+		p->device = virtio_blk_device(p->blk);
+	} else {
+		virtio_rng_init(&p->rng, &mem, random_bytes);
+		p->device = &p->rng.device;
+	}
+	if (p->pci ? put_on_pci(p) : put_on_mmio(p))
 		abort();
 }
 
 static void make_all(void)
 {
-	static struct virtio_rng entropy;
-	static struct virtio_env env;
 	static struct virtio_blk_config config;
+	struct event_loop *loop = event_loop_new(NULL);
 	int fd = memfd_create("disk", MFD_CLOEXEC);
 	char path[64];
 
@@ -86,38 +162,59 @@ static void make_all(void)
 	if (fd < 0 || ftruncate(fd, DISK_SIZE) || mem_init(&mem, 0, NULL) ||
 	    mem_add_ram(&mem, 0, RAM, NULL))
 		abort();
-	env.loop = event_loop_new(NULL);
+	clock_init_manual(&guest);
 	config.disk = disk_open(&(struct disk_config){.path = path}, NULL);
 	config.workers = workers_new("fuzz", 2, NULL);
+	config.clock = &guest;
 	config.serial = "serial";
-	if (!env.loop || !config.disk || !config.workers)
+	config.queues = QUEUES;
+	config.block_size = 512;
+	if (!loop || !config.disk || !config.workers)
 		abort();
-	put(&blk, &env, virtio_blk_device(virtio_blk_new(&mem, &config, NULL)));
-	virtio_rng_init(&entropy, &mem, random_bytes);
-	put(&rng, &env, &entropy.device);
+	for (unsigned i = 0; i < ARRAY_LEN(places); i++)
+		make(i, loop, &config);
 }
 
-static void write_register(struct place *p, unsigned reg, uint32_t value)
+static void write_mmio(struct place *p, unsigned reg, uint32_t value)
 {
-	bus_write(&p->mmio, BASE + reg, 4, value);
+	bus_write(&p->mmio, MMIO + reg, 4, value);
 }
 
-/* A driver's way to DRIVER_OK, which random registers would hardly find. */
+static void reset(struct place *p)
+{
+	if (p->pci)
+		virtio_pci_reset(&p->by_pci);
+	else
+		virtio_mmio_reset(&p->by_mmio);
+}
+
+/* A driver's way to DRIVER_OK with one queue or more, which random registers would hardly find. */
 static void start(struct place *p, unsigned size, uint32_t features)
 {
-	static const uint16_t areas[] = {0x80, AREA, 0x90, AREA + 0x800, 0xa0, AREA + 0xa00};
+	struct virtio_device *d = p->device;
 
-	write_register(p, REG_STATUS, 0);
-	write_register(p, 0x24, 0);
-	write_register(p, 0x20, features & (uint32_t)p->device->offered);
-	write_register(p, 0x24, 1);
-	write_register(p, 0x20, 1 | (features >> 8 & (uint32_t)(p->device->offered >> 32)));
-	write_register(p, REG_STATUS, VIRTIO_FEATURES_OK);
-	write_register(p, 0x38, 1u << size);
-	for (unsigned i = 0; i < ARRAY_LEN(areas); i += 2)
-		write_register(p, areas[i], areas[i + 1]);
-	write_register(p, 0x44, 1);
-	write_register(p, REG_STATUS, VIRTIO_DRIVER_OK);
+	reset(p);
+	pthread_mutex_lock(&d->lock);
+	virtio_accept(d, 0, features & (uint32_t)d->offered);
+	virtio_accept(d, 1, 1 | (features >> 8 & (uint32_t)(d->offered >> 32)));
+	virtio_set_status(d, VIRTIO_FEATURES_OK);
+	for (unsigned i = 0; i < d->queue_count; i++) {
+		uint64_t area = AREA + i * AREA_SIZE;
+
+		virtio_queue(d, i)->place = (struct virtq_place){1u << size, area, area + 0x800,
+								 area + 0xa00};
+		virtio_queue_enable(d, i);
+	}
+	virtio_set_status(d, VIRTIO_DRIVER_OK);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void notify(struct place *p, unsigned queue)
+{
+	if (p->pci)
+		bus_write(&p->mmio, BAR + 0x3000 + queue * 4, 2, queue);
+	else
+		write_mmio(p, 0x50, queue);
 }
 
 static void poke(unsigned at, unsigned size, uint32_t value)
@@ -128,31 +225,59 @@ static void poke(unsigned at, unsigned size, uint32_t value)
 		store_le(p, size, value);
 }
 
+/* Time passes, or limits change. */
+static void do_time(struct place *p, const struct step *s)
+{
+	const struct limiter_bucket b = {s->at, s->value & 0xff, s->value >> 16};
+
+	if (p->blk && s->value & 0x100)
+		virtio_blk_limit(p->blk, s->value & 0x200 ? &b : NULL,
+				 s->value & 0x400 ? &b : NULL);
+	else
+		clock_advance(&guest, (uint64_t)s->at << 16);
+}
+
+static uint64_t register_at(const struct place *p, const struct step *s)
+{
+	return p->pci ? BAR + s->at % 0x4000 : MMIO + s->at % VIRTIO_MMIO_SIZE;
+}
+
 static void do_step(struct place *p, const struct step *s)
 {
 	unsigned size = 1u << s->size % 3;
 
 	switch (s->kind % STEP_KINDS) {
 	case STEP_WRITE:
-		bus_write(&p->mmio, BASE + s->at % VIRTIO_MMIO_SIZE, size, s->value);
+		bus_write(&p->mmio, register_at(p, s), size, s->value);
 		break;
 	case STEP_READ:
-		bus_read(&p->mmio, BASE + s->at % VIRTIO_MMIO_SIZE, size);
+		bus_read(&p->mmio, register_at(p, s), size);
 		break;
 	case STEP_POKE:
 		poke(s->at, size, s->value);
 		break;
 	case STEP_NOTIFY:
-		write_register(p, REG_NOTIFY, 0);
+		notify(p, s->size % QUEUES);
 		break;
 	case STEP_START:
 		start(p, s->size % 8, s->value);
+		break;
+	case STEP_TIME:
+		do_time(p, s);
+		break;
+	case STEP_CONFIG:
+		if (p->pci)
+			write_pci(p, s->at & 0xff, size, s->value);
+		break;
+	case STEP_MSIX:
+		bus_write(&p->mmio, BAR_MSIX + s->at % 0x1000, 4, s->value);
 		break;
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct limiter_bucket none;
 	struct head head;
 	struct place *p;
 	struct step step;
@@ -165,17 +290,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&head, data, sizeof(head));
 	data += sizeof(head);
 	size -= sizeof(head);
-	p = head.device & 1 ? &blk : &rng;
+	p = &places[head.device % ARRAY_LEN(places)];
 	steps = MIN(head.steps, size / sizeof(step));
 	memset(mem_ptr_rw(&mem, 0, RAM), 0, RAM);
 	memcpy(mem_ptr_rw(&mem, 0, RAM), data + steps * sizeof(step),
 	       MIN(size - steps * sizeof(step), RAM));
-	write_register(p, REG_STATUS, 0);
+	reset(p);
+	if (p->pci)
+		place_bars(p);
+	if (p->blk)
+		virtio_blk_limit(p->blk, &none, &none);
 	for (size_t i = 0; i < steps; i++) {
 		memcpy(&step, data + i * sizeof(step), sizeof(step));
 		do_step(p, &step);
 	}
-	write_register(p, REG_STATUS, 0);
-	assert(!p->device->status && !p->device->queues[0].enabled);
+	reset(p);
+	assert(!p->device->status && !p->device->queues[0].enabled && !guest.first);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +23,12 @@
 #define SIZE   0x100000u
 #define RO     BIT(5)
 #define FLUSH  BIT(9)
+#define WCE    BIT(11)
+#define MQ     BIT(12)
+
+/* Fields of the configuration. */
+#define WRITEBACK  32
+#define NUM_QUEUES 34
 
 enum { IN = 0, OUT = 1, FLUSH_IT = 4, GET_ID = 8, DISCARD = 11, ZEROES = 13 };
 enum { OK = 0, IOERR = 1, UNSUPP = 2, UNTOUCHED = 0xee };
@@ -32,8 +39,18 @@ static struct virtio_blk *blk;
 static struct disk *disk;
 static struct workers *workers;
 static char path[] = "/tmp/lodge-blk-test-XXXXXX";
+static struct clock guest;
+static unsigned queues, block_size;
+static atomic_uint flushes;
 static unsigned failures;
 static int failure;
+
+/* In place of the C library's. */
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&flushes, 1);
+	return fsync(fd);
+}
 
 static void on_failed(void *opaque, const char *what, int error)
 {
@@ -52,10 +69,17 @@ static void start(bool packed, uint64_t features)
 
 static void make(bool readonly)
 {
-	struct virtio_blk_config config = {.serial = "SN-0123456789abcdefXYZ", .failed = on_failed};
+	struct virtio_blk_config config = {
+		.serial = "SN-0123456789abcdefXYZ",
+		.clock = &guest,
+		.queues = queues,
+		.block_size = block_size,
+		.failed = on_failed,
+	};
 	struct err e = ERR_INIT;
 
 	failures = 0;
+	clock_init_manual(&guest);
 	disk = disk_open(&(struct disk_config){.path = path, .readonly = readonly}, &e);
 	if (!disk)
 		fail_msg("%s", e.text);
@@ -73,6 +97,8 @@ static int setup(void **state)
 	int fd;
 
 	(void)state;
+	queues = 1;
+	block_size = 512;
 	memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
 	fd = mkstemp(path);
 	assert_true(fd >= 0);
@@ -87,6 +113,7 @@ static int teardown(void **state)
 	vrig_set_status(&rig, 0);
 	vrig_release(&rig);
 	virtio_blk_free(blk);
+	clock_release(&guest);
 	workers_free(workers);
 	disk_free(disk);
 	unlink(path);
@@ -107,7 +134,7 @@ static void put_header(uint32_t type, uint64_t sector)
 }
 
 /* Waits until a request is used; its length. */
-static uint32_t wait_used(void)
+static uint32_t wait_used_by(struct driver *d)
 {
 	const struct timespec pause = {0, 100000};
 	uint32_t written;
@@ -115,12 +142,17 @@ static uint32_t wait_used(void)
 
 	for (;;) {
 		pthread_mutex_lock(&rig.device->lock);
-		id = driver_get_used(&driver, &written);
+		id = driver_get_used(d, &written);
 		pthread_mutex_unlock(&rig.device->lock);
 		if (id >= 0)
 			return written;
 		nanosleep(&pause, NULL);
 	}
+}
+
+static uint32_t wait_used(void)
+{
+	return wait_used_by(&driver);
 }
 
 static unsigned request(uint32_t type, uint64_t sector, const struct driver_buffer *data,
@@ -371,6 +403,221 @@ static void a_reset_finds_no_request_under_way(void **state)
 	assert_int_equal(request(FLUSH_IT, 0, NULL, 0), OK);
 }
 
+/* Each queue answers its own driver; a reset of one leaves the other alone. */
+static void queues_stand_beside_each_other(void **state)
+{
+	const struct driver_buffer b[] = {
+		{HEADER, 16, false}, {DATA, 512, true}, {STATUS, 1, true}};
+	struct virtq_place place;
+	struct driver third;
+
+	(void)state;
+	queues = 3;
+	make(false);
+	assert_int_equal(vrig_features(&rig) & MQ, MQ);
+	assert_int_equal(vrig_config_read(&rig, NUM_QUEUES, 2), 3);
+	start(false, FLUSH | MQ | VIRTIO_F_RING_RESET);
+	driver_init(&third, &rig.mem, false, 64, AREA + 0x20000);
+	place = (struct virtq_place){third.size, third.desc, third.driver, third.device};
+	for (unsigned round = 0; round < 3; round++) {
+		vrig_place_queue(&rig, 2, &place);
+		vrig_enable_queue(&rig, 2);
+		put_header(IN, 7);
+		assert_true(driver_add(&third, b, 3, false) >= 0);
+		vrig_notify(&rig, 2);
+		assert_int_equal(wait_used_by(&third), 513);
+		assert_int_equal(*ram(STATUS), OK);
+		assert_int_equal(driver_get_used(&driver, NULL), -1);
+		assert_int_equal(request(FLUSH_IT, 0, NULL, 0), OK);
+		assert_int_equal(driver_get_used(&third, NULL), -1);
+		vrig_reset_queue(&rig, 2);
+		assert_int_equal(request(FLUSH_IT, 0, NULL, 0), OK);
+		driver_init(&third, &rig.mem, false, 64, AREA + 0x20000);
+	}
+}
+
+static void one_queue_is_no_multi_queue(void **state)
+{
+	(void)state;
+	make(false);
+	assert_int_equal(vrig_features(&rig) & MQ, 0);
+}
+
+static void wait_flushes(unsigned n)
+{
+	while (atomic_load(&flushes) < n)
+		usleep(100);
+}
+
+/* 5.2.5.2, 5.2.6.2: when a write is durable when it is done. */
+static void the_cache_writes_through_or_not(void **state)
+{
+	const struct driver_buffer out = {DATA, 512, false};
+
+	(void)state;
+	make(false);
+	atomic_store(&flushes, 0);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 0); /* it can flush */
+	start(false, 0);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 1);
+	start(false, WCE);
+	assert_int_equal(vrig_config_read(&rig, WRITEBACK, 1), 0);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 2);
+	vrig_config_write(&rig, WRITEBACK, 1, 1);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 2);
+	start(false, FLUSH | WCE);
+	assert_int_equal(vrig_config_read(&rig, WRITEBACK, 1), 1);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 2);
+	vrig_config_write(&rig, WRITEBACK, 1, 0); /* what was written before is flushed */
+	wait_flushes(3);
+	vrig_config_write(&rig, WRITEBACK, 1, 0);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 4);
+	start(false, FLUSH); /* without WCE what is written there counts for nothing */
+	assert_int_equal(vrig_config_read(&rig, WRITEBACK, 1), 1);
+	vrig_config_write(&rig, WRITEBACK, 1, 0);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(atomic_load(&flushes), 4);
+}
+
+static void large_blocks_are_told(void **state)
+{
+	(void)state;
+	block_size = 4096;
+	make(false);
+	assert_int_equal(vrig_config_read(&rig, 20, 4), 4096);
+	assert_int_equal(vrig_config_read(&rig, 24, 1), 0);
+	assert_int_equal(vrig_config_read(&rig, 0, 4), SIZE / 512);
+}
+
+static void another_size_is_told(void **state)
+{
+	const struct driver_buffer in = {DATA, 512, true};
+	unsigned generation;
+
+	(void)state;
+	make(false);
+	generation = vrig_generation(&rig);
+	assert_int_equal(truncate(path, SIZE * 2), 0);
+	assert_int_equal(request(IN, SIZE / 512, &in, 1), IOERR); /* nobody has said so */
+	assert_int_equal(disk_measure(disk), 0);
+	virtio_blk_resize(blk);
+	assert_int_equal(vrig_config_read(&rig, 0, 4), SIZE * 2 / 512);
+	assert_int_not_equal(vrig_generation(&rig), generation);
+	assert_int_equal(vrig_interrupts(&rig) & 2, 2);
+	assert_int_equal(request(IN, SIZE / 512, &in, 1), OK);
+	assert_int_equal(truncate(path, SIZE / 2 + 100), 0);
+	assert_int_equal(disk_measure(disk), 0);
+	virtio_blk_resize(blk);
+	assert_int_equal(vrig_config_read(&rig, 0, 4), SIZE / 2 / 512);
+	assert_int_equal(request(IN, SIZE / 2 / 512, &in, 1), IOERR);
+	assert_int_equal(request(IN, SIZE / 2 / 512 - 1, &in, 1), OK);
+	assert_int_equal(failures, 0); /* the guest was told */
+}
+
+/* Adds reads of two queues' drivers, notifies, and says how many were used meanwhile. */
+static void add_reads(struct driver *d, unsigned n, uint32_t len)
+{
+	const struct driver_buffer b[] = {
+		{HEADER, 16, false}, {DATA, len, true}, {STATUS, 1, true}};
+
+	put_header(IN, 0);
+	for (unsigned i = 0; i < n; i++)
+		assert_true(driver_add(d, b, 3, false) >= 0);
+}
+
+/* Reads may be a worker's: waits for n of them, and that there are no more. */
+static void expect_used(struct driver *d, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		wait_used_by(d);
+	usleep(1000);
+	pthread_mutex_lock(&rig.device->lock);
+	assert_int_equal(driver_get_used(d, NULL), -1);
+	pthread_mutex_unlock(&rig.device->lock);
+}
+
+static void limits_hold_requests_back(void **state)
+{
+	const struct limiter_bucket ops = {2, 1000, 0}, bytes = {4096, 1000, 0}, none = {0, 0, 0};
+
+	(void)state;
+	make(false);
+	virtio_blk_limit(blk, NULL, &ops);
+	add_reads(&driver, 5, 512);
+	vrig_notify(&rig, 0);
+	expect_used(&driver, 2);
+	vrig_notify(&rig, 0); /* asking again is no way around it */
+	clock_advance(&guest, 499 * 1000000);
+	expect_used(&driver, 0);
+	clock_advance(&guest, 1000000);
+	expect_used(&driver, 1);
+	clock_advance(&guest, 1000 * 1000000ull);
+	expect_used(&driver, 2);
+	virtio_blk_limit(blk, &bytes, &none);
+	add_reads(&driver, 4, 2048);
+	vrig_notify(&rig, 0);
+	expect_used(&driver, 2);
+	clock_advance(&guest, 500 * 1000000);
+	expect_used(&driver, 1);
+	virtio_blk_limit(blk, &none, NULL);
+	clock_advance(&guest, 0);
+	expect_used(&driver, 1);
+	assert_null(guest.first); /* no limit, no timer */
+}
+
+/* A reset with requests held back: they are gone, and so is the timer. */
+static void a_reset_drops_what_a_limit_holds(void **state)
+{
+	const struct limiter_bucket ops = {1, 1000, 0};
+
+	(void)state;
+	make(false);
+	virtio_blk_limit(blk, NULL, &ops);
+	for (unsigned round = 0; round < 300; round++) { /* more than there are requests */
+		add_reads(&driver, 3, 512);
+		vrig_notify(&rig, 0);
+		start(round & 1, FLUSH);
+		assert_null(guest.first);
+		clock_advance(&guest, 1000 * 1000000);
+	}
+	add_reads(&driver, 2, 512);
+	vrig_notify(&rig, 0);
+	expect_used(&driver, 1);
+	clock_advance(&guest, 1000 * 1000000);
+	expect_used(&driver, 1);
+}
+
+/* While a request is held the driver need not tell of more. */
+static void what_is_held_back_wants_no_notifications(void **state)
+{
+	const struct limiter_bucket ops = {1, 1000, 0};
+
+	(void)state;
+	make(false);
+	virtio_blk_limit(blk, NULL, &ops);
+	add_reads(&driver, 1, 512);
+	assert_true(driver_should_kick(&driver));
+	vrig_notify(&rig, 0);
+	expect_used(&driver, 1);
+	add_reads(&driver, 1, 512);
+	assert_true(driver_should_kick(&driver));
+	vrig_notify(&rig, 0);
+	add_reads(&driver, 1, 512);
+	assert_false(driver_should_kick(&driver));
+	clock_advance(&guest, 1000 * 1000000);
+	expect_used(&driver, 1);
+	clock_advance(&guest, 1000 * 1000000);
+	expect_used(&driver, 1);
+	add_reads(&driver, 1, 512);
+	assert_true(driver_should_kick(&driver));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -386,6 +633,14 @@ int main(void)
 		T(a_read_only_disk_is_told_and_kept),
 		T(the_hosts_failure_is_an_error_and_told_once),
 		T(a_reset_finds_no_request_under_way),
+		T(queues_stand_beside_each_other),
+		T(one_queue_is_no_multi_queue),
+		T(the_cache_writes_through_or_not),
+		T(large_blocks_are_told),
+		T(another_size_is_told),
+		T(limits_hold_requests_back),
+		T(a_reset_drops_what_a_limit_holds),
+		T(what_is_held_back_wants_no_notifications),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
