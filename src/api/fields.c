@@ -48,6 +48,9 @@ static int check_number(const struct field *f, const json_t *value, struct err *
 	return 0;
 }
 
+static int check_object(const struct field *fields, const json_t *body, bool lenient,
+			struct err *e);
+
 static int check(const struct field *f, const json_t *value, struct err *e)
 {
 	switch (f->type) {
@@ -60,7 +63,7 @@ static int check(const struct field *f, const json_t *value, struct err *e)
 	case FIELD_FLAG:
 		return json_is_boolean(value) ? 0 : refuse_type(f, e);
 	case FIELD_OBJECT:
-		return json_is_object(value) ? fields_check(f->fields, value, e)
+		return json_is_object(value) ? check_object(f->fields, value, f->lenient, e)
 					     : refuse_type(f, e);
 	}
 	return refuse_type(f, e);
@@ -73,18 +76,18 @@ static const struct field *find(const struct field *fields, const char *name)
 	return fields->name ? fields : NULL;
 }
 
-int fields_check(const struct field *fields, const json_t *body, struct err *e)
+static int check_object(const struct field *fields, const json_t *body, bool lenient, struct err *e)
 {
 	const char *name;
 	json_t *value;
 	int rc = 0;
 
-	if (!json_is_object(body))
-		return err_set(e, EINVAL, "the body is to be a JSON object");
 	json_object_foreach((json_t *)body, name, value)
 	{
 		const struct field *f = find(fields, name);
 
+		if (!f && lenient)
+			continue;
 		if (!f)
 			return err_set(e, EINVAL, "there is no field '%.64s'", name);
 		if (!json_is_null(value))
@@ -98,6 +101,23 @@ int fields_check(const struct field *fields, const json_t *body, struct err *e)
 			return err_set(e, EINVAL, "the field '%s' is missing", f->name);
 	}
 	return 0;
+}
+
+int fields_check(const struct field *fields, const json_t *body, struct err *e)
+{
+	if (!json_is_object(body))
+		return err_set(e, EINVAL, "the body is to be a JSON object");
+	return check_object(fields, body, false, e);
+}
+
+size_t fields_find(const json_t *list, const char *name, const char *text)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(list) &&
+	       strcmp(fields_text(json_array_get(list, i), name, ""), text) != 0)
+		i++;
+	return i;
 }
 
 json_t *fields_compact(const json_t *object)

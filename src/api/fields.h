@@ -29,10 +29,14 @@ struct field {
 	int64_t min, max;
 	const char *const *words;   /* FIELD_WORD: NULL ends them */
 	const struct field *fields; /* FIELD_OBJECT */
+	bool lenient;               /* FIELD_OBJECT: fields that are not in its table do no harm */
 };
 
 /* Checks body against the table. 0, or -EINVAL with e set to words that name the field. */
 int fields_check(const struct field *fields, const json_t *body, struct err *e);
+
+/* The item of a list whose field `name` is that text: its place, or the list's length. */
+size_t fields_find(const json_t *list, const char *name, const char *text);
 
 /* A copy of an object without its fields that are null, in depth; NULL if memory is out. */
 json_t *fields_compact(const json_t *object);

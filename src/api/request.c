@@ -132,28 +132,24 @@ static int patch_machine(const struct job *j, json_t **shown, struct err *e)
 	return change_machine(j, machine(j->vmm), e);
 }
 
-/* Where the item with that id is in a list; its length if it is not. */
-static size_t find_item(const json_t *list, const char *id_field, const char *id)
+/* The field by which the items of a list have their ids. */
+static const char *id_field(const char *section)
 {
-	size_t i = 0;
-
-	while (i < json_array_size(list) &&
-	       strcmp(fields_text(json_array_get(list, i), id_field, ""), id) != 0)
-		i++;
-	return i;
+	return !strcmp(section, "drives") ? "drive_id" : "iface_id";
 }
 
-/* Adds a drive to the list, or replaces the one of the same id. */
-static int put_drive(const struct job *j, json_t **shown, struct err *e)
+/* Adds an item to its section's list, or replaces the one of the same id. */
+static int put_item(const struct job *j, json_t **shown, struct err *e)
 {
+	const char *field = id_field(j->section);
 	const json_t *old = vmm_section(j->vmm, j->section);
 	json_t *list = old ? json_copy((json_t *)old) : json_array();
-	size_t at = find_item(list, "drive_id", j->id);
+	size_t at = fields_find(list, field, j->id);
 	int rc = vmm_before_start(j->vmm, e);
 
 	(void)shown;
-	if (!rc && strcmp(fields_text(j->body, "drive_id", ""), j->id) != 0)
-		rc = err_set(e, EINVAL, "drive_id is another than the path's: give the same");
+	if (!rc && strcmp(fields_text(j->body, field, ""), j->id) != 0)
+		rc = err_set(e, EINVAL, "%s is another than the path's: give the same", field);
 	if (!rc && (at < json_array_size(list) ? json_array_set(list, at, j->body)
 					       : json_array_append(list, j->body)))
 		rc = err_set(e, ENOMEM, "memory is out");
@@ -215,7 +211,8 @@ static const struct route {
 	{"PUT", "machine-config", sections_machine_config, put_machine},
 	{"PATCH", "machine-config", sections_machine_patch, patch_machine},
 	{"PUT", "boot-source", sections_boot_source, put_section},
-	{"PUT", "drives/*", sections_drive, put_drive},
+	{"PUT", "drives/*", sections_drive, put_item},
+	{"PUT", "network-interfaces/*", sections_network, put_item},
 	{"PUT", "entropy", sections_entropy, put_section},
 	{"PUT", "serial", sections_serial, put_section},
 	{"PUT", "actions", action_fields, put_action},
@@ -349,11 +346,10 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 	const json_t *item;
 	size_t i;
 
-	if (!json_is_array(list))
-		return err_set(e, EINVAL, "'%s' is to be a list", name);
 	json_array_foreach(list, i, item)
 	{
-		snprintf(path, sizeof(path), "%s/%.100s", name, fields_text(item, "drive_id", "?"));
+		snprintf(path, sizeof(path), "%s/%.100s", name,
+			 fields_text(item, id_field(name), "?"));
 		if (give(v, path, item, e))
 			return e->code;
 	}
@@ -363,8 +359,8 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 int api_configure(struct vmm *v, const json_t *file, struct err *e)
 {
 	/* The kernel's command line depends on the drives. */
-	static const char *const names[] = {"machine-config", "drives", "boot-source", "entropy",
-					    "serial"};
+	static const char *const names[] = {"machine-config", "drives",  "network-interfaces",
+					    "boot-source",    "entropy", "serial"};
 	const char *name;
 	json_t *value;
 
@@ -383,8 +379,8 @@ int api_configure(struct vmm *v, const json_t *file, struct err *e)
 		value = json_object_get(file, names[i]);
 		if (!value || json_is_null(value))
 			continue;
-		if (!strcmp(names[i], "drives") ? give_list(v, names[i], value, e)
-						: give(v, names[i], value, e))
+		if (json_is_array(value) ? give_list(v, names[i], value, e)
+					 : give(v, names[i], value, e))
 			return e->code;
 	}
 	return 0;

@@ -16,6 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bits.h"
+#include "base/buf.h"
+
 #define CPUS_MAX      32
 #define MEMORY_MAX    (1 << 20) /* MiB */
 #define CMDLINE_MAX   2048
@@ -54,6 +57,29 @@ const struct field sections_boot_source[] = {
 
 const struct field sections_machine_config[] = {MACHINE_FIELDS(true)};
 const struct field sections_machine_patch[] = {MACHINE_FIELDS(false)};
+
+static const struct field bucket_fields[] = {
+	{.name = "size", .type = FIELD_NUMBER, .required = true, .max = INT64_MAX},
+	{.name = "refill_time", .type = FIELD_NUMBER, .required = true, .max = INT64_MAX},
+	{.name = "one_time_burst", .type = FIELD_NUMBER, .max = INT64_MAX},
+	{0},
+};
+
+static const struct field limiter_fields[] = {
+	{.name = "bandwidth", .type = FIELD_OBJECT, .fields = bucket_fields, .lenient = true},
+	{.name = "ops", .type = FIELD_OBJECT, .fields = bucket_fields, .lenient = true},
+	{0},
+};
+
+const struct field sections_network[] = {
+	{.name = "iface_id", .type = FIELD_TEXT, .required = true},
+	{.name = "host_dev_name", .type = FIELD_TEXT, .required = true},
+	{.name = "guest_mac", .type = FIELD_TEXT},
+	{.name = "mtu", .type = FIELD_NUMBER, .min = 68, .max = 65535},
+	{.name = "rx_rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{.name = "tx_rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{0},
+};
 
 const struct field sections_drive[] = {
 	{.name = "drive_id", .type = FIELD_TEXT, .required = true},
@@ -199,6 +225,57 @@ static int apply_drives(lodge_vm *vm, const json_t *drives, struct err *e)
 	return rc;
 }
 
+/* Adds a limiter's buckets, as options of a flag; one without size or time limits nothing. */
+static void add_limiter(struct buf *b, const char *prefix, const json_t *limits)
+{
+	static const char *const kinds[] = {"bandwidth", "ops"};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const json_t *bucket = json_object_get(limits, kinds[i]);
+		int64_t size = fields_number(bucket, "size", 0);
+		int64_t time = fields_number(bucket, "refill_time", 0);
+
+		if (size && time)
+			buf_printf(b, ",%s%s=%" PRId64 "/%" PRId64 "+%" PRId64, prefix, kinds[i],
+				   size, time, fields_number(bucket, "one_time_burst", 0));
+	}
+}
+
+static int apply_network(lodge_vm *vm, const json_t *network, struct err *e)
+{
+	const char *name = fields_text(network, "host_dev_name", "");
+	const char *mac = fields_text(network, "guest_mac", NULL);
+	int64_t mtu = fields_number(network, "mtu", 0);
+	struct buf b = BUF_INIT;
+	int rc;
+
+	if (strchr(name, ','))
+		return err_set(e, EINVAL, "host_dev_name cannot have a comma");
+	if (mac && strchr(mac, ','))
+		return err_set(e, EINVAL, "guest_mac cannot have a comma");
+	buf_printf(&b, "tap=%s", name);
+	if (mac)
+		buf_printf(&b, ",mac=%s", mac);
+	if (mtu)
+		buf_printf(&b, ",mtu=%" PRId64, mtu);
+	add_limiter(&b, "rx-", json_object_get(network, "rx_rate_limiter"));
+	add_limiter(&b, "tx-", json_object_get(network, "tx_rate_limiter"));
+	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
+			    : lodge_vm_set(vm, "net", buf_str(&b));
+	buf_release(&b);
+	return rc;
+}
+
+static int apply_networks(lodge_vm *vm, const json_t *networks, struct err *e)
+{
+	const json_t *network;
+	int rc = 0;
+	size_t i;
+
+	json_array_foreach(networks, i, network) if (!rc) rc = apply_network(vm, network, e);
+	return rc;
+}
+
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 {
 	int rc = apply_machine(vm, sections, e);
@@ -207,6 +284,8 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 		rc = apply_boot_source(vm, sections, e);
 	if (!rc)
 		rc = apply_drives(vm, json_object_get(sections, "drives"), e);
+	if (!rc)
+		rc = apply_networks(vm, json_object_get(sections, "network-interfaces"), e);
 	if (!rc && json_object_get(sections, "entropy"))
 		rc = lodge_vm_set(vm, "rng", "on");
 	return rc;

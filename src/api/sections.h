@@ -16,6 +16,7 @@ extern const struct field sections_boot_source[];
 extern const struct field sections_machine_config[]; /* PUT: two fields are required */
 extern const struct field sections_machine_patch[];
 extern const struct field sections_drive[];
+extern const struct field sections_network[];
 extern const struct field sections_entropy[];
 extern const struct field sections_serial[];
 

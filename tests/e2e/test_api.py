@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from lab import guests, product
+from lab import debian, guests, modules, product
 
 ARGS = "console=ttyS0 quiet cryptomgr.notests"
 
@@ -151,6 +151,28 @@ def test_a_drive_is_the_root_device(serve, kernel, initrd, tmp_path):
     server.boot(kernel("cloud"), initrd(), "lodge.show=cmdline")
     assert server.ends()[0] == 0
     assert guests.sections(server.printed())["cmdline"].strip().endswith("root=/dev/vda ro")
+
+
+def test_a_network_interface_is_a_tap_device(serve, kernel, initrd):
+    """A device made for the VM, with the guest's address as it was given."""
+    done = subprocess.run(["unshare", "-n", "true"], capture_output=True, timeout=60)
+    if done.returncode:
+        pytest.skip("needs the right to make network devices (root)")
+    drivers = ["virtio_net", "virtio_mmio"]
+    loaded = modules.in_order(debian.modules("cloud"), drivers)
+    script = "".join(f"insmod /modules/{name}\n" for name, _ in loaded) + \
+        "cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu\n"
+    image = initrd(files={**{f"modules/{name}": data for name, data in loaded},
+                          "script": script.encode()})
+    server = serve()
+    name = f"lodge{os.getpid() % 100000}"
+    server.do("PUT", "/network-interfaces/eth0", {
+        "iface_id": "eth0", "host_dev_name": name, "guest_mac": "06:00:ac:10:00:02", "mtu": 1400,
+        "tx_rate_limiter": {"bandwidth": {"size": 100000, "refill_time": 100}}})
+    server.boot(kernel("cloud"), image, "lodge.show=script")
+    assert server.ends() == (0, "")
+    assert guests.sections(server.printed())["script"].split() == ["06:00:ac:10:00:02", "1400"]
+    assert not os.path.exists(f"/sys/class/net/{name}")
 
 
 def test_a_start_that_fails_can_be_put_right(serve, kernel, initrd, tmp_path):

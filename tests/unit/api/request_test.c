@@ -242,6 +242,31 @@ static void drives(void **state)
 	assert_non_null(strstr(answer, "\"vsock\":null"));
 }
 
+#define IFACE "{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap0\""
+
+static void networks(void **state)
+{
+	struct test *t = *state;
+
+	is_done(t, "PUT", "/network-interfaces/eth0", IFACE "}");
+	is_done(t, "PUT", "/network-interfaces/eth0",
+		IFACE ",\"guest_mac\":\"06:00:00:00:00:01\",\"mtu\":1400,"
+		      "\"rx_rate_limiter\":{\"bandwidth\":{\"size\":1000000,\"refill_time\":100,"
+		      "\"colour\":1}},\"tx_rate_limiter\":{\"ops\":{\"size\":100,"
+		      "\"refill_time\":1000,\"one_time_burst\":50},\"bandwidth\":null}}");
+	assert_int_equal(json_array_size(vmm_section(&t->vmm, "network-interfaces")), 1);
+	is_refused(t, "PUT", "/network-interfaces/eth1", IFACE "}", "iface_id is another");
+	is_refused(t, "PUT", "/network-interfaces/eth0", IFACE ",\"guest_mac\":\"red\"}", "red");
+	is_refused(t, "PUT", "/network-interfaces/eth0", IFACE ",\"mtu\":1}", "from 68 to 65535");
+	is_refused(t, "PUT", "/network-interfaces/eth0",
+		   "{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap0,queues=2\"}", "comma");
+	is_refused(t, "PUT", "/network-interfaces/eth0",
+		   IFACE ",\"rx_rate_limiter\":{\"bandwidth\":{\"size\":1}}}",
+		   "'refill_time' is missing");
+	is_refused(t, "PUT", "/network-interfaces/eth0",
+		   IFACE ",\"rx_rate_limiter\":{\"speed\":{}}}", "no field 'speed'");
+}
+
 static void what_is_for_a_running_vm(void **state)
 {
 	struct test *t = *state;
@@ -317,6 +342,7 @@ int main(void)
 		TEST(the_machine),
 		TEST(the_kernel),
 		TEST(drives),
+		TEST(networks),
 		TEST(what_is_for_a_running_vm),
 		TEST(the_rest),
 		TEST(a_configuration_file),
