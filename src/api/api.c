@@ -11,15 +11,27 @@
 #include "api/request.h"
 #include "api/server.h"
 #include "api/vmm.h"
+#include "base/bits.h"
 
 /* What is wrong on the host is said when it happens. */
 static void say_events(const struct api_options *o, struct vmm *v)
 {
+	static const char *const kinds[] = {
+		[LODGE_EVENT_WARNING] = "the host",
+		[LODGE_EVENT_RESET] = "the VM was reset",
+		[LODGE_EVENT_PAUSED] = "the VM stands still",
+		[LODGE_EVENT_RESUMED] = "the VM goes on",
+		[LODGE_EVENT_ENDED] = "the VM has ended",
+	};
 	struct lodge_event event;
 
-	while (v->vm && lodge_vm_next_event(v->vm, &event) > 0)
+	while (v->vm && lodge_vm_next_event(v->vm, &event) > 0) {
 		if (event.kind == LODGE_EVENT_WARNING)
 			o->say(event.text);
+		logger_say(&v->logger, event.kind == LODGE_EVENT_WARNING ? LOG_WARN : LOG_INFO,
+			   "vm", "%s%s%s", kinds[event.kind], event.text[0] ? ": " : "",
+			   event.text);
+	}
 }
 
 static int start_by_file(struct vmm *v, const char *name, struct err *e)
@@ -32,11 +44,17 @@ static int start_by_file(struct vmm *v, const char *name, struct err *e)
 		return err_set(e, EINVAL, "cannot read the configuration %s: line %d: %s", name,
 			       error.line, error.text);
 	if (!api_configure(v, file, &why))
-		vmm_start(v, &why);
+		api_start(v, &why);
 	json_decref(file);
 	return why.code ? err_set(e, -why.code, "the configuration %s is refused: %s", name,
 				  why.text)
 			: 0;
+}
+
+/* Of two times in milliseconds, -1 for none. */
+static int sooner(int a, int b)
+{
+	return a < 0 ? b : b < 0 ? a : MIN(a, b);
 }
 
 /* Waits and serves; whether the VM has ended. */
@@ -49,7 +67,9 @@ static bool serve(const struct api_options *o, struct vmm *v, struct server *ser
 			{v->vm ? lodge_vm_event_fd(v->vm) : -1, POLLIN, 0},
 			{server ? server_fd(server) : -1, POLLIN, 0},
 		};
-		int n = poll(fds, 4, server ? server_timeout(server) : -1);
+		int n = poll(
+			fds, 4,
+			sooner(metrics_timeout(&v->metrics), server ? server_timeout(server) : -1));
 
 		if (n < 0 && errno != EINTR)
 			return false;
@@ -61,6 +81,8 @@ static bool serve(const struct api_options *o, struct vmm *v, struct server *ser
 			return true;
 		if (server)
 			server_run(server);
+		if (!metrics_timeout(&v->metrics))
+			api_flush_metrics(v);
 	}
 }
 
@@ -104,6 +126,7 @@ enum api_end api_serve(const struct api_options *o, struct err *e)
 	if (!rc) {
 		end = serve(o, &v, server) ? tell_end(&v, e) : API_STOPPED;
 		say_events(o, &v);
+		api_flush_metrics(&v);
 	}
 	server_free(server);
 	vmm_release(&v);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 static int refuse_type(const struct field *f, struct err *e)
 {
@@ -31,7 +32,7 @@ static int check_word(const struct field *f, const json_t *value, struct err *e)
 	int rc = check_text(f, value, e);
 
 	for (const char *const *word = f->words; !rc && *word; word++)
-		if (!strcmp(*word, json_string_value(value)))
+		if (!(f->any_case ? strcasecmp : strcmp)(*word, json_string_value(value)))
 			return 0;
 	return rc ? rc
 		  : err_set(e, EINVAL, "the field '%s' cannot be '%.64s'", f->name,

@@ -28,6 +28,7 @@ struct field {
 	bool required;
 	int64_t min, max;
 	const char *const *words;   /* FIELD_WORD: NULL ends them */
+	bool any_case;              /* FIELD_WORD: in capitals or not */
 	const struct field *fields; /* FIELD_OBJECT */
 	bool lenient;               /* FIELD_OBJECT: fields that are not in its table do no harm */
 };

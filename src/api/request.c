@@ -15,6 +15,7 @@
 #include "api/fields.h"
 #include "api/sections.h"
 #include "api/vmm.h"
+#include "base/bits.h"
 
 #define PATH_MAX_LEN 256
 
@@ -84,7 +85,7 @@ static int get_config(const struct job *j, json_t **shown, struct err *e)
 	json_t *all = json_object();
 	int rc = json_object_set_new(all, "machine-config", machine(j->vmm));
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		json_t *section = vmm_section(j->vmm, names[i]);
 
 		rc |= section ? json_object_set(all, names[i], section)
@@ -159,6 +160,17 @@ static int put_item(const struct job *j, json_t **shown, struct err *e)
 	return rc;
 }
 
+int api_start(struct vmm *v, struct err *e)
+{
+	int rc = vmm_start(v, e);
+
+	if (!rc) {
+		logger_say(&v->logger, LOG_INFO, "vm", "the VM runs");
+		api_flush_metrics(v);
+	}
+	return rc;
+}
+
 static int put_action(const struct job *j, json_t **shown, struct err *e)
 {
 	const char *action = fields_text(j->body, "action_type", "");
@@ -166,11 +178,34 @@ static int put_action(const struct job *j, json_t **shown, struct err *e)
 
 	(void)shown;
 	if (!strcmp(action, "InstanceStart"))
-		return vmm_start(j->vmm, e);
+		return api_start(j->vmm, e);
 	rc = vmm_after_start(j->vmm, e);
-	if (!rc)
+	if (!rc && !strcmp(action, "FlushMetrics"))
+		api_flush_metrics(j->vmm);
+	else if (!rc)
 		lodge_vm_ctrl_alt_del(j->vmm->vm);
 	return rc;
+}
+
+/* Log and metrics are no part of the VM: they work from now on. */
+static int put_logger(const struct job *j, json_t **shown, struct err *e)
+{
+	int rc = vmm_before_start(j->vmm, e);
+
+	(void)shown;
+	if (!rc)
+		rc = logger_configure(&j->vmm->logger, j->body, e);
+	return rc ? rc : vmm_set_section(j->vmm, j->section, j->body, e);
+}
+
+static int put_metrics(const struct job *j, json_t **shown, struct err *e)
+{
+	int rc = vmm_before_start(j->vmm, e);
+
+	(void)shown;
+	if (!rc)
+		rc = metrics_open(&j->vmm->metrics, fields_text(j->body, "metrics_path", ""), e);
+	return rc ? rc : vmm_set_section(j->vmm, j->section, j->body, e);
 }
 
 static int patch_vm(const struct job *j, json_t **shown, struct err *e)
@@ -185,7 +220,7 @@ static int patch_vm(const struct job *j, json_t **shown, struct err *e)
 	return rc ? err_set(e, -rc, "%s", lodge_vm_error(j->vmm->vm)) : 0;
 }
 
-static const char *const actions[] = {"InstanceStart", "SendCtrlAltDel", NULL};
+static const char *const actions[] = {"InstanceStart", "SendCtrlAltDel", "FlushMetrics", NULL};
 static const char *const states[] = {"Paused", "Resumed", NULL};
 
 static const struct field action_fields[] = {
@@ -198,28 +233,54 @@ static const struct field state_fields[] = {
 	{0},
 };
 
+static const struct field metrics_fields[] = {
+	{.name = "metrics_path", .type = FIELD_TEXT, .required = true},
+	{0},
+};
+
 static const struct route {
 	const char *method;
 	const char *path; /* a last part of "*" is an id */
 	const struct field *fields;
 	job_fn *run;
+	const char *metric; /* its name among those of its method */
 } routes[] = {
-	{"GET", "", NULL, get_instance},
-	{"GET", "version", NULL, get_version},
-	{"GET", "vm/config", NULL, get_config},
-	{"GET", "machine-config", NULL, get_machine},
-	{"PUT", "machine-config", sections_machine_config, put_machine},
-	{"PATCH", "machine-config", sections_machine_patch, patch_machine},
-	{"PUT", "boot-source", sections_boot_source, put_section},
-	{"PUT", "drives/*", sections_drive, put_item},
-	{"PUT", "network-interfaces/*", sections_network, put_item},
-	{"PUT", "entropy", sections_entropy, put_section},
-	{"PUT", "serial", sections_serial, put_section},
-	{"PUT", "actions", action_fields, put_action},
-	{"PATCH", "vm", state_fields, patch_vm},
+	{"GET", "", NULL, get_instance, "instance_info"},
+	{"GET", "version", NULL, get_version, "vmm_version"},
+	{"GET", "vm/config", NULL, get_config, "vm_config"},
+	{"GET", "machine-config", NULL, get_machine, "machine_cfg"},
+	{"PUT", "machine-config", sections_machine_config, put_machine, "machine_cfg"},
+	{"PATCH", "machine-config", sections_machine_patch, patch_machine, "machine_cfg"},
+	{"PUT", "boot-source", sections_boot_source, put_section, "boot_source"},
+	{"PUT", "drives/*", sections_drive, put_item, "drive"},
+	{"PUT", "network-interfaces/*", sections_network, put_item, "network"},
+	{"PUT", "entropy", sections_entropy, put_section, "entropy"},
+	{"PUT", "serial", sections_serial, put_section, "serial"},
+	{"PUT", "logger", logger_fields, put_logger, "logger"},
+	{"PUT", "metrics", metrics_fields, put_metrics, "metrics"},
+	{"PUT", "actions", action_fields, put_action, "actions"},
+	{"PATCH", "vm", state_fields, patch_vm, "vm"},
 };
 
-#define ROUTES (sizeof(routes) / sizeof(routes[0]))
+#define ROUTES ARRAY_LEN(routes)
+
+_Static_assert(ROUTES <= METRICS_REQUESTS_MAX, "each has a place in struct metrics");
+
+void api_flush_metrics(struct vmm *v)
+{
+	static const char *const groups[][2] = {{"GET", "get_api_requests"},
+						{"PUT", "put_api_requests"},
+						{"PATCH", "patch_api_requests"}};
+	struct metrics_name names[ROUTES];
+	struct metrics_context c = {
+		.names = names, .count = ROUTES, .vm = v->vm, .log_lost = v->logger.outlet.lost};
+
+	for (size_t i = 0; i < ROUTES; i++)
+		for (size_t g = 0; g < ARRAY_LEN(groups); g++)
+			if (!strcmp(groups[g][0], routes[i].method))
+				names[i] = (struct metrics_name){groups[g][1], routes[i].metric};
+	metrics_flush(&v->metrics, &c);
+}
 
 /* Letters, digits and underscores, as everywhere in the interface. */
 static bool id_is_good(const char *id)
@@ -283,6 +344,7 @@ static void run_route(struct vmm *v, const struct route *route, const char *id,
 				   "the id '%.64s' cannot be: give letters, digits and '_'", id)
 			 : check_body(route, r->body, &e);
 
+	v->metrics.requests[route - routes].count++;
 	snprintf(section, sizeof(section), "%.*s", (int)strcspn(route->path, "/"), route->path);
 	if (!rc && r->body) {
 		job.body = fields_compact(r->body);
@@ -296,6 +358,9 @@ static void run_route(struct vmm *v, const struct route *route, const char *id,
 		api_refuse(a, 400, e.text);
 	else
 		a->status = a->body ? 200 : 204;
+	v->metrics.requests[route - routes].fails += rc != 0;
+	logger_say(&v->logger, rc ? LOG_ERROR : LOG_INFO, "api", "%s /%s%s: %u%s%s", r->method,
+		   section, id ? "/..." : "", a->status, rc ? ": " : "", e.text);
 }
 
 void api_refuse(struct api_answer *a, unsigned status, const char *why)
@@ -359,8 +424,9 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 int api_configure(struct vmm *v, const json_t *file, struct err *e)
 {
 	/* The kernel's command line depends on the drives. */
-	static const char *const names[] = {"machine-config", "drives",  "network-interfaces",
-					    "boot-source",    "entropy", "serial"};
+	static const char *const names[] = {
+		"logger",      "metrics", "machine-config", "drives", "network-interfaces",
+		"boot-source", "entropy", "serial"};
 	const char *name;
 	json_t *value;
 
@@ -370,12 +436,12 @@ int api_configure(struct vmm *v, const json_t *file, struct err *e)
 	{
 		size_t i = 0;
 
-		while (i < sizeof(names) / sizeof(names[0]) && strcmp(names[i], name) != 0)
+		while (i < ARRAY_LEN(names) && strcmp(names[i], name) != 0)
 			i++;
-		if (i == sizeof(names) / sizeof(names[0]) && !json_is_null(value))
+		if (i == ARRAY_LEN(names) && !json_is_null(value))
 			return err_set(e, EINVAL, "there is no section '%.64s'", name);
 	}
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		value = json_object_get(file, names[i]);
 		if (!value || json_is_null(value))
 			continue;

@@ -27,6 +27,12 @@ struct api_answer {
 /* Does what is asked for. Any path, method and JSON value. */
 void api_handle(struct vmm *v, const struct api_request *r, struct api_answer *a);
 
+/* InstanceStart. 0, or -errno with e set. */
+int api_start(struct vmm *v, struct err *e);
+
+/* Writes the metrics since the last time, if they go anywhere. */
+void api_flush_metrics(struct vmm *v);
+
 /* An answer that refuses. */
 void api_refuse(struct api_answer *a, unsigned status, const char *why);
 

@@ -89,6 +89,7 @@ const struct field sections_drive[] = {
 	{.name = "is_read_only", .type = FIELD_FLAG},
 	{.name = "cache_type", .type = FIELD_WORD, .words = cache_types},
 	{.name = "io_engine", .type = FIELD_WORD, .words = io_engines},
+	{.name = "rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
 	{0},
 };
 
@@ -181,12 +182,28 @@ static int apply_machine(lodge_vm *vm, const json_t *sections, struct err *e)
 	return rc ? rc : lodge_vm_set(vm, "memory", number);
 }
 
+/* Adds a limiter's buckets, as options of a flag; one without size or time limits nothing. */
+static void add_limiter(struct buf *b, const char *prefix, const json_t *limits)
+{
+	static const char *const kinds[] = {"bandwidth", "ops"};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const json_t *bucket = json_object_get(limits, kinds[i]);
+		int64_t size = fields_number(bucket, "size", 0);
+		int64_t time = fields_number(bucket, "refill_time", 0);
+
+		if (size && time)
+			buf_printf(b, ",%s%s=%" PRId64 "/%" PRId64 "+%" PRId64, prefix, kinds[i],
+				   size, time, fields_number(bucket, "one_time_burst", 0));
+	}
+}
+
 static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
 {
 	const char *path = fields_text(drive, "path_on_host", "");
 	bool readonly = fields_flag(drive, "is_read_only");
-	char setting[4200];
-	int rc, len;
+	struct buf b = BUF_INIT;
+	int rc;
 
 	if (strchr(path, ','))
 		return err_set(e, EINVAL, "path_on_host cannot have a comma: give a link to %s",
@@ -194,11 +211,13 @@ static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
 	rc = check_file("drive", path, readonly ? O_RDONLY : O_RDWR, e);
 	if (rc)
 		return rc;
-	len = snprintf(setting, sizeof(setting), "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
-		       fields_text(drive, "drive_id", ""));
-	if ((size_t)len >= sizeof(setting))
-		return err_set(e, ENAMETOOLONG, "path_on_host is too long");
-	return lodge_vm_set(vm, "disk", setting);
+	buf_printf(&b, "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
+		   fields_text(drive, "drive_id", ""));
+	add_limiter(&b, "", json_object_get(drive, "rate_limiter"));
+	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
+			    : lodge_vm_set(vm, "disk", buf_str(&b));
+	buf_release(&b);
+	return rc;
 }
 
 /* The root device is the first, whatever the order in which they came: it is /dev/vda. */
@@ -223,22 +242,6 @@ static int apply_drives(lodge_vm *vm, const json_t *drives, struct err *e)
 			       "there is a root device already: give is_root_device "
 			       "once");
 	return rc;
-}
-
-/* Adds a limiter's buckets, as options of a flag; one without size or time limits nothing. */
-static void add_limiter(struct buf *b, const char *prefix, const json_t *limits)
-{
-	static const char *const kinds[] = {"bandwidth", "ops"};
-
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		const json_t *bucket = json_object_get(limits, kinds[i]);
-		int64_t size = fields_number(bucket, "size", 0);
-		int64_t time = fields_number(bucket, "refill_time", 0);
-
-		if (size && time)
-			buf_printf(b, ",%s%s=%" PRId64 "/%" PRId64 "+%" PRId64, prefix, kinds[i],
-				   size, time, fields_number(bucket, "one_time_burst", 0));
-	}
 }
 
 static int apply_network(lodge_vm *vm, const json_t *network, struct err *e)

@@ -13,12 +13,16 @@ int vmm_init(struct vmm *v, struct err *e)
 {
 	v->sections = json_object();
 	v->vm = NULL;
+	logger_init(&v->logger, v->id);
+	metrics_init(&v->metrics);
 	return v->sections ? 0 : err_set(e, ENOMEM, "memory is out");
 }
 
 void vmm_release(struct vmm *v)
 {
 	lodge_vm_free(v->vm);
+	logger_release(&v->logger);
+	metrics_release(&v->metrics);
 	json_decref(v->sections);
 }
 

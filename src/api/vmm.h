@@ -15,6 +15,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "api/logger.h"
+#include "api/metrics.h"
 #include "base/err.h"
 #include "lodge/lodge.h"
 
@@ -23,8 +25,10 @@ struct vmm {
 	bool pci; /* virtio devices are on PCI, else MMIO */
 	const char *engine;
 	int console_in, console_out; /* where the serial console is, unless a file is named */
-	json_t *sections;            /* by name; "drives" is an array */
-	lodge_vm *vm;                /* NULL: not started */
+	struct logger logger;
+	struct metrics metrics;
+	json_t *sections; /* by name; "drives" is an array */
+	lodge_vm *vm;     /* NULL: not started */
 };
 
 /* Makes one that is not started; -ENOMEM with e set. id, engine: the caller's, outlive it. */

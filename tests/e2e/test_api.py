@@ -185,6 +185,27 @@ def test_a_start_that_fails_can_be_put_right(serve, kernel, initrd, tmp_path):
     assert server.ends() == (0, "")
 
 
+def test_log_and_metrics(serve, kernel, initrd, tmp_path):
+    """A log that is a FIFO without a reader loses lines, and nothing else waits for it."""
+    os.mkfifo(tmp_path / "log")
+    server = serve()
+    server.do("PUT", "/logger", {"log_path": str(tmp_path / "log"), "level": "Debug"})
+    server.do("PUT", "/metrics", {"metrics_path": str(tmp_path / "metrics")})
+    for _ in range(3000):
+        assert server.ask("GET", "/version")[0] == 200
+    server.boot(kernel("cloud"), initrd(), "lodge.do=wait")
+    server.wait_for("LODGE-GUEST: wait")
+    server.do("PUT", "/actions", {"action_type": "FlushMetrics"})
+    server.do("PUT", "/actions", {"action_type": "SendCtrlAltDel"})
+    assert server.ends() == (0, "")
+    lines = [json.loads(line) for line in (tmp_path / "metrics").read_text().splitlines()]
+    assert len(lines) == 3  # start, request, end
+    assert lines[0]["get_api_requests"]["vmm_version_count"] == 3000
+    assert lines[0]["logger"]["missed_log_count"] > 1000
+    assert sum(lines[1]["lodge"].values()) > 0
+    assert [line["put_api_requests"]["actions_count"] for line in lines] == [1, 1, 1]
+
+
 def test_as_firecracker_by_a_file(serve, kernel, initrd, tmp_path):
     """By that name it has its flags, and a file may say all."""
     program = tmp_path / "firecracker"

@@ -226,7 +226,9 @@ static void drives(void **state)
 		   "comma");
 	is_done(t, "PUT", "/drives/data",
 		"{\"drive_id\":\"data\",\"is_root_device\":false,\"path_on_host\":\"FILE\","
-		"\"cache_type\":\"Writeback\",\"io_engine\":\"Async\"}");
+		"\"cache_type\":\"Writeback\",\"io_engine\":\"Async\",\"rate_limiter\":"
+		"{\"ops\":{\"size\":100,\"refill_time\":1000},"
+		"\"bandwidth\":{\"size\":0,\"refill_time\":0}}}");
 	is_done(t, "PUT", "/drives/root",
 		"{\"drive_id\":\"root\",\"is_root_device\":true,\"path_on_host\":\"FILE\"}");
 	is_refused(t, "PUT", "/drives/second",
@@ -276,6 +278,78 @@ static void what_is_for_a_running_vm(void **state)
 	is_refused(t, "PUT", "/actions", "{\"action_type\":\"SendCtrlAltDel\"}", "not started");
 	is_refused(t, "PUT", "/actions", "{\"action_type\":\"InstanceStart\"}", "no kernel");
 	is_refused(t, "PUT", "/actions", "{\"action_type\":\"Dance\"}", "cannot be 'Dance'");
+}
+
+/* The lines of a file. */
+static unsigned lines(const char *path, char *text, size_t size)
+{
+	FILE *f = fopen(path, "r");
+	size_t len;
+	unsigned n = 0;
+
+	assert_non_null(f);
+	len = fread(text, 1, size - 1, f);
+	text[len] = '\0';
+	fclose(f);
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		n++;
+	return n;
+}
+
+static void the_log(void **state)
+{
+	struct test *t = *state;
+	char text[4096];
+
+	assert_int_equal(truncate(t->file, 0), 0);
+	is_done(t, "PUT", "/logger", "{\"log_path\":\"FILE\",\"level\":\"info\"}");
+	assert_int_equal(lines(t->file, text, sizeof(text)), 1); /* that it was asked for */
+	is_done(t, "PUT", "/logger", "{\"show_level\":true,\"show_log_origin\":true}");
+	is_refused(t, "PATCH", "/machine-config", "{\"a\\nb\":1}", "no field");
+	assert_int_equal(lines(t->file, text, sizeof(text)), 3);
+	assert_non_null(strstr(text, "[one:Info:api] PUT /logger: 204\n"));
+	assert_non_null(strstr(text, "[one:Error:api] PATCH /machine-config: 400: "));
+	is_done(t, "PUT", "/logger", "{\"level\":\"Error\"}");
+	is_done(t, "PUT", "/entropy", "{}");
+	is_done(t, "PUT", "/logger", "{\"level\":\"Trace\",\"module\":\"vm\"}");
+	is_refused(t, "PATCH", "/machine-config", "{}", "no field");
+	assert_int_equal(lines(t->file, text, sizeof(text)), 3);
+	is_refused(t, "PUT", "/logger", "{\"level\":\"Loud\"}", "cannot be 'Loud'");
+	is_refused(t, "PUT", "/logger", "{\"log_path\":\"/nonexistent/log\"}",
+		   "cannot write the log");
+}
+
+static void metrics(void **state)
+{
+	struct test *t = *state;
+	json_t *all, *line;
+	char text[8192];
+
+	assert_int_equal(truncate(t->file, 0), 0);
+	is_refused(t, "PUT", "/metrics", "{}", "'metrics_path' is missing");
+	assert_int_equal(metrics_timeout(&t->vmm.metrics), -1);
+	is_done(t, "PUT", "/metrics", "{\"metrics_path\":\"FILE\"}");
+	assert_in_range(metrics_timeout(&t->vmm.metrics), 1000, 60000);
+	is_refused(t, "PUT", "/metrics", "{\"metrics_path\":\"FILE\"}", "once");
+	is_done(t, "PUT", "/entropy", "{}");
+	is_refused(t, "PUT", "/actions", "{\"action_type\":\"FlushMetrics\"}", "not started");
+	assert_int_equal(lines(t->file, text, sizeof(text)), 0);
+	api_flush_metrics(&t->vmm);
+	assert_int_equal(lines(t->file, text, sizeof(text)), 1);
+	all = json_loads(text, 0, NULL);
+	assert_non_null(all);
+	assert_true(fields_number(all, "utc_timestamp_ms", 0) > 1000000000000);
+	line = json_object_get(all, "put_api_requests");
+	assert_int_equal(fields_number(line, "metrics_count", -1), 3);
+	assert_int_equal(fields_number(line, "metrics_fails", -1), 2);
+	assert_int_equal(fields_number(line, "entropy_count", -1), 1);
+	assert_int_equal(fields_number(line, "actions_fails", -1), 1);
+	json_decref(all);
+	/* Then they count from 0. */
+	assert_int_equal(truncate(t->file, 0), 0);
+	api_flush_metrics(&t->vmm);
+	lines(t->file, text, sizeof(text));
+	assert_non_null(strstr(text, "\"metrics_count\":0,\"metrics_fails\":0"));
 }
 
 static void the_rest(void **state)
@@ -344,6 +418,8 @@ int main(void)
 		TEST(drives),
 		TEST(networks),
 		TEST(what_is_for_a_running_vm),
+		TEST(the_log),
+		TEST(metrics),
 		TEST(the_rest),
 		TEST(a_configuration_file),
 	};

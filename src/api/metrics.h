@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Metrics: a line of JSON for each time that they are flushed: when the VM starts, every minute, on
+ * request, and at the end. Counters are those since the line before.
+ *
+ * The names are Firecracker's as far as they mean the same; the engine's own counters are
+ * in "lodge". One thread.
+ */
+#ifndef LODGE_API_METRICS_H
+#define LODGE_API_METRICS_H
+
+#include <stdint.h>
+
+#include "api/outlet.h"
+#include "base/err.h"
+#include "lodge/lodge.h"
+
+#define METRICS_REQUESTS_MAX 32
+#define METRICS_STATS_MAX    512
+
+/* How often a kind of request came, and was refused. */
+struct metrics_request {
+	uint64_t count, fails;
+};
+
+struct metrics {
+	struct outlet outlet;
+	uint64_t next_ns; /* CLOCK_MONOTONIC of the next flush */
+	struct metrics_request requests[METRICS_REQUESTS_MAX];
+	uint64_t stats[METRICS_STATS_MAX]; /* as they were last */
+	uint64_t log_lost, own_lost;       /* the same */
+};
+
+/* The names of kinds of requests, by their numbers: "put_api_requests" and "drive", ... */
+struct metrics_name {
+	const char *group, *name;
+};
+
+void metrics_init(struct metrics *m);
+void metrics_release(struct metrics *m);
+
+/* 0, or -errno with e set. Once. */
+int metrics_open(struct metrics *m, const char *path, struct err *e);
+
+/* Milliseconds until the next flush is due; -1: there is none. */
+int metrics_timeout(const struct metrics *m);
+
+/* Writes a line, if there is a place for it. names: count of them. vm is NULL before the start;
+ * log_lost: lines of the log that were lost until now. */
+struct metrics_context {
+	const struct metrics_name *names;
+	unsigned count;
+	lodge_vm *vm;
+	uint64_t log_lost;
+};
+void metrics_flush(struct metrics *m, const struct metrics_context *c);
+
+#endif
