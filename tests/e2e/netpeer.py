@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A peer for guests: netpeer.py SIZE ADDRESS [ADDRESS...]
+
+Prints a line: the SHA-256 of SIZE bytes, and for each address two ports, the first of a server of
+HTTP that gives those bytes, the second of one that reads to the end and answers with the SHA-256 of
+what came.  Ends with its standard input.
+"""
+
+import hashlib
+import http.server
+import random
+import socket
+import socketserver
+import sys
+import threading
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def serve(kind, handler, address):
+    made = type("Server", (socketserver.ThreadingMixIn, kind),
+                {"address_family": family(address), "daemon_threads": True})((address, 0), handler)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    return made.server_address[1]
+
+
+def main():
+    payload = random.Random(5).randbytes(int(sys.argv[1]))
+
+    class Give(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_):
+            pass
+
+    class Take(socketserver.BaseRequestHandler):
+        def handle(self):
+            found = hashlib.sha256()
+            while data := self.request.recv(1 << 20):
+                found.update(data)
+            self.request.sendall(found.hexdigest().encode() + b"\n")
+
+    ports = [port for address in sys.argv[2:] for port in
+             (serve(http.server.HTTPServer, Give, address),
+              serve(socketserver.TCPServer, Take, address))]
+    print(hashlib.sha256(payload).hexdigest(), *ports, flush=True)
+    sys.stdin.read()
+
+
+main()
