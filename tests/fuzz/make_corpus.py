@@ -267,6 +267,41 @@ def virtio_inputs():
             (header(11), area, change)])
 
 
+def virtio_net(headers, features, frames):
+    """A network device whose five queues have four buffers each, (length, flags) in the first two;
+    the frames come to it, (length, first bytes)."""
+    def step(kind, size=0, at=0, value=0):
+        return struct.pack("<BBHI", kind, size, at, value)
+
+    came, turn, refuse, time = range(5, 9)
+    todo = step(START, 4, 0, features) + step(turn)
+    for length, first in frames:
+        todo += step(came, 0, length, first) + step(NOTIFY, 0) + step(turn)
+    todo += step(refuse, 1) + step(NOTIFY, 1) + step(refuse, 0) + step(turn) + step(NOTIFY, 2)
+    todo += step(time, 0, 0, 10**9) + step(turn) + step(turn, 1)
+    memory = bytearray(0x6000)
+    chains = [[(40, WRITE), (1500, WRITE), (1600, WRITE), (2000, WRITE)],
+              [(54, 0), (112, 0), (100, NEXT), (1000, 0)],
+              [(3, NEXT), (1, WRITE), (12, NEXT), (1, WRITE)]]
+    for queue, parts in enumerate(chains):
+        area = 0x1000 + queue * 0xc00
+        for n, (length, flags) in enumerate(parts):
+            struct.pack_into("<QIHH", memory, area + n * 16, 0x5000 + n * 0x100, length, flags,
+                             n + 1)
+            struct.pack_into("<H", memory, area + 0x804 + n * 2, n)
+        struct.pack_into("<H", memory, area + 0x802, 4 if queue == 0 else 2)
+    memory[0x5000:0x500c] = struct.pack("<BBHHHHH", 1, 0, 0, 0, 14, 6, 0)
+    return struct.pack("<BBH", headers, len(todo) // 8, 0) + todo + memory
+
+
+def virtio_net_inputs():
+    """(name, input): frames both ways, with and without mergeable buffers and headers."""
+    frames = [(60, 0), (1500, 0), (3000, 0x100), (80, 1)]
+    for headers in (0, 1):
+        for name, features in (("plain", 0x20), ("merged", 0x8020), ("all", 0xffffff)):
+            yield f"{name}-{headers}", virtio_net(headers, features, frames)
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -288,6 +323,7 @@ def main():
     save("interp", programs())
     save("virtqueue", virtqueues())
     save("virtio", virtio_inputs())
+    save("virtio_net", virtio_net_inputs())
 
 
 if __name__ == "__main__":
