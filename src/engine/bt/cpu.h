@@ -112,7 +112,6 @@ struct cpu_native {
 	uint64_t remapped_page;
 	uint64_t window[NATIVE_WINDOWS];   /* addresses of the host: translate/access.h */
 	uint8_t bounce[2 * NATIVE_BOUNCE]; /* what was read from two pages: runtime/gates.c */
-	uint64_t page_bits; /* of a linear address, which select the TLB's entry; a constant */
 };
 
 /* The guest's vector registers and MXCSR are the host's, as long as translated code runs

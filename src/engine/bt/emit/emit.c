@@ -125,14 +125,15 @@ void emit_ctx_scaled(struct emit *e, enum emit_op op, unsigned size, unsigned re
 	emit_le(e, 4, (uint32_t)disp);
 }
 
-void emit_pext_ctx(struct emit *e, unsigned reg, unsigned rm, int32_t disp)
+void emit_rorx(struct emit *e, unsigned reg, unsigned rm, unsigned count)
 {
-	emit_byte(e, PREFIX_GS);
 	emit_byte(e, 0xc4);
-	emit_byte(e, (reg & 8 ? 0 : 0x80) | 0x40 | 0x20 | 2); /* R, X and B are inverted; 0f 38 */
-	emit_byte(e, 0x80 | (~rm & 15) << 3 | 2);             /* W, vvvv, F3 */
-	emit_byte(e, 0xf5);
-	absolute(e, reg, disp);
+	/* R, X and B are inverted; 0f 3a */
+	emit_byte(e, (reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | 3);
+	emit_byte(e, 0x7b); /* no vvvv, F2 */
+	emit_byte(e, 0xf0);
+	emit_byte(e, modrm(MOD_REG, reg, rm));
+	emit_byte(e, (uint8_t)count);
 }
 
 void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base)

@@ -66,8 +66,8 @@ void emit_ctx_index(struct emit *e, enum emit_op op, unsigned size, unsigned reg
 /* op reg, gs:[index * 8 + disp]. */
 void emit_ctx_scaled(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned index,
 		     int32_t disp);
-/* PEXT reg, rm, gs:[disp], of 64 bits. */
-void emit_pext_ctx(struct emit *e, unsigned reg, unsigned rm, int32_t disp);
+/* RORX reg, rm, count, of registers of 32 bits. */
+void emit_rorx(struct emit *e, unsigned reg, unsigned rm, unsigned count);
 /* op reg, [base], which is not RSP, RBP, R12 or R13: these have other encodings. */
 void emit_mem(struct emit *e, enum emit_op op, unsigned size, unsigned reg, unsigned base);
 /* op reg, [base + disp]; base is not RSP or R12. */

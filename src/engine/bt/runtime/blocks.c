@@ -232,8 +232,7 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 		return err_errno(e, errno, "cannot make a translator");
 	}
 	lay_out_jumps(t, room);
-	t->fast_pext = host_has_fast_pext();
-	cpu->native.page_bits = (uint64_t)(TLB_ENTRIES - 1) << GUEST_PAGE_SHIFT;
+	t->bmi2 = host_has_bmi2();
 	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++)
 		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[block_access(n)]);
 	t->emit = (struct emit){

@@ -5,13 +5,15 @@
  *
  *	      lea   r10, [operand]         linear address
  *	      add   r10, segment base      FS and GS
- *	retry:pext  r11, r10, [page bits]  the entry that the page selects
+ *	retry:rorx  r11d, r10d, 12      the entry that the page selects
+ *	      and   r11d, entries - 1
  *	      sub   r10, [set.read + r11 * 8]   offset in the page, if it is this page's entry
  *	      cmp   r10, 4096 - size
  *	      ja    miss                   another page, or into the next one
  *	      add   r10, [set.host + r11 * 8]
  *
- * Processors that have no fast PEXT shift and mask.
+ * The address of [reg] is moved, which costs a processor no time, and the entry found by reg
+ * itself. Where BMI2 is missing, MOV and SHR do what RORX does.
  *
  * One look-up may serve several accesses (access.h). The host's address stays in
  * HOST_ADDRESS, and where that will be wanted for other things in between it is
@@ -88,13 +90,24 @@ static void check_segment(struct lower *l)
 	}
 }
 
-/* The linear address of the memory operand, plus more. */
-static void operand(struct lower *l, int32_t more)
+/* A register as an address. The register that has the same: where it stays while the instruction is
+ * under way that one, else HOST_ADDRESS. */
+static unsigned move(struct lower *l, unsigned size, unsigned reg)
+{
+	if (reg != HOST_ADDRESS || size < 8)
+		emit_reg(l->e, EMIT_MOV, size, HOST_ADDRESS, reg);
+	return is_stolen(reg) ? HOST_ADDRESS : reg;
+}
+
+/* The linear address of the memory operand, plus more. Another register that has its lower half,
+ * or HOST_ADDRESS. */
+static unsigned operand(struct lower *l, int32_t more)
 {
 	const struct insn *insn = &l->i->insn;
 	const struct insn_mem *m = &insn->mem;
 	unsigned size = insn->addr_size;
 	uint64_t fixed = (uint64_t)m->disp + (uint64_t)(int64_t)more;
+	unsigned same = HOST_ADDRESS;
 
 	flags_clobber(l, flags_live_before(l));
 	if (m->base == MEM_REG_RIP)
@@ -109,16 +122,21 @@ static void operand(struct lower *l, int32_t more)
 			.disp = (int32_t)((uint32_t)m->disp + (uint32_t)more),
 		};
 
-		emit_lea(l->e, size, HOST_ADDRESS, &a);
+		if (a.index == EMIT_NONE && !a.disp)
+			same = move(l, size, a.base);
+		else
+			emit_lea(l->e, size, HOST_ADDRESS, &a);
 		if (m->seg >= SEG_FS && size == 8 && l->t->cpu->amd)
 			check_offset(l);
 	}
 	if (m->seg >= SEG_FS && l->narrow)
 		check_segment(l);
-	if (m->seg >= SEG_FS)
-		emit_ctx(l->e, EMIT_ADD, l->word, HOST_ADDRESS,
-			 (int32_t)(offsetof(struct cpu, seg) + m->seg * sizeof(struct segment) +
-				   offsetof(struct segment, base)));
+	if (m->seg < SEG_FS)
+		return same;
+	emit_ctx(l->e, EMIT_ADD, l->word, HOST_ADDRESS,
+		 (int32_t)(offsetof(struct cpu, seg) + m->seg * sizeof(struct segment) +
+			   offsetof(struct segment, base)));
+	return HOST_ADDRESS;
 }
 
 void address_operand(struct lower *l)
@@ -127,10 +145,13 @@ void address_operand(struct lower *l)
 	operand(l, 0);
 }
 
-static void stack(struct lower *l, unsigned reg, int32_t disp)
+static unsigned stack(struct lower *l, unsigned reg, int32_t disp)
 {
 	flags_clobber(l, flags_live_before(l));
+	if (!disp)
+		return move(l, l->word, reg);
 	emit_lea_disp(l->e, l->word, HOST_ADDRESS, reg, disp);
+	return HOST_ADDRESS;
 }
 
 void address_stack(struct lower *l, unsigned reg, int32_t disp)
@@ -145,8 +166,20 @@ int32_t address_tag(const struct lower *l, bool write)
 	       (int32_t)(write ? offsetof(struct tlb_set, write) : offsetof(struct tlb_set, read));
 }
 
-/* access: as in struct access_site. */
-static void check(struct lower *l, uint32_t access)
+/* Where the entry of the address is whose lower half is in reg, into HOST_SPARE. */
+static void find_entry(struct lower *l, unsigned reg)
+{
+	if (l->t->bmi2) {
+		emit_rorx(l->e, HOST_SPARE, reg, GUEST_PAGE_SHIFT);
+	} else {
+		emit_reg(l->e, EMIT_MOV, 4, HOST_SPARE, reg);
+		emit_shift(l->e, false, 4, HOST_SPARE, GUEST_PAGE_SHIFT);
+	}
+	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, TLB_ENTRIES - 1);
+}
+
+/* access: as in struct access_site. same: a register whose lower half is HOST_ADDRESS's. */
+static void check(struct lower *l, uint32_t access, unsigned same)
 {
 	struct emit *e = l->e;
 	struct missing_access *m = &l->missing[l->missing_count++];
@@ -157,13 +190,7 @@ static void check(struct lower *l, uint32_t access)
 		.rip = l->i->linear,
 		.access = access,
 	};
-	if (l->t->fast_pext) {
-		emit_pext_ctx(e, HOST_SPARE, HOST_ADDRESS, CTX(native.page_bits));
-	} else {
-		emit_reg(e, EMIT_MOV, 4, HOST_SPARE, HOST_ADDRESS);
-		emit_shift(e, false, 4, HOST_SPARE, GUEST_PAGE_SHIFT);
-		emit_imm(e, EMIT_AND_IMM, 4, HOST_SPARE, TLB_ENTRIES - 1);
-	}
+	find_entry(l, same);
 	emit_ctx_scaled(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE,
 			address_tag(l, access & ACCESS_WRITE));
 	emit_imm(e, EMIT_CMP_IMM, 8, HOST_ADDRESS, (int32_t)(GUEST_PAGE_SIZE - size));
@@ -175,7 +202,7 @@ static void check(struct lower *l, uint32_t access)
 
 void address_check(struct lower *l, unsigned size, bool write)
 {
-	check(l, size | (write ? ACCESS_WRITE : 0));
+	check(l, size | (write ? ACCESS_WRITE : 0), HOST_ADDRESS);
 }
 
 static int32_t window(const struct access_group *g)
@@ -203,8 +230,9 @@ static bool next_access(struct lower *l, const struct access **access,
 	return true;
 }
 
-/* The group's look-up, its lowest linear address in HOST_ADDRESS. */
-static void look_up(struct lower *l, const struct access *a, const struct access_group *g)
+/* The group's look-up, its lowest linear address in HOST_ADDRESS; same: as of check. */
+static void look_up(struct lower *l, const struct access *a, const struct access_group *g,
+		    unsigned same)
 {
 	uint32_t access = g->bytes;
 
@@ -212,7 +240,7 @@ static void look_up(struct lower *l, const struct access *a, const struct access
 		access |= ACCESS_SHARED;
 	if (g->write)
 		access |= ACCESS_WRITE | (a->write ? 0 : ACCESS_EARLY);
-	check(l, access);
+	check(l, access, same);
 	l->held = g;
 	if (g->window == WINDOW_NONE || &l->accesses.at[g->last] == a || a->group >= 64)
 		return;
@@ -226,8 +254,9 @@ int32_t address_reach_operand(struct lower *l)
 	const struct access *a;
 
 	if (!next_access(l, &a, &g)) {
-		operand(l, (int32_t)(g->low - a->constant));
-		look_up(l, a, g);
+		unsigned same = operand(l, (int32_t)(g->low - a->constant));
+
+		look_up(l, a, g, same);
 	}
 	return (int32_t)(a->constant - g->low);
 }
@@ -238,8 +267,9 @@ int32_t address_reach_stack(struct lower *l, unsigned reg, int32_t disp)
 	const struct access *a;
 
 	if (!next_access(l, &a, &g)) {
-		stack(l, reg, disp + (int32_t)(g->low - a->constant));
-		look_up(l, a, g);
+		unsigned same = stack(l, reg, disp + (int32_t)(g->low - a->constant));
+
+		look_up(l, a, g, same);
 	}
 	return (int32_t)(a->constant - g->low);
 }

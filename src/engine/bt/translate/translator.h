@@ -106,7 +106,7 @@ struct translator {
 		unsigned count;
 		uint16_t at[JUMPS_LISTED];
 	} jumped[BLOCK_CONTEXTS][2];
-	bool fast_pext;                       /* of the host's processor */
+	bool bmi2;                            /* of the host's processor */
 	uint64_t cr4;                         /* what code was translated by: KIND_CR4 */
 	bool local[BLOCK_ZONES];              /* code was found there that is not global */
 	uint64_t code_pages[CODE_PAGES / 64]; /* linear pages that code was found in, by hash */

@@ -199,15 +199,14 @@ static void register_and_context(void **state)
 	}
 }
 
-static void pext(void **state)
+static void rorx(void **state)
 {
 	(void)state;
 	for (unsigned n = 0; n < REGS * REGS; n++) {
 		unsigned reg = n % REGS, rm = n / REGS;
 
-		emit_pext_ctx(&e, reg, rm, -0x1234);
-		reads("pext %s, %s, qword ptr gs:[%s]", name(reg, 8), name(rm, 8),
-		      absolute(-0x1234));
+		emit_rorx(&e, reg, rm, 12);
+		reads("rorx %s, %s, 0xc", name(reg, 4), name(rm, 4));
 	}
 }
 
@@ -456,7 +455,7 @@ int main(void)
 		cmocka_unit_test_setup(register_and_register, test_setup),
 		cmocka_unit_test_setup(register_and_context, test_setup),
 		cmocka_unit_test_setup(register_and_memory, test_setup),
-		cmocka_unit_test_setup(pext, test_setup),
+		cmocka_unit_test_setup(rorx, test_setup),
 		cmocka_unit_test_setup(immediates, test_setup),
 		cmocka_unit_test_setup(constants_are_the_whole_register, test_setup),
 		cmocka_unit_test_setup(shifts, test_setup),
