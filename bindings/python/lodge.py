@@ -105,6 +105,7 @@ _FUNCTIONS = {
     "lodge_vm_state": (c_int, c_void_p),
     "lodge_vm_pause": (c_int, c_void_p),
     "lodge_vm_resume": (c_int, c_void_p),
+    "lodge_vm_change": (c_int, c_void_p, c_char_p, c_char_p),
     "lodge_vm_event_fd": (c_int, c_void_p),
     "lodge_vm_next_event": (c_int, c_void_p, POINTER(_Event)),
     "lodge_vm_wait": (c_int, c_void_p, c_int),
@@ -203,6 +204,10 @@ class VM:
     def resume(self):
         """Lets it go on."""
         self._check(_lib.lodge_vm_resume(self._vm))
+
+    def change(self, device, value):
+        """Changes a device: "disk0", "size"."""
+        self._check(_lib.lodge_vm_change(self._vm, device.encode(), value.encode()))
 
     def stop(self):
         """Stops it at once."""

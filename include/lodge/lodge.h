@@ -103,6 +103,15 @@ int lodge_vm_pause(lodge_vm *vm);
 int lodge_vm_resume(lodge_vm *vm);
 
 /*
+ * Changes a device of a VM that runs. device: "disk0", "net0", ..., by the order in which they were
+ * set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
+ * told), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE", "rx-ops",
+ * "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s flags, or
+ * "none". -EINVAL, -ENOENT: there is no such device; -ESRCH: the VM has ended. After start.
+ */
+int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
+
+/*
  * What happens to a VM, in order. lodge_vm_event_fd polls readable while there is something to be
  * asked for; lodge_vm_next_event gives it: 1, or 0 if there is nothing. 64 are kept for an owner
  * who does not ask, and those that have no room are counted in the next one's `lost`. After start.

@@ -171,6 +171,42 @@ int api_start(struct vmm *v, struct err *e)
 	return rc;
 }
 
+/* The place of an item among those that the guest has, by the order of sections_apply; -ENOENT with
+ * e set. */
+static int place(const struct job *j, const json_t **item, struct err *e)
+{
+	const json_t *list = vmm_section(j->vmm, j->section);
+	size_t at = fields_find(list, id_field(j->section), j->id);
+
+	if (at == json_array_size(list))
+		return err_set(e, ENOENT, "there is no '%s' among the %s", j->id, j->section);
+	*item = json_array_get(list, at);
+	return !strcmp(j->section, "drives") ? sections_drive_place(list, at) : (int)at;
+}
+
+/* New limits of a device that runs, or a disk's new size. */
+static int patch_item(const struct job *j, json_t **shown, struct err *e)
+{
+	const char *field = id_field(j->section);
+	char device[32], value[512] = "";
+	const json_t *item = NULL;
+	int rc = vmm_after_start(j->vmm, e), at;
+
+	(void)shown;
+	if (!rc && strcmp(fields_text(j->body, field, ""), j->id) != 0)
+		rc = err_set(e, EINVAL, "%s is another than the path's: give the same", field);
+	at = rc ? rc : place(j, &item, e);
+	if (at < 0)
+		return at;
+	snprintf(device, sizeof(device), "%s%d", !strcmp(j->section, "drives") ? "disk" : "net",
+		 at);
+	rc = sections_change(item, j->body, value, sizeof(value), e);
+	for (char *next = value, *word; !rc && (word = strsep(&next, ";")) && *word;)
+		if (lodge_vm_change(j->vmm->vm, device, word))
+			rc = err_set(e, EINVAL, "%s", lodge_vm_error(j->vmm->vm));
+	return rc;
+}
+
 static int put_action(const struct job *j, json_t **shown, struct err *e)
 {
 	const char *action = fields_text(j->body, "action_type", "");
@@ -254,6 +290,8 @@ static const struct route {
 	{"PUT", "boot-source", sections_boot_source, put_section, "boot_source"},
 	{"PUT", "drives/*", sections_drive, put_item, "drive"},
 	{"PUT", "network-interfaces/*", sections_network, put_item, "network"},
+	{"PATCH", "drives/*", sections_drive_patch, patch_item, "drive"},
+	{"PATCH", "network-interfaces/*", sections_network_patch, patch_item, "network"},
 	{"PUT", "entropy", sections_entropy, put_section, "entropy"},
 	{"PUT", "serial", sections_serial, put_section, "serial"},
 	{"PUT", "logger", logger_fields, put_logger, "logger"},

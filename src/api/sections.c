@@ -93,6 +93,20 @@ const struct field sections_drive[] = {
 	{0},
 };
 
+const struct field sections_drive_patch[] = {
+	{.name = "drive_id", .type = FIELD_TEXT, .required = true},
+	{.name = "path_on_host", .type = FIELD_TEXT},
+	{.name = "rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{0},
+};
+
+const struct field sections_network_patch[] = {
+	{.name = "iface_id", .type = FIELD_TEXT, .required = true},
+	{.name = "rx_rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{.name = "tx_rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{0},
+};
+
 const struct field sections_entropy[] = {{0}};
 
 const struct field sections_serial[] = {
@@ -182,8 +196,18 @@ static int apply_machine(lodge_vm *vm, const json_t *sections, struct err *e)
 	return rc ? rc : lodge_vm_set(vm, "memory", number);
 }
 
-/* Adds a limiter's buckets, as options of a flag; one without size or time limits nothing. */
-static void add_limiter(struct buf *b, const char *prefix, const json_t *limits)
+struct limit_words {
+	const char *before, *after;
+	bool none; /* what does not limit is said, too */
+};
+
+static const struct limit_words flag_words = {",", "", false};
+static const struct limit_words change_words = {"", ";", true};
+
+/* Adds a limiter's buckets, each as NAME=RATE between two strings. One without size or time limits
+ * nothing: it is "none", or left out. */
+static void add_limiter(struct buf *b, const struct limit_words *w, const char *prefix,
+			const json_t *limits)
 {
 	static const char *const kinds[] = {"bandwidth", "ops"};
 
@@ -191,10 +215,17 @@ static void add_limiter(struct buf *b, const char *prefix, const json_t *limits)
 		const json_t *bucket = json_object_get(limits, kinds[i]);
 		int64_t size = fields_number(bucket, "size", 0);
 		int64_t time = fields_number(bucket, "refill_time", 0);
+		bool limited = size && time;
 
-		if (size && time)
-			buf_printf(b, ",%s%s=%" PRId64 "/%" PRId64 "+%" PRId64, prefix, kinds[i],
-				   size, time, fields_number(bucket, "one_time_burst", 0));
+		if (!bucket || (!limited && !w->none))
+			continue;
+		buf_printf(b, "%s%s%s=", w->before, prefix, kinds[i]);
+		if (limited)
+			buf_printf(b, "%" PRId64 "/%" PRId64 "+%" PRId64, size, time,
+				   fields_number(bucket, "one_time_burst", 0));
+		else
+			buf_printf(b, "none");
+		buf_printf(b, "%s", w->after);
 	}
 }
 
@@ -213,7 +244,7 @@ static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
 		return rc;
 	buf_printf(&b, "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
 		   fields_text(drive, "drive_id", ""));
-	add_limiter(&b, "", json_object_get(drive, "rate_limiter"));
+	add_limiter(&b, &flag_words, "", json_object_get(drive, "rate_limiter"));
 	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
 			    : lodge_vm_set(vm, "disk", buf_str(&b));
 	buf_release(&b);
@@ -261,8 +292,8 @@ static int apply_network(lodge_vm *vm, const json_t *network, struct err *e)
 		buf_printf(&b, ",mac=%s", mac);
 	if (mtu)
 		buf_printf(&b, ",mtu=%" PRId64, mtu);
-	add_limiter(&b, "rx-", json_object_get(network, "rx_rate_limiter"));
-	add_limiter(&b, "tx-", json_object_get(network, "tx_rate_limiter"));
+	add_limiter(&b, &flag_words, "rx-", json_object_get(network, "rx_rate_limiter"));
+	add_limiter(&b, &flag_words, "tx-", json_object_get(network, "tx_rate_limiter"));
 	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
 			    : lodge_vm_set(vm, "net", buf_str(&b));
 	buf_release(&b);
@@ -291,5 +322,44 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 		rc = apply_networks(vm, json_object_get(sections, "network-interfaces"), e);
 	if (!rc && json_object_get(sections, "entropy"))
 		rc = lodge_vm_set(vm, "rng", "on");
+	return rc;
+}
+
+int sections_drive_place(const json_t *drives, size_t at)
+{
+	bool root = fields_flag(json_array_get(drives, at), "is_root_device");
+	int before = 0;
+	size_t i;
+	const json_t *drive;
+
+	json_array_foreach(drives, i, drive)
+	{
+		bool other = fields_flag(drive, "is_root_device");
+
+		before += i != at && (other != root ? other : i < at);
+	}
+	return before;
+}
+
+int sections_change(const json_t *item, const json_t *patch, char *values, size_t size,
+		    struct err *e)
+{
+	const char *path = fields_text(patch, "path_on_host", NULL);
+	struct buf b = BUF_INIT;
+	int rc = 0;
+
+	if (path && strcmp(path, fields_text(item, "path_on_host", "")) != 0)
+		return err_set(e, EINVAL,
+			       "path_on_host is another file: a running VM's drives keep theirs");
+	if (path)
+		buf_printf(&b, "size;");
+	add_limiter(&b, &change_words, "", json_object_get(patch, "rate_limiter"));
+	add_limiter(&b, &change_words, "rx-", json_object_get(patch, "rx_rate_limiter"));
+	add_limiter(&b, &change_words, "tx-", json_object_get(patch, "tx_rate_limiter"));
+	if (buf_failed(&b) || b.len >= size)
+		rc = err_set(e, ENOMEM, "memory is out");
+	else
+		memcpy(values, buf_str(&b), b.len + 1);
+	buf_release(&b);
 	return rc;
 }

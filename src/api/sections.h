@@ -17,6 +17,8 @@ extern const struct field sections_machine_config[]; /* PUT: two fields are requ
 extern const struct field sections_machine_patch[];
 extern const struct field sections_drive[];
 extern const struct field sections_network[];
+extern const struct field sections_drive_patch[];
+extern const struct field sections_network_patch[];
 extern const struct field sections_entropy[];
 extern const struct field sections_serial[];
 
@@ -26,5 +28,15 @@ json_t *sections_default_machine(void);
 /* Sets what all sections say in a VM that is not started. 0, or -errno with e set, or with the VM's
  * own error. What is not of a section keeps its default. */
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e);
+
+/* The number that the guest's disk has which is the list's item `at`. */
+int sections_drive_place(const json_t *drives, size_t at);
+
+/*
+ * What a PATCH of a drive or network interface asks for, given the item as it is: values of
+ * lodge_vm_change, with ';' between. 0, or -errno with e set.
+ */
+int sections_change(const json_t *item, const json_t *patch, char *values, size_t size,
+		    struct err *e);
 
 #endif

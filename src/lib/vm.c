@@ -15,6 +15,7 @@
 
 #include "base/bits.h"
 #include "base/time.h"
+#include "lib/change.h"
 #include "lib/config.h"
 #include "machine/engines.h"
 #include "lodge/lodge.h"
@@ -221,6 +222,18 @@ int lodge_vm_pause(lodge_vm *vm)
 int lodge_vm_resume(lodge_vm *vm)
 {
 	return control(vm, machine_resume);
+}
+
+int lodge_vm_change(lodge_vm *vm, const char *device, const char *value)
+{
+	struct machine_change change;
+	int rc;
+
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	rc = change_parse(&change, device, value, &vm->error);
+	return rc ? rc : machine_change(vm->machine, &change, &vm->error);
 }
 
 int lodge_vm_event_fd(const lodge_vm *vm)

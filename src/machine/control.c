@@ -149,14 +149,16 @@ int machine_resume(struct machine *m, struct err *e)
 	return machine_call(m, resume_now, NULL, e);
 }
 
-static int resize_now(struct machine *m, void *opaque, struct err *e)
+static int change_now(struct machine *m, void *opaque, struct err *e)
 {
-	return pc_disk_resize(m->pc, *(unsigned *)opaque, e);
+	return pc_change(m->pc, opaque, e);
 }
 
-int machine_disk_resize(struct machine *m, unsigned n, struct err *e)
+int machine_change(struct machine *m, const struct machine_change *change, struct err *e)
 {
-	return machine_call(m, resize_now, &n, e);
+	struct machine_change own = *change;
+
+	return machine_call(m, change_now, &own, e);
 }
 
 enum machine_state machine_state(struct machine *m)

@@ -137,10 +137,28 @@ typedef int machine_call_fn(struct machine *m, void *opaque, struct err *e);
  * After machine_start; any thread but the machine's own, no lock held. */
 int machine_call(struct machine *m, machine_call_fn *run, void *opaque, struct err *e);
 
-/* The guest is told that the image of its n-th disk (as configured, from 0) has another size: it
- * was made larger, or smaller. Nothing looks for that by itself. 0, or -errno with e set. As
- * machine_call. */
-int machine_disk_resize(struct machine *m, unsigned n, struct err *e);
+/* A change of a device while the machine runs; devices count from 0, as configured. */
+enum machine_change_kind {
+	/* The disk's image has another size than before, which the guest is told. Nothing looks for
+	 * that by itself. */
+	MACHINE_CHANGE_DISK_SIZE,
+	MACHINE_CHANGE_DISK_LIMITS, /* limits[0] */
+	MACHINE_CHANGE_NET_LIMITS,  /* limits[0] of what comes, [1] of what is sent */
+};
+
+struct machine_change {
+	enum machine_change_kind kind;
+	unsigned device;
+	/* Buckets that are given take effect at once; others stay as they are. One with size 0
+	 * limits nothing. */
+	struct machine_limits {
+		bool has_bandwidth, has_ops;
+		struct limiter_config to;
+	} limits[2];
+};
+
+/* 0, or -errno with e set and nothing changed. As machine_call. */
+int machine_change(struct machine *m, const struct machine_change *change, struct err *e);
 
 /* The next of the machine's events, in order; false if there is none. Its text lives until the next
  * call. One thread at a time. The descriptor is readable while there are events. */

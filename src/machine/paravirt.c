@@ -186,13 +186,18 @@ void paravirt_reset(struct paravirt *p)
 	}
 }
 
-int paravirt_disk_resize(struct paravirt *p, unsigned n, struct err *e)
+int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e)
 {
-	size_t kind = 0;
+	static const struct paravirt_kind *const whose[] = {
+		[MACHINE_CHANGE_DISK_SIZE] = &paravirt_disks,
+		[MACHINE_CHANGE_DISK_LIMITS] = &paravirt_disks,
+		[MACHINE_CHANGE_NET_LIMITS] = &paravirt_nets,
+	};
+	size_t i = 0;
 
-	while (kinds[kind] != &paravirt_disks)
-		kind++;
-	return paravirt_disks_resize(p->states[kind], n, e);
+	while (kinds[i] != whose[change->kind])
+		i++;
+	return kinds[i]->change(p->states[i], change, e);
 }
 
 void paravirt_describe(const struct paravirt *p, struct acpi_config *config,

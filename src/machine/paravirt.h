@@ -39,9 +39,9 @@ void paravirt_free(struct paravirt *p);
  * vCPUs parked, I/O thread. */
 void paravirt_reset(struct paravirt *p);
 
-/* The image of the n-th disk has another size, which the guest is told. Any thread. 0, or -errno
- * with e set. */
-int paravirt_disk_resize(struct paravirt *p, unsigned n, struct err *e);
+/* See machine_change. I/O thread. */
+struct machine_change;
+int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e);
 
 /* Adds to config what a guest must know; devices has PARAVIRT_MAX places and lives as long as
  * config. */

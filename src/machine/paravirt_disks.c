@@ -120,17 +120,26 @@ static int make(struct paravirt *p, void **state, struct err *e)
 	return rc;
 }
 
-int paravirt_disks_resize(void *state, unsigned n, struct err *e)
+static int resize(struct image *image, struct err *e)
+{
+	int rc = disk_measure(image->disk);
+
+	if (rc)
+		return err_errno(e, rc, "cannot measure the disk %s", image->path);
+	virtio_blk_resize(image->blk);
+	return 0;
+}
+
+static int change(void *state, const struct machine_change *c, struct err *e)
 {
 	struct disks *all = state;
-	int rc;
 
-	if (!all || n >= all->count)
-		return err_set(e, ENOENT, "the machine has no disk %u", n);
-	rc = disk_measure(all->images[n].disk);
-	if (rc)
-		return err_errno(e, rc, "cannot measure the disk %s", all->images[n].path);
-	virtio_blk_resize(all->images[n].blk);
+	if (!all || c->device >= all->count)
+		return err_set(e, ENOENT, "the machine has no disk %u", c->device);
+	if (c->kind == MACHINE_CHANGE_DISK_SIZE)
+		return resize(&all->images[c->device], e);
+	virtio_blk_limit(all->images[c->device].blk, paravirt_bandwidth(&c->limits[0]),
+			 paravirt_ops(&c->limits[0]));
 	return 0;
 }
 
@@ -148,4 +157,4 @@ static void release(void *state)
 	free(all);
 }
 
-const struct paravirt_kind paravirt_disks = {make, release};
+const struct paravirt_kind paravirt_disks = {make, release, change};

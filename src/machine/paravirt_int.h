@@ -7,6 +7,7 @@
 #define LODGE_MACHINE_PARAVIRT_INT_H
 
 #include "base/err.h"
+#include "machine/machine.h"
 #include "machine/paravirt.h"
 #include "virtio/device.h"
 
@@ -23,19 +24,29 @@ struct paravirt_kind {
 	/* Frees it all. No vCPU runs, the event loop has ended, and the devices are on no bus. Not
 	 * called where *state is NULL. */
 	void (*release)(void *state);
+	/* optional: the changes of machine_change that are this kind's; state may be NULL. */
+	int (*change)(void *state, const struct machine_change *change, struct err *e);
 };
 
 extern const struct paravirt_kind paravirt_disks;
 extern const struct paravirt_kind paravirt_nets;
 extern const struct paravirt_kind paravirt_rng;
 
-/* paravirt_disk_resize, for that kind's state. */
-int paravirt_disks_resize(void *state, unsigned n, struct err *e);
-
 /* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */
 int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e);
 
 /* Whose devices they are. */
 struct machine *paravirt_machine(struct paravirt *p);
+
+/* The buckets of a change, NULL for those that stay as they are. */
+static inline const struct limiter_bucket *paravirt_bandwidth(const struct machine_limits *l)
+{
+	return l->has_bandwidth ? &l->to.bandwidth : NULL;
+}
+
+static inline const struct limiter_bucket *paravirt_ops(const struct machine_limits *l)
+{
+	return l->has_ops ? &l->to.ops : NULL;
+}
 
 #endif

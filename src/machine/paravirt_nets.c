@@ -123,4 +123,23 @@ static void release(void *state)
 	free(all);
 }
 
-const struct paravirt_kind paravirt_nets = {make, release};
+static int change(void *state, const struct machine_change *c, struct err *e)
+{
+	struct nets *all = state;
+	struct virtio_device *d;
+	struct virtio_net *net;
+
+	if (!all || c->device >= all->count)
+		return err_set(e, ENOENT, "the machine has no network %u", c->device);
+	net = all->cards[c->device].net;
+	d = virtio_net_device(net);
+	pthread_mutex_lock(&d->lock);
+	virtio_net_limit(net, VIRTIO_NET_RX, paravirt_bandwidth(&c->limits[0]),
+			 paravirt_ops(&c->limits[0]));
+	virtio_net_limit(net, VIRTIO_NET_TX, paravirt_bandwidth(&c->limits[1]),
+			 paravirt_ops(&c->limits[1]));
+	pthread_mutex_unlock(&d->lock);
+	return 0;
+}
+
+const struct paravirt_kind paravirt_nets = {make, release, change};

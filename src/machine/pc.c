@@ -334,9 +334,9 @@ void pc_stop(struct pc *pc)
 	paravirt_reset(pc->paravirt);
 }
 
-int pc_disk_resize(struct pc *pc, unsigned n, struct err *e)
+int pc_change(struct pc *pc, const struct machine_change *change, struct err *e)
 {
-	return paravirt_disk_resize(pc->paravirt, n, e);
+	return paravirt_change(pc->paravirt, change, e);
 }
 
 void pc_describe(const struct pc *pc, struct acpi_config *config, struct acpi_mmio_device *devices)

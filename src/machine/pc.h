@@ -47,8 +47,9 @@ void pc_console_close(struct pc *pc);
  * thread. */
 uint64_t pc_console_lost(struct pc *pc, int *error);
 
-/* See paravirt_disk_resize. */
-int pc_disk_resize(struct pc *pc, unsigned n, struct err *e);
+/* See machine_change. I/O thread. */
+struct machine_change;
+int pc_change(struct pc *pc, const struct machine_change *change, struct err *e);
 
 /* The user's hands. Any thread. */
 void pc_power_button(struct pc *pc);

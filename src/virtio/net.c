@@ -201,13 +201,10 @@ static void on_tx_ready(void *opaque)
 	pthread_mutex_unlock(&n->device.lock);
 }
 
-void virtio_net_limit(struct virtio_net *n, const struct limiter_config *rx,
-		      const struct limiter_config *tx)
+void virtio_net_limit(struct virtio_net *n, enum virtio_net_way way,
+		      const struct limiter_bucket *bytes, const struct limiter_bucket *frames)
 {
-	if (rx)
-		limiter_set(&n->rx_limit, &rx->bandwidth, &rx->ops);
-	if (tx)
-		limiter_set(&n->tx_limit, &tx->bandwidth, &tx->ops);
+	limiter_set(way == VIRTIO_NET_RX ? &n->rx_limit : &n->tx_limit, bytes, frames);
 }
 
 static uint64_t features_of(const struct virtio_net *n, unsigned mtu)
@@ -267,8 +264,10 @@ struct virtio_net *virtio_net_new(struct mem *mem, const struct virtio_net_confi
 	net_filter_reset(&n->filter);
 	limiter_init(&n->rx_limit, config->clock, on_rx_ready, n);
 	limiter_init(&n->tx_limit, config->clock, on_tx_ready, n);
-	if (config->clock)
-		virtio_net_limit(n, &config->rx, &config->tx);
+	if (config->clock) {
+		limiter_set(&n->rx_limit, &config->rx.bandwidth, &config->rx.ops);
+		limiter_set(&n->tx_limit, &config->tx.bandwidth, &config->tx.ops);
+	}
 	kind.config = n->config;
 	kind.features = features_of(n, config->mtu);
 	kind.queue_count = n->pairs * 2 + 1;

@@ -52,9 +52,10 @@ void virtio_net_free(struct virtio_net *n);
 
 struct virtio_device *virtio_net_device(struct virtio_net *n);
 
-/* Changes limits; NULL leaves one as it is. The device's lock is held. */
-void virtio_net_limit(struct virtio_net *n, const struct limiter_config *rx,
-		      const struct limiter_config *tx);
+/* Changes the limits of what comes or is sent, see limiter_set. The device's lock is held. */
+enum virtio_net_way { VIRTIO_NET_RX, VIRTIO_NET_TX };
+void virtio_net_limit(struct virtio_net *n, enum virtio_net_way way,
+		      const struct limiter_bucket *bytes, const struct limiter_bucket *frames);
 
 /* Has the driver announce its addresses to the network, if it can: the machine is at another place
  * now. The device's lock is held. */

@@ -153,6 +153,40 @@ def test_a_drive_is_the_root_device(serve, kernel, initrd, tmp_path):
     assert guests.sections(server.printed())["cmdline"].strip().endswith("root=/dev/vda ro")
 
 
+def test_a_running_vm_changes_its_drive(serve, kernel, initrd, tmp_path):
+    """A read that its limit lets wait for ever goes on when the limit is gone; the guest sees that
+    the image has grown."""
+    loaded = modules.in_order(debian.modules("cloud"), ["virtio_blk", "virtio_mmio"])
+    script = "".join(f"insmod /modules/{name}\n" for name, _ in loaded) + """
+echo go on
+dd if=/dev/vda of=/dev/null bs=4k count=64 2>/dev/null; echo read $?
+while [ $(cat /sys/block/vda/size) = 8192 ]; do sleep 0.1; done
+cat /sys/block/vda/size
+"""
+    image = initrd(files={**{f"modules/{name}": data for name, data in loaded},
+                          "script": script.encode()})
+    disk = tmp_path / "disk"
+    with open(disk, "wb") as f:
+        f.truncate(4 << 20)
+    server = serve()
+    server.do("PUT", "/drives/d", {
+        "drive_id": "d", "is_root_device": False, "path_on_host": str(disk),
+        "rate_limiter": {"ops": {"size": 1, "refill_time": 1000000000}}})
+    server.boot(kernel("cloud"), image, "lodge.show=script")
+    server.wait_for("go on")
+    assert "another file" in server.refusal("PATCH", "/drives/d", {"drive_id": "d",
+                                                                   "path_on_host": "/dev/null"})
+    assert "no 'e'" in server.refusal("PATCH", "/drives/e", {"drive_id": "e"})
+    server.do("PATCH", "/drives/d", {"drive_id": "d", "rate_limiter": {
+        "ops": {"size": 0, "refill_time": 0},
+        "bandwidth": {"size": 1 << 30, "refill_time": 100, "one_time_burst": 1 << 20}}})
+    server.wait_for("read 0")
+    os.truncate(disk, 6 << 20)
+    server.do("PATCH", "/drives/d", {"drive_id": "d", "path_on_host": str(disk)})
+    assert server.ends() == (0, "")
+    assert guests.sections(server.printed())["script"].split()[-1] == str(6 << 11)
+
+
 def test_a_network_interface_is_a_tap_device(serve, kernel, initrd):
     """A device made for the VM, with the guest's address as it was given."""
     done = subprocess.run(["unshare", "-n", "true"], capture_output=True, timeout=60)

@@ -13,6 +13,7 @@
 
 #include "api/fields.h"
 #include "api/request.h"
+#include "api/sections.h"
 #include "api/vmm.h"
 
 struct test {
@@ -242,6 +243,9 @@ static void drives(void **state)
 	assert_int_equal(json_array_size(vmm_section(&t->vmm, "drives")), 2);
 	assert_non_null(strstr(answer, "\"is_read_only\":true"));
 	assert_non_null(strstr(answer, "\"vsock\":null"));
+	/* The root device is the guest's first, then the others as they came. */
+	assert_int_equal(sections_drive_place(vmm_section(&t->vmm, "drives"), 0), 1);
+	assert_int_equal(sections_drive_place(vmm_section(&t->vmm, "drives"), 1), 0);
 }
 
 #define IFACE "{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap0\""
@@ -272,6 +276,10 @@ static void networks(void **state)
 static void what_is_for_a_running_vm(void **state)
 {
 	struct test *t = *state;
+
+	is_refused(t, "PATCH", "/drives/a", "{\"drive_id\":\"a\"}", "not started");
+	is_refused(t, "PATCH", "/drives/a", "{}", "'drive_id' is missing");
+	is_refused(t, "PATCH", "/network-interfaces/a", "{\"iface_id\":\"a\"}", "not started");
 
 	is_refused(t, "PATCH", "/vm", "{\"state\":\"Paused\"}", "not started");
 	is_refused(t, "PATCH", "/vm", "{\"state\":\"Stopped\"}", "cannot be 'Stopped'");

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/change.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "lib/config_number.h"
+
+#define NONE "none"
+
+/* "diskN", ...: its number into c->device. */
+static bool parse_device(struct machine_change *c, const char *device, const char *kind)
+{
+	size_t len = strlen(kind);
+	const char *end;
+	uint64_t n;
+
+	if (strncmp(device, kind, len) || !config_number(device + len, &end, &n) || *end || n > 999)
+		return false;
+	c->device = (unsigned)n;
+	return true;
+}
+
+/* The bucket that a word names, told in l that it is given; NULL: there is none of that name. */
+static struct limiter_bucket *find_bucket(struct machine_limits *l, const char *name, size_t len)
+{
+	if (len == 9 && !strncmp(name, "bandwidth", len)) {
+		l->has_bandwidth = true;
+		return &l->to.bandwidth;
+	}
+	if (len == 3 && !strncmp(name, "ops", len)) {
+		l->has_ops = true;
+		return &l->to.ops;
+	}
+	return NULL;
+}
+
+/* One "NAME=RATE" of len characters. */
+static int parse_limit(struct machine_change *c, const char *word, size_t len, struct err *e)
+{
+	bool net = c->kind == MACHINE_CHANGE_NET_LIMITS;
+	bool tx = net && !strncmp(word, "tx-", 3);
+	const char *name = word + (net && (tx || !strncmp(word, "rx-", 3)) ? 3 : 0);
+	size_t name_len = strcspn(name, "=,");
+	const char *rate = name + name_len + 1;
+	struct limiter_bucket *b = NULL;
+
+	if (name[name_len] == '=' && net == (name != word))
+		b = find_bucket(&c->limits[tx], name, name_len);
+	if (!b)
+		return err_set(e, EINVAL, "'%.*s' cannot be changed: give %s", (int)len, word,
+			       net ? "rx-bandwidth, rx-ops, tx-bandwidth or tx-ops, with a rate"
+				   : "size, or bandwidth or ops with a rate");
+	len -= (size_t)(rate - word);
+	if (len == strlen(NONE) && !strncmp(rate, NONE, len)) {
+		*b = (struct limiter_bucket){0};
+		return 0;
+	}
+	return config_limit(b, "the limit", rate, len, e);
+}
+
+int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e)
+{
+	int rc = 0;
+
+	*c = (struct machine_change){.kind = MACHINE_CHANGE_DISK_LIMITS};
+	if (parse_device(c, device, "net"))
+		c->kind = MACHINE_CHANGE_NET_LIMITS;
+	else if (!parse_device(c, device, "disk"))
+		return err_set(e, EINVAL, "'%s' cannot be changed: give diskN or netN", device);
+	if (c->kind == MACHINE_CHANGE_DISK_LIMITS && !strcmp(value, "size")) {
+		c->kind = MACHINE_CHANGE_DISK_SIZE;
+		return 0;
+	}
+	for (size_t len; !rc; value += len + 1) {
+		len = strcspn(value, ",");
+		rc = parse_limit(c, value, len, e);
+		if (!value[len])
+			break;
+	}
+	return rc;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes of a running VM's devices, in the words of the public API. */
+#ifndef LODGE_LIB_CHANGE_H
+#define LODGE_LIB_CHANGE_H
+
+#include "base/err.h"
+#include "machine/machine.h"
+
+/*
+ * device: "diskN" or "netN". value: for a disk "size", or "bandwidth=RATE" and "ops=RATE"; for a
+ * network the same words with "rx-" and "tx-" before them; several with commas between. RATE: as
+ * config_limit has it, or "none". 0, or -EINVAL with e set.
+ */
+int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e);
+
+#endif

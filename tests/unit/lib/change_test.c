@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words of changes of a running VM's devices. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lib/change.h"
+
+static struct machine_change parse(const char *device, const char *value)
+{
+	struct machine_change c;
+	struct err e = ERR_INIT;
+
+	if (change_parse(&c, device, value, &e))
+		fail_msg("%s %s: %s", device, value, e.text);
+	return c;
+}
+
+static void refuse(const char *device, const char *value, const char *words)
+{
+	struct machine_change c;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(change_parse(&c, device, value, &e), -EINVAL);
+	if (!strstr(e.text, words))
+		fail_msg("%s %s: %s", device, value, e.text);
+}
+
+static void disks(void **state)
+{
+	struct machine_change c = parse("disk3", "size");
+
+	(void)state;
+	assert_int_equal(c.kind, MACHINE_CHANGE_DISK_SIZE);
+	assert_int_equal(c.device, 3);
+	c = parse("disk0", "ops=100/50+7");
+	assert_int_equal(c.kind, MACHINE_CHANGE_DISK_LIMITS);
+	assert_true(c.limits[0].has_ops && !c.limits[0].has_bandwidth);
+	assert_int_equal(c.limits[0].to.ops.size, 100);
+	assert_int_equal(c.limits[0].to.ops.refill_ms, 50);
+	assert_int_equal(c.limits[0].to.ops.burst, 7);
+	c = parse("disk11", "bandwidth=none,ops=1K");
+	assert_true(c.limits[0].has_ops && c.limits[0].has_bandwidth);
+	assert_int_equal(c.limits[0].to.bandwidth.size, 0);
+	assert_int_equal(c.limits[0].to.ops.size, 1024);
+	assert_int_equal(c.device, 11);
+}
+
+static void networks(void **state)
+{
+	struct machine_change c = parse("net1", "rx-ops=5,tx-bandwidth=6,tx-ops=none");
+
+	(void)state;
+	assert_int_equal(c.kind, MACHINE_CHANGE_NET_LIMITS);
+	assert_int_equal(c.device, 1);
+	assert_true(c.limits[0].has_ops && !c.limits[0].has_bandwidth);
+	assert_true(c.limits[1].has_ops && c.limits[1].has_bandwidth);
+	assert_int_equal(c.limits[0].to.ops.size, 5);
+	assert_int_equal(c.limits[1].to.bandwidth.size, 6);
+	assert_int_equal(c.limits[1].to.ops.size, 0);
+}
+
+static void what_cannot_be(void **state)
+{
+	static const char *const devices[] = {
+		"",    "disk", "disk-1", "disk0x", "disk1000", "rng0", "disk99999999999999999999",
+		"net", "0"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
+		refuse(devices[i], "size", "give diskN or netN");
+	refuse("net0", "size", "'size' cannot be changed");
+	refuse("disk0", "", "'' cannot be changed");
+	refuse("disk0", "colour=1", "'colour=1' cannot be changed");
+	refuse("disk0", "rx-ops=1", "'rx-ops=1' cannot be changed");
+	refuse("net0", "ops=1", "'ops=1' cannot be changed");
+	refuse("net0", "rx-=1", "cannot be changed");
+	refuse("disk0", "ops", "'ops' cannot be changed");
+	refuse("disk0", "ops=", "is not a rate");
+	refuse("disk0", "ops=0", "is not a rate");
+	refuse("disk0", "ops=1,", "'' cannot be changed");
+	refuse("disk0", "ops=nonesuch", "is not a rate");
+	refuse("disk0", "size,ops=1", "'size' cannot be changed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks),
+		cmocka_unit_test(networks),
+		cmocka_unit_test(what_cannot_be),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
