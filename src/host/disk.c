@@ -4,10 +4,29 @@
 #include <errno.h>
 
 #include "host/disk_int.h"
+#include "host/qcow2/format.h"
+#include "host/qcow2/open.h"
 
 struct disk *disk_open(const struct disk_config *config, struct err *e)
 {
-	return disk_raw_open(config, e);
+	if (config->format == DISK_RAW)
+		return disk_raw_open(config, e);
+	if (!config->direct)
+		return qcow2_open(config, 0, e);
+	err_set(e, EINVAL,
+		"the disk %s is a qcow2 image, whose tables need the host's page cache: leave "
+		"',direct' away",
+		config->path);
+	return NULL;
+}
+
+bool disk_looks_qcow2(struct disk *d)
+{
+	uint8_t magic[4];
+	const struct disk_span span = {magic, sizeof(magic)};
+
+	return disk_size(d) >= sizeof(magic) && !disk_read(d, &span, 1, 0) &&
+	       qcow2_load(magic, sizeof(magic)) == QCOW2_MAGIC;
 }
 
 void disk_free(struct disk *d)
@@ -64,4 +83,11 @@ int disk_discard(struct disk *d, uint64_t offset, uint64_t len)
 int disk_zero(struct disk *d, uint64_t offset, uint64_t len, bool unmap)
 {
 	return d->readonly ? -EROFS : d->ops->zero(d, offset, len, unmap);
+}
+
+int disk_set_size(struct disk *d, uint64_t size)
+{
+	if (d->readonly)
+		return -EROFS;
+	return d->ops->set_size ? d->ops->set_size(d, size) : -ENOSPC;
 }

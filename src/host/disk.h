@@ -37,6 +37,7 @@ struct disk_span {
 
 enum disk_format {
 	DISK_RAW, /* the file's bytes are the disk's */
+	DISK_QCOW2,
 };
 
 struct disk_config {
@@ -51,6 +52,11 @@ struct disk_config {
 struct disk *disk_open(const struct disk_config *config, struct err *e);
 /* NULL is fine. */
 void disk_free(struct disk *d);
+
+/* Whether the disk's bytes begin like a qcow2 image: one that was opened as raw by mistake,
+ * perhaps. Of a raw disk the guest decides that, which is why nobody opens it as one for this
+ * reason. */
+bool disk_looks_qcow2(struct disk *d);
 
 uint64_t disk_size(const struct disk *d);
 

@@ -23,6 +23,8 @@ struct disk_ops {
 	int (*flush)(struct disk *d);
 	int (*discard)(struct disk *d, uint64_t offset, uint64_t len);
 	int (*zero)(struct disk *d, uint64_t offset, uint64_t len, bool unmap);
+	/* NULL where the size is what it is */
+	int (*set_size)(struct disk *d, uint64_t size);
 };
 
 struct disk {
@@ -34,5 +36,12 @@ struct disk {
 
 /* Opens and locks path as bytes and nothing else. */
 struct disk *disk_raw_open(const struct disk_config *config, struct err *e);
+
+/* The same for a file that another format is in: of any size, which disk_set_size changes. */
+struct disk *disk_raw_open_file(const struct disk_config *config, struct err *e);
+
+/* Makes the file shorter, or longer by zeroes; not beside a write, whose end it might cut off.
+ * 0 or -errno. */
+int disk_set_size(struct disk *d, uint64_t size);
 
 #endif

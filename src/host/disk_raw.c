@@ -113,11 +113,6 @@ static int measure(struct raw *d, const char *path, struct err *e)
 	if (end < 0)
 		return err_errno(e, errno, "cannot measure the disk %s", path);
 	d->disk.size = (uint64_t)end;
-	if (!d->disk.size || d->disk.size % DISK_SECTOR)
-		return err_set(e, EINVAL,
-			       "the disk %s has %llu bytes, which are no whole sectors of %u: "
-			       "change its size with truncate(1)",
-			       path, (unsigned long long)d->disk.size, DISK_SECTOR);
 	return 0;
 }
 
@@ -377,6 +372,23 @@ static int raw_zero(struct disk *disk, uint64_t offset, uint64_t len, bool unmap
 	return cannot(rc) ? write_zeroes(d, offset, len) : rc;
 }
 
+/* A block device has the size it has. */
+static int raw_set_size(struct disk *disk, uint64_t size)
+{
+	struct raw *d = raw_of(disk);
+	int rc;
+
+	if (d->block)
+		return size <= disk->size ? 0 : -ENOSPC;
+	do {
+		rc = ftruncate(d->fd, (off_t)size);
+	} while (rc && errno == EINTR);
+	if (rc)
+		return -errno;
+	disk->size = size;
+	return 0;
+}
+
 static const struct disk_ops raw_ops = {
 	.free = raw_free,
 	.read = raw_read,
@@ -386,9 +398,10 @@ static const struct disk_ops raw_ops = {
 	.flush = raw_flush,
 	.discard = raw_discard,
 	.zero = raw_zero,
+	.set_size = raw_set_size,
 };
 
-struct disk *disk_raw_open(const struct disk_config *config, struct err *e)
+struct disk *disk_raw_open_file(const struct disk_config *config, struct err *e)
 {
 	struct raw *d = calloc(1, sizeof(*d));
 	int rc;
@@ -410,5 +423,19 @@ struct disk *disk_raw_open(const struct disk_config *config, struct err *e)
 	if (!rc)
 		return &d->disk;
 	raw_free(&d->disk);
+	return NULL;
+}
+
+struct disk *disk_raw_open(const struct disk_config *config, struct err *e)
+{
+	struct disk *d = disk_raw_open_file(config, e);
+
+	if (!d || (d->size && d->size % DISK_SECTOR == 0))
+		return d;
+	err_set(e, EINVAL,
+		"the disk %s has %llu bytes, which are no whole sectors of %u: change its size "
+		"with truncate(1)",
+		config->path, (unsigned long long)d->size, DISK_SECTOR);
+	disk_free(d);
 	return NULL;
 }

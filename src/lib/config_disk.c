@@ -76,18 +76,37 @@ static int parse_direct(struct machine_disk *disk, const char *value, size_t len
 	return 0;
 }
 
+static int parse_format(struct machine_disk *disk, const char *value, size_t len, struct err *e)
+{
+	if (len == 3 && !strncmp(value, "raw", 3))
+		disk->format = DISK_RAW;
+	else if (len == 5 && !strncmp(value, "qcow2", 5))
+		disk->format = DISK_QCOW2;
+	else
+		return err_set(e, EINVAL, "disk: the format '%.*s' is not known: give raw or qcow2",
+			       (int)len, value);
+	return 0;
+}
+
+/* What a file is, is never found out by looking into it: a guest that has written to it as raw
+ * could make it an image that names any file of the host as its backing file. */
+static enum disk_format format_of_name(const char *name, size_t len)
+{
+	static const char suffix[] = ".qcow2";
+	size_t n = sizeof(suffix) - 1;
+
+	return len > n && !strncmp(name + len - n, suffix, n) ? DISK_QCOW2 : DISK_RAW;
+}
+
 /* Options by name; what ends with '=' has a value. */
 static const struct option {
 	const char *name;
 	int (*parse)(struct machine_disk *disk, const char *value, size_t len, struct err *e);
 } options[] = {
-	{"ro", parse_readonly},
-	{"direct", parse_direct},
-	{"serial=", parse_serial},
-	{"queues=", parse_queues},
-	{"blocksize=", parse_block_size},
-	{"bandwidth=", parse_bandwidth},
-	{"ops=", parse_ops},
+	{"ro", parse_readonly},          {"format=", parse_format},
+	{"direct", parse_direct},        {"serial=", parse_serial},
+	{"queues=", parse_queues},       {"blocksize=", parse_block_size},
+	{"bandwidth=", parse_bandwidth}, {"ops=", parse_ops},
 };
 
 /* One option, of len characters. */
@@ -100,11 +119,11 @@ static int parse_option(struct machine_disk *disk, const char *option, size_t le
 		if (strncmp(option, options[i].name, name) == 0 && (valued || len == name))
 			return options[i].parse(disk, option + name, len - name, e);
 	}
-	return err_set(
-		e, EINVAL,
-		"disk has no option '%.*s': give ro, direct, serial=TEXT, queues=N, blocksize=N, "
-		"bandwidth=RATE or ops=RATE",
-		(int)len, option);
+	return err_set(e, EINVAL,
+		       "disk has no option '%.*s': give ro, format=raw|qcow2, direct, serial=TEXT, "
+		       "queues=N, blocksize=N, "
+		       "bandwidth=RATE or ops=RATE",
+		       (int)len, option);
 }
 
 int config_disks_add(struct config_disks *d, const char *value, struct err *e)
@@ -119,6 +138,7 @@ int config_disks_add(struct config_disks *d, const char *value, struct err *e)
 	if (d->count == CONFIG_DISKS_MAX)
 		return err_set(e, EINVAL, "disk '%s' is one too many: give up to %d", value,
 			       CONFIG_DISKS_MAX);
+	disk.format = format_of_name(value, len);
 	while (*at) {
 		size_t option = strcspn(++at, ",");
 

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "core/engine.h"
+#include "host/disk.h"
 #include "machine/boot/boot.h"
 #include "virtio/limiter.h"
 
@@ -27,6 +28,7 @@ struct machine;
 /* A disk image of the host, for virtio-blk. */
 struct machine_disk {
 	char *path;
+	enum disk_format format;
 	bool readonly;
 	char serial[MACHINE_SERIAL_MAX + 1]; /* "": none */
 	unsigned queues;                     /* 1 to MACHINE_DISK_QUEUES_MAX; 0: one a vCPU */

@@ -74,9 +74,10 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 		.failed = on_disk_failed,
 		.opaque = d,
 	};
-	struct disk_config file = {
-		.path = from->path, .readonly = from->readonly, .direct = from->direct};
-
+	struct disk_config file = {.path = from->path,
+				   .readonly = from->readonly,
+				   .format = from->format,
+				   .direct = from->direct};
 	int rc;
 
 	if (all->count == PARAVIRT_MAX)
@@ -93,6 +94,11 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 	rc = check_blocks(d, config.block_size, e);
 	if (rc)
 		return rc;
+	if (from->format == DISK_RAW && disk_looks_qcow2(d->disk))
+		machine_warn(d->machine,
+			     "the disk %s begins like a qcow2 image, but is used as raw: the guest "
+			     "sees the image itself: add ',format=qcow2' if you trust it",
+			     d->path);
 	config.disk = d->disk;
 	d->blk = virtio_blk_new(&d->machine->mem, &config, e);
 	if (!d->blk)

@@ -92,6 +92,10 @@ static void words(void **state)
 	good("disk", "a.img,ro");
 	good("disk", "a.img,serial=12345678901234567890,ro");
 	good("disk", "a.img,queues=16,blocksize=4096,bandwidth=10M/100+1G,ops=500");
+	good("disk", "a.qcow2,format=raw");
+	good("disk", "a.img,format=qcow2,ro");
+	bad("disk", "a.img,format=");
+	bad("disk", "a.img,format=vmdk");
 	bad("disk", "");
 	bad("disk", ",ro");
 	bad("disk", "a.img,");
