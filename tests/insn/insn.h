@@ -70,7 +70,7 @@ struct outcome {
 	unsigned end; /* an exception's vector, or END_* */
 	uint32_t error;
 	uint64_t cr2;
-	bool status_lost; /* the status flags, at an exception */
+	uint64_t status_lost; /* status flags that may have any value, at an exception */
 };
 
 enum { MODE_64, MODE_32, MODE_16, MODES };

@@ -29,6 +29,7 @@
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/step.h"
+#include "engine/bt/translate/region.h"
 #include "engine/bt/vm.h"
 #include "execute.h"
 #include "segments.h"
@@ -389,6 +390,22 @@ static bool exited(const struct cpu *cpu, const struct outcome *out)
 	       out->s.sel[SEG_CS_] == SEL_CODE64;
 }
 
+/* Status flags that translated code need not have kept where an exception was raised: those that
+ * the code there writes before it reads them, as far as the translator looks ahead. */
+static uint64_t status_dead(struct cpu *cpu, const struct outcome *out)
+{
+	static struct region region;
+	uint64_t linear, gpa;
+
+	load(cpu, &out->s);
+	linear = cpu->rip + cpu->seg[SEG_CS].base;
+	if (cpu->decode == DECODE_16 || !mmu_fill_code(cpu, linear, &gpa))
+		return 0;
+	region_read(cpu, &region, linear, gpa | (linear % PAGE));
+	region_analyse(cpu, &region);
+	return FLAGS_STATUS & ~(uint64_t)region.live;
+}
+
 static bool translates(const struct test_case *c)
 {
 	return world->execute != execute_by("interp") && c->mode != MODE_16;
@@ -420,10 +437,9 @@ void lodge_run(const struct test_case *c, struct outcome *out)
 	exit = world->execute(cpu, &end);
 	world->ticks = 0;
 	store(cpu, out);
-	/* Translated code does not keep flags that the next instruction is to overwrite. */
-	out->status_lost = exit == INTERP_HALTED && c->insns != 1 && translates(c);
 	if (exit == INTERP_HALTED) {
 		unwind(cpu, out);
+		out->status_lost = translates(c) ? status_dead(cpu, out) : 0;
 		if (exited(cpu, out)) {
 			out->end = END_REACHED;
 			out->error = 0;
