@@ -68,7 +68,8 @@ void lodge_vm_free(lodge_vm *vm);
  * bt,code=SIZE, lodge-run(1)), bt-dump, cpus, memory (bytes, or with K, M, G), kernel, initrd,
  * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name, kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
- * virtio (pci, mmio: the bus of virtio devices), disk (FILE) and net (user or tap=NAME): both with
+ * virtio (pci, mmio: the bus of virtio devices), disk (FILE), net (user or tap=NAME) and port (a
+ * named port of a virtio console: NAME,socket=PATH or NAME,file=PATH or NAME,pty=LINK): all with
  * options as in lodge-run(1), and each call adds one.
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
@@ -82,6 +83,15 @@ const char *lodge_config_name(unsigned n);
  * are closed when the VM has ended and its output was taken, at the latest by lodge_vm_free. Before
  * lodge_vm_start. */
 int lodge_vm_console(lodge_vm *vm, int in, int out);
+
+/* The virtio console (hvc0) in the same way; without this call there is none. A guest whose COM1
+ * has no output and whose kernel command line was not set uses it from the start. Before
+ * lodge_vm_start. */
+int lodge_vm_virtio_console(lodge_vm *vm, int in, int out);
+
+/* The size in characters of the window that the virtio console is shown in; 0: not known. Before
+ * or after lodge_vm_start, whenever it changes: the guest is told. */
+void lodge_vm_window(lodge_vm *vm, uint16_t columns, uint16_t rows);
 
 /* Checks the whole configuration, builds the machine and lets it run. */
 int lodge_vm_start(lodge_vm *vm);

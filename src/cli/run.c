@@ -24,23 +24,28 @@
 #include "cli/terminal.h"
 #include "lodge/lodge.h"
 
+/* What a console of the VM was given; -1: nothing. */
+struct end {
+	int in, out;
+	bool opened_out;
+};
+
 struct session {
 	lodge_vm *vm;
 	struct run_flags flags;
 	struct terminal terminal;
 	int signals; /* signalfd */
-	int keys;    /* write end of the pipe to the guest's console; -1: stdin is not ours */
-	int in, out; /* what the VM was given; -1: nothing */
-	bool opened_out;
+	int keys;    /* write end of the pipe to the console on stdio; -1: stdin is not ours */
+	struct end com1, hvc;
 	int status; /* decided before the VM's end: STATUS_TIMEOUT or STATUS_STOPPED; else -1 */
 };
 
-/* Blocks the signals that end lodge, in this thread and so in the VM's, and has them read. One that
- * was ignored when lodge began (nohup, a script's background job) is still; a blocked one would be
- * delivered all the same. */
+/* Blocks the signals that end lodge, and that of a terminal's new size, in this thread and in the
+ * VM's, and has them read. One that was ignored when lodge began (nohup, a script's background job)
+ * is still; a blocked one would be delivered all the same. */
 static int open_signals(void)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
 	struct sigaction action;
 	sigset_t set;
 
@@ -58,22 +63,22 @@ static bool own_terminal(void)
 	return isatty(STDIN_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp();
 }
 
-static int open_stdio(struct session *s)
+static int open_stdio(struct session *s, struct end *end)
 {
 	int pipefd[2];
 
 	if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
 		return -EBADF;
-	s->out = STDOUT_FILENO;
+	end->out = STDOUT_FILENO;
 	if (!isatty(STDIN_FILENO)) {
-		s->in = STDIN_FILENO;
+		end->in = STDIN_FILENO;
 		return 0;
 	}
 	if (!own_terminal())
 		return 0;
 	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
-	s->in = pipefd[0];
+	end->in = pipefd[0];
 	s->keys = pipefd[1];
 	return 0;
 }
@@ -84,36 +89,60 @@ static const char *console_trouble(int error)
 	case ENXIO:
 		return "it is a FIFO that nobody reads: start its reader first";
 	case EBADF:
-		return "standard output is closed: open it, or give --console none";
+		return "standard output is closed: open it, or give none";
 	default:
 		return strerror(error);
 	}
 }
 
-static int open_console(struct session *s)
+static int open_console(struct session *s, const char *console, struct end *end)
 {
-	const char *console = s->flags.console;
 	int rc = 0;
 
 	if (!strcmp(console, "stdio")) {
-		rc = open_stdio(s);
+		rc = open_stdio(s, end);
 	} else if (!strncmp(console, "file=", 5)) {
 		/* Without waiting: nobody may ever open the other end of a FIFO. */
-		s->out = open(console + 5,
-			      O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-			      0666);
-		s->opened_out = s->out >= 0;
-		rc = s->out < 0 ? -errno : 0;
+		end->out = open(console + 5,
+				O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+				0666);
+		end->opened_out = end->out >= 0;
+		rc = end->out < 0 ? -errno : 0;
 	}
-	if (rc) {
-		cli_error("cannot open the console %s: %s", console, console_trouble(-rc));
-		return STATUS_FAILED;
-	}
-	if (lodge_vm_console(s->vm, s->in, s->out)) {
-		cli_error("%s", lodge_vm_error(s->vm));
-		return STATUS_FAILED;
-	}
-	return 0;
+	if (!rc)
+		return 0;
+	cli_error("cannot open the console %s: %s", console, console_trouble(-rc));
+	return STATUS_FAILED;
+}
+
+static int open_consoles(struct session *s)
+{
+	const char *hvc = s->flags.virtio_console;
+	int rc = open_console(s, s->flags.console, &s->com1);
+
+	if (!rc)
+		rc = open_console(s, hvc, &s->hvc);
+	if (rc)
+		return rc;
+	rc = lodge_vm_console(s->vm, s->com1.in, s->com1.out);
+	if (!rc && strcmp(hvc, "none") != 0)
+		rc = lodge_vm_virtio_console(s->vm, s->hvc.in, s->hvc.out);
+	if (!rc)
+		return 0;
+	cli_error("%s", lodge_vm_error(s->vm));
+	return STATUS_FAILED;
+}
+
+/* The virtio console's window is the terminal that it is on. */
+static void set_window(struct session *s)
+{
+	uint16_t columns, rows;
+
+	if (s->hvc.out != STDOUT_FILENO)
+		return;
+	if (terminal_window(STDOUT_FILENO, &columns, &rows) ||
+	    terminal_window(STDIN_FILENO, &columns, &rows))
+		lodge_vm_window(s->vm, columns, rows);
 }
 
 static void stop(struct session *s, int status)
@@ -127,8 +156,12 @@ static void on_signal(struct session *s)
 {
 	struct signalfd_siginfo info;
 
-	while (read(s->signals, &info, sizeof(info)) == sizeof(info))
-		stop(s, STATUS_STOPPED);
+	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH)
+			set_window(s);
+		else
+			stop(s, STATUS_STOPPED);
+	}
 }
 
 static void on_escape(struct session *s, enum terminal_key key)
@@ -296,9 +329,10 @@ static int start_and_wait(struct session *s)
 {
 	int rc;
 
-	rc = open_console(s);
+	rc = open_consoles(s);
 	if (rc)
 		return rc;
+	set_window(s);
 	rc = lodge_vm_start(s->vm);
 	if (rc) {
 		cli_error("%s", lodge_vm_error(s->vm));
@@ -320,16 +354,22 @@ static void session_close(struct session *s)
 	lodge_vm_free(s->vm);
 	if (s->keys >= 0) {
 		close(s->keys);
-		close(s->in);
+		close(s->com1.in >= 0 ? s->com1.in : s->hvc.in);
 	}
-	if (s->opened_out)
-		close(s->out);
+	if (s->com1.opened_out)
+		close(s->com1.out);
+	if (s->hvc.opened_out)
+		close(s->hvc.out);
 	close(s->signals);
 }
 
 int cli_run(int argc, char **argv)
 {
-	struct session s = {.vm = lodge_vm_new(), .keys = -1, .in = -1, .out = -1, .status = -1};
+	struct session s = {.vm = lodge_vm_new(),
+			    .keys = -1,
+			    .com1 = {.in = -1, .out = -1},
+			    .hvc = {.in = -1, .out = -1},
+			    .status = -1};
 	int status;
 
 	s.signals = open_signals();

@@ -17,6 +17,7 @@ enum flag_kind {
 	FLAG_CONFIG,
 	FLAG_CONFIG_LIST, /* may be given more than once */
 	FLAG_CONSOLE,
+	FLAG_VIRTIO_CONSOLE,
 	FLAG_TIMEOUT,
 	FLAG_STATS,
 	FLAG_NO_REBOOT,
@@ -47,6 +48,10 @@ static const struct flag {
 	{"--debug-exit", "on|off", FLAG_CONFIG, "port 0xF4 ends test guests (default: off)"},
 	{"--name", "NAME", FLAG_CONFIG, "a name for the machine"},
 	{"--console", "stdio|file=PATH|none", FLAG_CONSOLE, "serial console (default: stdio)"},
+	{"--virtio-console", "stdio|file=PATH|none", FLAG_VIRTIO_CONSOLE,
+	 "virtio console hvc0 (default: none)"},
+	{"--port", "NAME,socket=PATH|file=PATH|pty=LINK", FLAG_CONFIG_LIST,
+	 "named virtio port, and its end on the host"},
 	{"--no-reboot", NULL, FLAG_NO_REBOOT, "end with status 0 when the guest reboots"},
 	{"--timeout", "SECONDS", FLAG_TIMEOUT, "stop after that time with status 124"},
 	{"--stats", NULL, FLAG_STATS, "print counters to stderr at the end"},
@@ -124,14 +129,34 @@ static int parse_timeout(struct run_flags *flags, const char *value)
 	return 0;
 }
 
-static int parse_console(struct run_flags *flags, const char *value)
+static int parse_console(const char **console, const char *flag, const char *value)
 {
 	if (strcmp(value, "stdio") && strcmp(value, "none") &&
 	    (strncmp(value, "file=", 5) || !value[5])) {
-		cli_error("--console '%s' is unknown: give stdio, none or file=PATH", value);
+		cli_error("%s '%s' is unknown: give stdio, none or file=PATH", flag, value);
 		return STATUS_USAGE;
 	}
-	flags->console = value;
+	*console = value;
+	return 0;
+}
+
+/* Standard input and output have one owner: hvc0 where it is asked for, else COM1. */
+static int share_stdio(struct run_flags *flags)
+{
+	if (!flags->virtio_console)
+		flags->virtio_console = "none";
+	if (strcmp(flags->virtio_console, "stdio")) {
+		if (!flags->console)
+			flags->console = "stdio";
+		return 0;
+	}
+	if (flags->console && !strcmp(flags->console, "stdio")) {
+		cli_error("--console and --virtio-console cannot both be stdio: give one of them "
+			  "file=PATH or none");
+		return STATUS_USAGE;
+	}
+	if (!flags->console)
+		flags->console = "none";
 	return 0;
 }
 
@@ -150,7 +175,9 @@ static int apply(struct run_flags *flags, lodge_vm *vm, const struct flag *f, co
 	case FLAG_CONFIG_LIST:
 		return set_config(vm, f->name + 2, value);
 	case FLAG_CONSOLE:
-		return parse_console(flags, value);
+		return parse_console(&flags->console, f->name, value);
+	case FLAG_VIRTIO_CONSOLE:
+		return parse_console(&flags->virtio_console, f->name, value);
 	case FLAG_TIMEOUT:
 		return parse_timeout(flags, value);
 	case FLAG_STATS:
@@ -169,7 +196,7 @@ int run_flags_parse(struct run_flags *flags, lodge_vm *vm, int argc, char **argv
 {
 	unsigned long long seen = 0;
 
-	*flags = (struct run_flags){.console = "stdio"};
+	*flags = (struct run_flags){.console = NULL};
 	for (int i = 1; i < argc; i++) {
 		const char *value;
 		const struct flag *f = find_flag(argv[i], &value);
@@ -201,5 +228,5 @@ int run_flags_parse(struct run_flags *flags, lodge_vm *vm, int argc, char **argv
 		cli_error("run wants a kernel: give one with --kernel FILE");
 		return STATUS_USAGE;
 	}
-	return 0;
+	return share_stdio(flags);
 }

@@ -8,9 +8,10 @@
 #include "lodge/lodge.h"
 
 struct run_flags {
-	const char *console; /* stdio, none, or file=PATH */
-	double timeout;      /* seconds; 0: none */
-	bool stats;          /* print counters at the end */
+	const char *console;        /* COM1: stdio, none, or file=PATH */
+	const char *virtio_console; /* hvc0: the same */
+	double timeout;             /* seconds; 0: none */
+	bool stats;                 /* print counters at the end */
 	bool help;
 };
 

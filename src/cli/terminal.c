@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 
 #define CTRL_A 0x01
 
@@ -77,6 +78,17 @@ void terminal_close(struct terminal *t)
 	atomic_store(&raw_terminal, NULL);
 	restore_handlers(t);
 	t->raw = false;
+}
+
+bool terminal_window(int fd, uint16_t *columns, uint16_t *rows)
+{
+	struct winsize size;
+
+	if (ioctl(fd, TIOCGWINSZ, &size))
+		return false;
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+	return true;
 }
 
 static enum terminal_key escape_key(char key)

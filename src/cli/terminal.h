@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <termios.h>
 
 #define TERMINAL_FAULTS 7
@@ -48,6 +49,9 @@ void terminal_close(struct terminal *t);
  * were looked at.
  */
 enum terminal_key terminal_sort(struct terminal *t, char *bytes, size_t *len, size_t *used);
+
+/* The size of the terminal fd, in characters; false if fd is none. */
+bool terminal_window(int fd, uint16_t *columns, uint16_t *rows);
 
 /* What Ctrl-A h prints. */
 extern const char terminal_help[];

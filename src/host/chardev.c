@@ -76,6 +76,8 @@ struct chardev {
 	bool loss_told;
 	void (*on_empty)(void *opaque); /* NULL: nobody waits for it */
 	void *on_empty_opaque;
+	void (*hung_up)(void *opaque); /* NULL: nobody wants to know */
+	void *hung_up_opaque;
 
 	uint8_t in_bytes[IN_SIZE];
 	uint8_t out_bytes[CHARDEV_OUT_SIZE];
@@ -145,18 +147,16 @@ static void flush_now(struct chardev *c)
 {
 	if (atomic_load(&c->waiting))
 		return;
+	if (pthread_mutex_trylock(&c->out_lock)) {
+		arm_timer(c);
+		return;
+	}
 	if (!fdio_never_blocks(&c->out)) {
 		if (out_used(c) >= OUT_HALF)
 			event_wake_signal(&c->wake);
 		else
 			arm_timer(c);
-		return;
-	}
-	if (pthread_mutex_trylock(&c->out_lock)) {
-		arm_timer(c);
-		return;
-	}
-	if (flush_blocks(c)) {
+	} else if (flush_blocks(c)) {
 		atomic_store(&c->waiting, true);
 		event_wake_signal(&c->wake);
 	} else if (atomic_load(&c->loss_error) && !atomic_load(&c->timer_set)) {
@@ -222,6 +222,12 @@ bool chardev_put(struct chardev *c, uint8_t byte)
 	if (!atomic_load(&c->timer_set))
 		arm_timer(c);
 	return true;
+}
+
+void chardev_flush(struct chardev *c)
+{
+	if (out_used(c))
+		flush_now(c);
 }
 
 uint64_t chardev_lost(const struct chardev *c)
@@ -318,6 +324,18 @@ static void watch_in(struct chardev *c)
 		event_want(c->loop, &c->in_src, paused ? 0 : EVENT_READ);
 }
 
+/* What is buffered for the other end goes out first, as far as it takes it. */
+static void hang_up(struct chardev *c)
+{
+	if (!c->hung_up) {
+		end_input(c);
+		return;
+	}
+	drain(c);
+	chardev_detach(c);
+	c->hung_up(c->hung_up_opaque);
+}
+
 static void in_ready(void *opaque, unsigned events)
 {
 	struct chardev *c = opaque;
@@ -334,7 +352,7 @@ static void in_ready(void *opaque, unsigned events)
 	if (n == -EAGAIN)
 		return;
 	if (n <= 0) { /* the end, or a terminal that hung up */
-		end_input(c);
+		hang_up(c);
 		return;
 	}
 	pthread_mutex_lock(&c->in_lock);
@@ -345,6 +363,11 @@ static void in_ready(void *opaque, unsigned events)
 	if (c->user.readable)
 		c->user.readable(c->user.opaque);
 	watch_in(c);
+}
+
+bool chardev_has_input(const struct chardev *c)
+{
+	return atomic_load(&c->in_count) != 0;
 }
 
 size_t chardev_read(struct chardev *c, void *bytes, size_t len)
@@ -423,6 +446,46 @@ void chardev_connect(struct chardev *c, const struct chardev_user *user)
 		return;
 	c->in_src.fd = c->in.fd;
 	event_add(c->loop, &c->in_src, EVENT_READ);
+}
+
+void chardev_on_hangup(struct chardev *c, void (*hung_up)(void *opaque), void *opaque)
+{
+	c->hung_up = hung_up;
+	c->hung_up_opaque = opaque;
+}
+
+int chardev_attach(struct chardev *c, int in, int out, struct err *e)
+{
+	struct fdio to;
+	int rc = fdio_open(&c->in, in, false, e);
+
+	if (!rc)
+		rc = fdio_open(&to, out, true, e);
+	if (!rc) {
+		c->in_src.fd = c->in.fd;
+		rc = event_add(c->loop, &c->in_src, EVENT_READ);
+		if (rc)
+			fdio_close(&to);
+	}
+	if (rc) {
+		fdio_close(&c->in);
+		return rc;
+	}
+	drain(c); /* what was for nobody */
+	pthread_mutex_lock(&c->out_lock);
+	c->out = to;
+	c->out_gone = false;
+	pthread_mutex_unlock(&c->out_lock);
+	return 0;
+}
+
+void chardev_detach(struct chardev *c)
+{
+	chardev_close(c);
+	pthread_mutex_lock(&c->out_lock);
+	c->out_gone = false;
+	pthread_mutex_unlock(&c->out_lock);
+	drain(c); /* to nowhere */
 }
 
 void chardev_on_loss(struct chardev *c, void (*lost)(void *opaque, int error), void *opaque)

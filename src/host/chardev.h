@@ -55,6 +55,13 @@ size_t chardev_write(struct chardev *c, const void *bytes, size_t len);
  * would give 0. */
 bool chardev_put(struct chardev *c, uint8_t byte);
 
+/* Writes out what is buffered, or has that done, without waiting for the end of a line. As
+ * chardev_write. */
+void chardev_flush(struct chardev *c);
+
+/* Whether chardev_read has something to give: true stays so until it is called. Any thread. */
+bool chardev_has_input(const struct chardev *c);
+
 /* Gives up to len bytes of input; 0: none now, readable is called when some come. Any thread; may
  * be called with the user's lock held. */
 size_t chardev_read(struct chardev *c, void *bytes, size_t len);
@@ -66,6 +73,18 @@ void chardev_when_empty(struct chardev *c, void (*empty)(void *opaque), void *op
 /* Closes both descriptors, so that whoever reads the other end sees the end; what is written later
  * is dropped. On the loop's thread, when empty was called. */
 void chardev_close(struct chardev *c);
+
+/* Has hung_up called when input has come to its end and the user has taken all of it: the
+ * descriptors are closed then, as by chardev_detach. On the loop's thread, no lock held. Before the
+ * loop runs. */
+void chardev_on_hangup(struct chardev *c, void (*hung_up)(void *opaque), void *opaque);
+
+/* Reads in and writes out from now on, as chardev_new; the device has none now, or was detached. 0,
+ * or -errno with e set. On the loop's thread, after chardev_connect. */
+int chardev_attach(struct chardev *c, int in, int out, struct err *e);
+
+/* Closes both descriptors; output is dropped until others are attached. On the loop's thread. */
+void chardev_detach(struct chardev *c);
 
 /* Bytes that could not be written: the reader went away (EPIPE, EIO) or the disk is full (ENOSPC
  * and its like). Any thread. */

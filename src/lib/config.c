@@ -18,7 +18,8 @@
 #define CONFIG_MEMORY_MAX GIB(1024)
 #define CONFIG_NAME_MAX   64
 
-#define CONFIG_CMDLINE_DEFAULT "console=ttyS0"
+#define CONFIG_CMDLINE_DEFAULT     "console=ttyS0"
+#define CONFIG_CMDLINE_DEFAULT_HVC "console=hvc0"
 
 struct setting {
 	const char *name;
@@ -240,6 +241,12 @@ static int parse_net(const struct setting *s, void *field, const char *value, st
 	return config_nets_add(field, value, e);
 }
 
+static int parse_port(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_ports_add(field, value, e);
+}
+
 static int parse_virtio(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	if (strcmp(value, "pci") && strcmp(value, "mmio"))
@@ -268,6 +275,7 @@ static const struct setting settings[] = {
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},
+	{"port", parse_port, FIELD(ports)},
 };
 
 void config_init(struct config *c)
@@ -287,6 +295,7 @@ void config_release(struct config *c)
 	free(c->name);
 	config_disks_release(&c->disks);
 	config_nets_release(&c->nets);
+	config_ports_release(&c->ports);
 }
 
 int config_set(struct config *c, const char *name, const char *value, struct err *e)
@@ -303,9 +312,11 @@ const char *config_name(unsigned n)
 	return n < ARRAY_LEN(settings) ? settings[n].name : NULL;
 }
 
-const char *config_cmdline(const struct config *c)
+const char *config_cmdline(const struct config *c, bool hvc_alone)
 {
-	return c->cmdline ? c->cmdline : CONFIG_CMDLINE_DEFAULT;
+	if (c->cmdline)
+		return c->cmdline;
+	return hvc_alone ? CONFIG_CMDLINE_DEFAULT_HVC : CONFIG_CMDLINE_DEFAULT;
 }
 
 int config_check(const struct config *c, struct err *e)

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "lib/config_disk.h"
 #include "lib/config_net.h"
+#include "lib/config_port.h"
 #include "machine/boot/boot.h"
 
 /* "NAME[,WORD...]" */
@@ -43,6 +44,7 @@ struct config {
 	bool rng;
 	struct config_disks disks;
 	struct config_nets nets;
+	struct config_ports ports;
 	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
 };
 
@@ -56,8 +58,9 @@ int config_set(struct config *c, const char *name, const char *value, struct err
 /* The n-th name that config_set knows, or NULL. */
 const char *config_name(unsigned n);
 
-/* The kernel command line: the one that was set, or the default. */
-const char *config_cmdline(const struct config *c);
+/* The kernel command line: the one that was set, or the default: for a guest whose only console is
+ * hvc0, or for one that has COM1. */
+const char *config_cmdline(const struct config *c, bool hvc_alone);
 
 /* Whether the whole makes a machine; -EINVAL with e set if not. */
 int config_check(const struct config *c, struct err *e);

@@ -21,9 +21,15 @@
 #include "lodge/lodge.h"
 #include "machine/machine.h"
 
+struct console {
+	bool given;
+	int in, out; /* -1: none */
+};
+
 struct lodge_vm {
 	struct config config;
-	int in, out;                     /* the console; -1: none */
+	struct console com1, hvc;        /* hvc: the virtio console */
+	struct machine_window window;    /* its window's size */
 	int dump;                        /* opened for config.dump.file; -1: not */
 	struct machine *_Atomic machine; /* NULL until it was started */
 	atomic_bool stop;                /* asked for since lodge_vm_start began */
@@ -45,20 +51,24 @@ lodge_vm *lodge_vm_new(void)
 	if (!vm)
 		return NULL;
 	config_init(&vm->config);
-	vm->in = -1;
-	vm->out = -1;
+	vm->com1 = vm->hvc = (struct console){.in = -1, .out = -1};
 	vm->dump = -1;
 	return vm;
 }
 
-static void close_console(lodge_vm *vm)
+static void close_console(struct console *c)
 {
-	if (vm->in >= 0)
-		close(vm->in);
-	if (vm->out >= 0)
-		close(vm->out);
-	vm->in = -1;
-	vm->out = -1;
+	if (c->in >= 0)
+		close(c->in);
+	if (c->out >= 0)
+		close(c->out);
+	*c = (struct console){.in = -1, .out = -1};
+}
+
+static void close_consoles(lodge_vm *vm)
+{
+	close_console(&vm->com1);
+	close_console(&vm->hvc);
 }
 
 void lodge_vm_free(lodge_vm *vm)
@@ -66,7 +76,7 @@ void lodge_vm_free(lodge_vm *vm)
 	if (!vm)
 		return;
 	machine_free(vm->machine);
-	close_console(vm);
+	close_consoles(vm);
 	if (vm->dump >= 0)
 		close(vm->dump);
 	config_release(&vm->config);
@@ -101,20 +111,41 @@ static int duplicate(int fd, int *copy)
 	return fd >= 0 && *copy < 0 ? -errno : 0;
 }
 
-int lodge_vm_console(lodge_vm *vm, int in, int out)
+static int set_console(lodge_vm *vm, struct console *c, int in, int out)
 {
 	int rc = begin_configuring(vm);
 
 	if (rc)
 		return rc;
-	close_console(vm);
-	rc = duplicate(in, &vm->in);
+	close_console(c);
+	rc = duplicate(in, &c->in);
 	if (!rc)
-		rc = duplicate(out, &vm->out);
-	if (!rc)
-		return 0;
-	close_console(vm);
-	return err_errno(&vm->error, rc, "cannot take the console's descriptors");
+		rc = duplicate(out, &c->out);
+	if (rc) {
+		close_console(c);
+		return err_errno(&vm->error, rc, "cannot take the console's descriptors");
+	}
+	c->given = true;
+	return 0;
+}
+
+int lodge_vm_console(lodge_vm *vm, int in, int out)
+{
+	return set_console(vm, &vm->com1, in, out);
+}
+
+int lodge_vm_virtio_console(lodge_vm *vm, int in, int out)
+{
+	return set_console(vm, &vm->hvc, in, out);
+}
+
+void lodge_vm_window(lodge_vm *vm, uint16_t columns, uint16_t rows)
+{
+	struct machine *machine = vm->machine;
+
+	vm->window = (struct machine_window){columns, rows};
+	if (machine)
+		machine_set_window(machine, &vm->window);
 }
 
 /* Where the engine is to write dumps. */
@@ -152,11 +183,17 @@ int lodge_vm_start(lodge_vm *vm)
 		.nets = c->nets.net,
 		.net_count = c->nets.count,
 		.virtio_mmio = c->virtio_mmio,
-		.console_in = vm->in,
-		.console_out = vm->out,
+		.ports = c->ports.port,
+		.port_count = c->ports.count,
+		.console_in = vm->com1.in,
+		.console_out = vm->com1.out,
+		.virtio_console = vm->hvc.given,
+		.virtio_console_in = vm->hvc.in,
+		.virtio_console_out = vm->hvc.out,
+		.window = vm->window,
 		.boot = {.kernel = c->kernel,
 			 .initrd = c->initrd,
-			 .cmdline = config_cmdline(c),
+			 .cmdline = config_cmdline(c, vm->hvc.given && vm->com1.out < 0),
 			 .protocol = c->boot},
 	};
 	struct machine *machine;
@@ -181,7 +218,7 @@ int lodge_vm_start(lodge_vm *vm)
 		machine_free(machine);
 		return rc;
 	}
-	close_console(vm); /* the machine has its own */
+	close_consoles(vm); /* the machine has its own */
 	atomic_store(&vm->machine, machine);
 	if (atomic_load(&vm->stop))
 		machine_stop(machine);

@@ -386,6 +386,11 @@ void machine_ctrl_alt_del(struct machine *m)
 	pc_ctrl_alt_del(m->pc);
 }
 
+void machine_set_window(struct machine *m, const struct machine_window *window)
+{
+	pc_set_window(m->pc, window);
+}
+
 int machine_ended_fd(const struct machine *m)
 {
 	return m->ended_fd;

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "core/engine.h"
 #include "host/disk.h"
+#include "host/endpoint.h"
 #include "machine/boot/boot.h"
 #include "virtio/limiter.h"
 
@@ -54,6 +55,21 @@ struct machine_net {
 	unsigned forward_count;
 };
 
+#define MACHINE_PORTS_MAX     7
+#define MACHINE_PORT_NAME_MAX 64
+
+/* A named port of virtio-console, and where it ends on the host. */
+struct machine_port {
+	char *name;
+	enum endpoint_kind kind;
+	char *path;
+};
+
+/* The size of a console's window, in characters; 0: not known. */
+struct machine_window {
+	uint16_t columns, rows;
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
@@ -69,9 +85,14 @@ struct machine_config {
 	unsigned disk_count;
 	const struct machine_net *nets; /* the same */
 	unsigned net_count;
+	const struct machine_port *ports; /* the same */
+	unsigned port_count;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;
+	bool virtio_console;                       /* the console hvc0 */
+	int virtio_console_in, virtio_console_out; /* its descriptors, in the same way */
+	struct machine_window window;              /* its window's */
 };
 
 enum machine_end {
@@ -170,6 +191,9 @@ int machine_events_fd(const struct machine *m);
 /* The user's hands on the machine. Any thread. */
 void machine_power_button(struct machine *m);
 void machine_ctrl_alt_del(struct machine *m);
+
+/* The window of the console hvc0 has another size. Any thread. */
+void machine_set_window(struct machine *m, const struct machine_window *window);
 
 /* An eventfd that becomes readable, and stays so, when the machine has ended. */
 int machine_ended_fd(const struct machine *m);

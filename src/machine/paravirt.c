@@ -17,6 +17,7 @@
 #include "machine/layout.h"
 #include "machine/machine_int.h"
 #include "machine/paravirt_int.h"
+#include "virtio/console.h"
 #include "virtio/transport/mmio.h"
 #include "virtio/transport/pci.h"
 
@@ -39,6 +40,7 @@ static const struct paravirt_kind *const kinds[] = {
 	&paravirt_disks,
 	&paravirt_nets,
 	&paravirt_rng,
+	&paravirt_consoles,
 };
 
 struct paravirt {
@@ -49,6 +51,7 @@ struct paravirt {
 	unsigned count;
 	struct seat *seats[PARAVIRT_MAX];
 	void *states[ARRAY_LEN(kinds)]; /* of each kind */
+	struct virtio_console *console; /* NULL: none */
 };
 
 static bool on_ring(void *opaque, const struct virtio_bell *bell, bool on)
@@ -131,6 +134,23 @@ int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_cod
 struct machine *paravirt_machine(struct paravirt *p)
 {
 	return p->machine;
+}
+
+struct chardev *paravirt_console_chardev(struct paravirt *p)
+{
+	return p->wires.console;
+}
+
+void paravirt_set_console(struct paravirt *p, struct virtio_console *console)
+{
+	p->console = console;
+	paravirt_set_window(p, &p->machine->config.window);
+}
+
+void paravirt_set_window(struct paravirt *p, const struct machine_window *window)
+{
+	if (p->console)
+		virtio_console_resize(p->console, window->columns, window->rows);
 }
 
 int paravirt_new(struct paravirt **out, struct machine *m, const struct paravirt_wires *wires,

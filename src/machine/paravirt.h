@@ -15,13 +15,16 @@
 
 #define PARAVIRT_MAX 16
 
+struct chardev;
 struct machine;
+struct machine_window;
 struct paravirt;
 
 /* Where the devices are wired to. */
 struct paravirt_wires {
 	struct pci_host *pci;
 	struct msi_sink msi;
+	struct chardev *console; /* of the virtio console, which outlives it; NULL: there is none */
 	/* The line of an I/O APIC pin; those below 16 are ISA interrupts. */
 	struct irq_line (*line)(void *opaque, unsigned gsi);
 	void *opaque;
@@ -42,6 +45,9 @@ void paravirt_reset(struct paravirt *p);
 /* See machine_change. I/O thread. */
 struct machine_change;
 int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e);
+
+/* The virtio console's window has that size. Any thread. */
+void paravirt_set_window(struct paravirt *p, const struct machine_window *window);
 
 /* Adds to config what a guest must know; devices has PARAVIRT_MAX places and lives as long as
  * config. */

@@ -15,6 +15,7 @@
 #define PARAVIRT_CLASS_OTHER   0xff0000u
 #define PARAVIRT_CLASS_STORAGE 0x018000u
 #define PARAVIRT_CLASS_NETWORK 0x020000u
+#define PARAVIRT_CLASS_SERIAL  0x078000u
 
 struct paravirt_kind {
 	/* Makes the kind's devices that the configuration names, and adds them. *state is the
@@ -28,6 +29,7 @@ struct paravirt_kind {
 	int (*change)(void *state, const struct machine_change *change, struct err *e);
 };
 
+extern const struct paravirt_kind paravirt_consoles;
 extern const struct paravirt_kind paravirt_disks;
 extern const struct paravirt_kind paravirt_nets;
 extern const struct paravirt_kind paravirt_rng;
@@ -48,5 +50,10 @@ static inline const struct limiter_bucket *paravirt_ops(const struct machine_lim
 {
 	return l->has_ops ? &l->to.ops : NULL;
 }
+
+/* What the virtio console is to be connected to, or NULL; and the one made. Within make. */
+struct virtio_console;
+struct chardev *paravirt_console_chardev(struct paravirt *p);
+void paravirt_set_console(struct paravirt *p, struct virtio_console *console);
 
 #endif

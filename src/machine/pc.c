@@ -52,6 +52,10 @@ struct pc {
 	struct uart com1;
 	struct posted com1_posted;
 	struct chardev *console;
+	struct chardev *hvc; /* of the virtio console; NULL: none */
+	unsigned unflushed;  /* of these two; I/O thread, as what follows */
+	void (*flushed)(void *opaque);
+	void *flushed_opaque;
 	_Atomic int console_error; /* errno of the first output that was lost; 0: none */
 	struct acpi_pm pm;
 	struct reset_control reset_control;
@@ -114,7 +118,9 @@ static void on_console_loss(void *opaque, int error)
 {
 	struct pc *pc = opaque;
 
-	atomic_store(&pc->console_error, error);
+	int none = 0;
+
+	atomic_compare_exchange_strong(&pc->console_error, &none, error);
 }
 
 /* A kernel left its last words: a panic is one, an oops that it survives is not. */
@@ -250,6 +256,7 @@ static int wire_paravirt(struct pc *pc, struct machine *m, struct err *e)
 		.pci = &pc->pci,
 		.msi = {.send = on_msi, .opaque = m},
 		.line = gsi_line,
+		.console = pc->hvc,
 		.opaque = pc,
 	};
 
@@ -263,6 +270,7 @@ static void release(struct pc *pc)
 	posted_release(&pc->com1_posted);
 	uart_release(&pc->com1);
 	chardev_free(pc->console, CONSOLE_FLUSH_MS);
+	chardev_free(pc->hvc, CONSOLE_FLUSH_MS);
 	pci_host_release(&pc->pci);
 	erst_release(&pc->erst);
 	reset_control_release(&pc->reset_control);
@@ -275,6 +283,25 @@ static void release(struct pc *pc)
 	free(pc);
 }
 
+static int open_consoles(struct pc *pc, struct machine *m, struct err *e)
+{
+	const struct machine_config *c = &m->config;
+
+	pc->console = chardev_new(m->loop, c->console_in, c->console_out, e);
+	if (!pc->console)
+		return e->code;
+	chardev_on_loss(pc->console, on_console_loss, pc);
+	if (!c->virtio_console)
+		return 0;
+	pc->hvc = chardev_new(m->loop, c->virtio_console_in, c->virtio_console_out, e);
+	if (!pc->hvc) {
+		chardev_free(pc->console, 0);
+		return e->code;
+	}
+	chardev_on_loss(pc->hvc, on_console_loss, pc);
+	return 0;
+}
+
 int pc_new(struct pc **out, struct machine *m, struct err *e)
 {
 	struct pc *pc = calloc(1, sizeof(*pc));
@@ -283,12 +310,11 @@ int pc_new(struct pc **out, struct machine *m, struct err *e)
 	if (!pc)
 		return err_errno(e, ENOMEM, "cannot make the devices");
 	pc->machine = m;
-	pc->console = chardev_new(m->loop, m->config.console_in, m->config.console_out, e);
-	if (!pc->console) {
+	rc = open_consoles(pc, m, e);
+	if (rc) {
 		free(pc);
-		return e->code;
+		return rc;
 	}
-	chardev_on_loss(pc->console, on_console_loss, pc);
 	wire_irqchips(pc, m);
 	wire_timers(pc, m);
 	wire_keyboard(pc, m);
@@ -354,20 +380,40 @@ void pc_eoi(struct pc *pc, uint8_t vector)
 	ioapic_eoi(&pc->ioapic, vector);
 }
 
+static void one_empty(void *opaque)
+{
+	struct pc *pc = opaque;
+
+	if (!--pc->unflushed)
+		pc->flushed(pc->flushed_opaque);
+}
+
 void pc_console_flush(struct pc *pc, void (*empty)(void *opaque), void *opaque)
 {
-	chardev_when_empty(pc->console, empty, opaque);
+	pc->flushed = empty;
+	pc->flushed_opaque = opaque;
+	pc->unflushed = pc->hvc ? 2 : 1;
+	chardev_when_empty(pc->console, one_empty, pc);
+	if (pc->hvc)
+		chardev_when_empty(pc->hvc, one_empty, pc);
 }
 
 void pc_console_close(struct pc *pc)
 {
 	chardev_close(pc->console);
+	if (pc->hvc)
+		chardev_close(pc->hvc);
 }
 
 uint64_t pc_console_lost(struct pc *pc, int *error)
 {
 	*error = atomic_load(&pc->console_error);
-	return chardev_lost(pc->console);
+	return chardev_lost(pc->console) + (pc->hvc ? chardev_lost(pc->hvc) : 0);
+}
+
+void pc_set_window(struct pc *pc, const struct machine_window *window)
+{
+	paravirt_set_window(pc->paravirt, window);
 }
 
 void pc_power_button(struct pc *pc)

@@ -10,6 +10,7 @@
 struct acpi_config;
 struct acpi_mmio_device;
 struct machine;
+struct machine_window;
 struct pc;
 
 /* Makes every device and connects it; 0, or -errno with e set and nothing made. Before vCPUs
@@ -36,14 +37,14 @@ uint8_t pc_intack(struct pc *pc);
 /* The end of a level-triggered interrupt, for the I/O APIC; a vCPU thread. */
 void pc_eoi(struct pc *pc, uint8_t vector);
 
-/* Has empty called, once, when all of the console's output has left or is lost. vCPUs parked, I/O
+/* Has empty called, once, when all of the consoles' output has left or is lost. vCPUs parked, I/O
  * thread. */
 void pc_console_flush(struct pc *pc, void (*empty)(void *opaque), void *opaque);
 
-/* Closes the console's descriptors; then, I/O thread. */
+/* Closes the consoles' descriptors; then, I/O thread. */
 void pc_console_close(struct pc *pc);
 
-/* Bytes of the console's output that could not be written; the errno of the first in *error. Any
+/* Bytes of the consoles' output that could not be written; the errno of the first in *error. Any
  * thread. */
 uint64_t pc_console_lost(struct pc *pc, int *error);
 
@@ -54,5 +55,6 @@ int pc_change(struct pc *pc, const struct machine_change *change, struct err *e)
 /* The user's hands. Any thread. */
 void pc_power_button(struct pc *pc);
 void pc_ctrl_alt_del(struct pc *pc);
+void pc_set_window(struct pc *pc, const struct machine_window *window);
 
 #endif
