@@ -116,7 +116,7 @@ FAST  := $(wildcard src/core/*.c src/engine/kvm/*.c src/engine/bt/mmu/*.c) \
          $(patsubst %,src/engine/bt/%.c,decode/memo emit/emit runtime/blocks runtime/context \
            runtime/handle runtime/step) \
          $(patsubst %,src/devices/legacy/%.c,uart uart_rx) \
-         $(patsubst %,src/machine/%.c,posted vcpu) \
+         $(patsubst %,src/machine/%.c,posted vcpu) src/virtio/net_checksum.c \
          $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache control \
            deliver descriptor flags frame gate iret move muldiv operand run shift stack string \
            syscall target vector)

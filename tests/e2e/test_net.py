@@ -490,3 +490,46 @@ def test_refusals(bt, kernel, initrd, namespace, words, told):
     done = bt.machine.run([*namespace, *command])
     assert done.status == 1
     assert done.err.startswith("lodge: cannot use ") and told in done.err
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_tap_under_kvm(kvm, kernel, initrd, bus):
+    """In the emulated machine, whose kernel is the peer: pings, and 4 MiB each way."""
+    for name, data in modules.in_order(debian.modules("cloud"), ["tun"]):
+        kvm.machine.put_bytes(f"/tmp/{name}", data)
+        kvm.machine.run(["busybox", "insmod", f"/tmp/{name}"])
+    script = f"""{UP}
+i=0
+while ! busybox ping -c 1 -W 1 10.1.1.1 >/dev/null && [ $i -lt 30 ]; do i=$((i + 1)); done
+busybox ping -c 3 -W 5 10.1.1.1 >/tmp/ping; echo ping $?
+busybox wget -q -O /tmp/data http://10.1.1.1/data; echo fetched $?
+md5sum </tmp/data
+busybox httpd -h /tmp
+echo READY
+busybox nc -l -p 7000
+grep virtio /proc/interrupts
+{COMPLAINTS}
+"""
+    session = kvm.spawn(kernel("cloud"), image(initrd, bus, script), "--net", "tap=tap0",
+                        "--virtio", bus, cmdline=CMDLINE)
+    peers = kvm.machine.run(["sh", "-c", """
+while ! busybox ip link show tap0 >/dev/null 2>&1; do sleep 0.2; done
+busybox ip addr add 10.1.1.1/24 dev tap0
+mkdir -p /tmp/www
+dd if=/dev/urandom of=/tmp/www/data bs=1M count=4 2>/dev/null
+busybox md5sum /tmp/www/data
+busybox httpd -h /tmp/www
+"""], timeout=60)
+    digest = peers.out.split()[0]
+    session.expect("READY", timeout=100)
+    back = kvm.machine.run(["sh", "-c", """
+busybox wget -q -O /tmp/back http://10.1.1.2/data
+busybox md5sum /tmp/back
+echo end | busybox nc 10.1.1.2 7000
+busybox killall httpd
+"""], timeout=60)
+    done = session.wait(timeout=60)
+    text = shown(done)
+    assert "ping 0" in text and "fetched 0" in text, text
+    assert digest in text and digest in back.out, (text, back.out)
+    assert not re.search(r"^<[0-4]>", text, re.MULTILINE), text
