@@ -28,6 +28,10 @@
 
 #define PROGRAM "passt"
 
+/* Asked of the kernel for what is on its way to the guest; it gives what its administrator
+ * allows. */
+#define SOCKET_BUFFER (4 << 20)
+
 /* The socket's number in passt. */
 #define CHILD_FD   3
 #define CHILD_FD_S "3"
@@ -231,13 +235,15 @@ static int start(struct start *s, const struct passt_config *config, struct err 
 struct netif *passt_open(struct event_loop *loop, const struct passt_config *config, struct err *e)
 {
 	struct start *s = calloc(1, sizeof(*s));
-	int ends[2], rc;
+	int ends[2], size = SOCKET_BUFFER, rc;
 
 	if (!s || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) {
 		err_errno(e, s ? errno : ENOMEM, "cannot start passt");
 		free(s);
 		return NULL;
 	}
+	/* What does not fit passt throws away and sends again later, at least up to 2023. */
+	setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	s->socket = move_up(ends[1]);
 	rc = s->socket < 0 ? err_errno(e, EMFILE, "cannot start passt") : start(s, config, e);
 	if (s->socket >= 0)
