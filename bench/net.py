@@ -135,7 +135,8 @@ def table(results):
     """The figures as a table for documents."""
     median = {name: {load: [statistics.median(column) for column in zip(*rows)]
                      for load, rows in loads.items()} for name, loads in results.items()}
-    lines = [f"| | {' | '.join(median)} | lodge / best QEMU |", f"|---|{'---:|' * (len(median) + 1)}"]
+    lines = [f"| | {' | '.join(median)} | lodge / best QEMU |",
+             f"|---|{'---:|' * (len(median) + 1)}"]
     rows = [(f"{load}, Mbit/s", load, 0, max, "{:,.0f}") for load in LOADS]
     rows += [(f"{load}, CPU seconds per GB", load, 1, min, "{:.2f}") for load in LOADS]
     rows.append(("ping, average, ms", "ping", 0, min, "{:.2f}"))
@@ -144,7 +145,8 @@ def table(results):
         ours = [v for name, v in values.items() if name.startswith("lodge")]
         theirs = [v for name, v in values.items() if name.startswith("QEMU")]
         ratio = f"**{best(ours) / best(theirs):.2f}**" if theirs else ""
-        lines.append(f"| {title} | {' | '.join(form.format(v) for v in values.values())} | {ratio} |")
+        cells = " | ".join(form.format(v) for v in values.values())
+        lines.append(f"| {title} | {cells} | {ratio} |")
     return "\n".join(lines)
 
 
