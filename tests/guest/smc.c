@@ -125,9 +125,32 @@ static u32 itself(u32 value)
 	return got;
 }
 
+/* A call writes the address that it is to return to over the code that it calls, which has not run
+ * before. The stack's page has been written in the same run of instructions. */
+static void overwritten_by_the_call(void)
+{
+	u8 *top = page[3] + 2048; /* the stack; below it movabs $return address, %rax, and ret */
+	u64 got, want, saved;
+
+	copy(top - 18, "\x48\xb8", 2);
+	__asm__ volatile("	mov %%rsp, %[saved]\n"
+			 "	mov %[top], %%rsp\n"
+			 "	lea 1f(%%rip), %[want]\n"
+			 "	jmp 2f\n"
+			 "2:	pushq $0xc3\n"
+			 "	call *%[code]\n"
+			 "1:	mov %[saved], %%rsp\n"
+			 : "=&a"(got), [want] "=&r"(want), [saved] "=&r"(saved)
+			 : [top] "r"(top), [code] "r"(top - 18)
+			 : "memory", "cc");
+	check("code that its own call overwrites", got, want);
+}
+
 void main(void)
 {
 	u32 wrong = 0;
+
+	overwritten_by_the_call();
 
 	rewritten();
 	beside();

@@ -52,6 +52,7 @@ TCG = {
                    "expand-down, at the limit", "expand-down, below",
                    "expand-down 16 bits, at 64 KiB", "read-only, write", "readable code, write",
                    "null, used"],
+    "shadow": ["no interrupt between STI and the next page"],  # as "wake"
     "syscall": ["FS.base not canonical", "LSTAR not canonical",
                 "KERNEL_GS_BASE not canonical"],
     "wake": ["no interrupt comes between STI and HLT"],  # see docs/lab.md

@@ -250,12 +250,21 @@ static const uint8_t *emit_fill(struct emit *e, struct cpu *cpu, const struct ve
 	return here;
 }
 
+/* Whether a block was made since there were used in this part. */
+static bool made(const struct translator *t, unsigned part, unsigned used)
+{
+	return t->now != part || t->part[part].used != used;
+}
+
 /* Whether the target will be found in the table when it is looked for again. Blocks may be
- * forgotten meanwhile, the one that asks too: then it is not gone back to. */
+ * forgotten meanwhile, the one that asks too: then it is not gone back to. Nor is it where a block
+ * was made: for that, others may have been waited for, and pages have become code that the one that
+ * asks may write to by the addresses that it has. */
 static bool find_target(struct cpu *cpu, uint64_t linear)
 {
 	const struct access_site *site = (const void *)(uintptr_t)cpu->native.site;
 	struct translator *t = cpu->translator;
+	unsigned part = t->now, used = t->part[part].used;
 	uint64_t forgotten = t->forgotten, gpa;
 	bool found;
 
@@ -263,7 +272,7 @@ static bool find_target(struct cpu *cpu, uint64_t linear)
 	if (cpu->journal || !linear_canonical(cpu, linear) || !mmu_fill_code(cpu, linear, &gpa))
 		return false;
 	found = blocks_find(t, linear, context_now(cpu));
-	if (!found || forgotten != t->forgotten || cpu->native.remapped ||
+	if (!found || made(t, part, used) || forgotten != t->forgotten || cpu->native.remapped ||
 	    atomic_load_explicit(&t->stale.some, memory_order_relaxed))
 		return false;
 	if (cpu->native.vectors & VECTORS_XMM)

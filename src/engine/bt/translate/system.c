@@ -4,7 +4,8 @@
  *
  * STI holds interrupts off for one instruction. That needs nothing here: interrupts are taken
  * where a block polls, which STI itself is not; and where something waits to be attended to
- * already, which may be the interrupt, STI is the interpreter's; so is POPF that sets IF, then.
+ * already, which may be the interrupt, STI is the interpreter's; so is POPF that sets IF, then. And
+ * so is STI with which the block ends: interrupts are also taken where a jump is not linked.
  *
  * STAC and CLAC change what the kernel may access: the block's context (block.h), in which what
  * comes next is another block.
@@ -33,9 +34,22 @@ void lower_cli(struct lower *l)
 	emit_ctx_byte(l->e, EMIT_AND_IMM, IF_AT, (uint8_t)~IF_BIT);
 }
 
+/* Behind the instruction comes a jump to another block. */
+static bool is_followed_by_jump(const struct lower *l)
+{
+	uint64_t next = l->r->linear + l->r->bytes;
+
+	return l->i == &l->r->insn[l->r->count - 1] &&
+	       (l->r->count == REGION_MAX || (next ^ l->r->linear) & ~MASK(12));
+}
+
 void lower_sti(struct lower *l)
 {
 	flags_clobber(l, flags_live_before(l));
+	if (is_followed_by_jump(l)) {
+		lower_leaves(l, emit_jmp(l->e));
+		return;
+	}
 	emit_ctx_imm32(l->e, EMIT_CMP_IMM, 4, CTX(attention), 0);
 	lower_leaves(l, emit_jcc(l->e, EMIT_NOT_EQUAL));
 	emit_ctx_byte(l->e, EMIT_OR_IMM, IF_AT, IF_BIT);
