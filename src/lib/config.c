@@ -247,6 +247,12 @@ static int parse_port(const struct setting *s, void *field, const char *value, s
 	return config_ports_add(field, value, e);
 }
 
+static int parse_vsock(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_vsock_set(field, value, e);
+}
+
 static int parse_virtio(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	if (strcmp(value, "pci") && strcmp(value, "mmio"))
@@ -276,6 +282,7 @@ static const struct setting settings[] = {
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},
 	{"port", parse_port, FIELD(ports)},
+	{"vsock", parse_vsock, FIELD(vsock)},
 };
 
 void config_init(struct config *c)
@@ -296,6 +303,7 @@ void config_release(struct config *c)
 	config_disks_release(&c->disks);
 	config_nets_release(&c->nets);
 	config_ports_release(&c->ports);
+	config_vsock_release(&c->vsock);
 }
 
 int config_set(struct config *c, const char *name, const char *value, struct err *e)

@@ -13,6 +13,7 @@
 #include "lib/config_disk.h"
 #include "lib/config_net.h"
 #include "lib/config_port.h"
+#include "lib/config_vsock.h"
 #include "machine/boot/boot.h"
 
 /* "NAME[,WORD...]" */
@@ -45,7 +46,8 @@ struct config {
 	struct config_disks disks;
 	struct config_nets nets;
 	struct config_ports ports;
-	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
+	struct machine_vsock vsock; /* path NULL: none */
+	bool virtio_mmio;           /* virtio devices are virtio-mmio, not PCI */
 };
 
 /* The defaults: one vCPU, 256 MiB. */

@@ -182,6 +182,7 @@ int lodge_vm_start(lodge_vm *vm)
 		.disk_count = c->disks.count,
 		.nets = c->nets.net,
 		.net_count = c->nets.count,
+		.vsock = c->vsock.path ? &c->vsock : NULL,
 		.virtio_mmio = c->virtio_mmio,
 		.ports = c->ports.port,
 		.port_count = c->ports.count,

@@ -70,6 +70,12 @@ struct machine_window {
 	uint16_t columns, rows;
 };
 
+/* The socket device: the guest's context ID, and the host's sockets (host/portal_unix.h). */
+struct machine_vsock {
+	uint32_t cid;
+	char *path;
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
@@ -87,6 +93,7 @@ struct machine_config {
 	unsigned net_count;
 	const struct machine_port *ports; /* the same */
 	unsigned port_count;
+	const struct machine_vsock *vsock; /* the same; NULL: none */
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;

@@ -117,6 +117,14 @@ static void words(void **state)
 	bad("disk", "a.img,bandwidth=9999999T");
 	bad("disk", "a.img,serial=");
 	bad("disk", "a.img,serial=123456789012345678901");
+	good("vsock", "cid=3,socket=/tmp/a,b");
+	good("vsock", "cid=4294967294,socket=s");
+	bad("vsock", "");
+	bad("vsock", "cid=2,socket=s");
+	bad("vsock", "cid=4294967295,socket=s");
+	bad("vsock", "cid=3,socket=");
+	bad("vsock", "cid=3");
+	bad("vsock", "socket=s,cid=3");
 	good("net", "user");
 	good("net", "user,forward=tcp:8080:80,forward=udp:127.0.0.1:53:5353,mtu=1500");
 	good("net", "user,forward=tcp:[::1]:8080:80,mac=02:00:00:00:00:aF");
