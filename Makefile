@@ -10,6 +10,8 @@
 # make check-slow   every kernel in every way under the software engine, 64 vCPUs; takes long
 # make check-userland  Debian's programs under the software engine, their results against the host's
 #                   own; needs root, mmdebstrap and the network; takes minutes
+# make check-io     Debian booted from a disk, fio with verification, killed monitors, under the
+#                   software engine; needs root, mmdebstrap, fio and the network; takes minutes
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
@@ -150,7 +152,7 @@ CLI_LIB  := $(BUILD)/libcli.a
 HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
-.PHONY: all lib man unit insn rules check lab check-slow check-userland check-vmx fuzz fuzz-run \
+.PHONY: all lib man unit insn rules check lab check-slow check-userland check-io check-vmx fuzz fuzz-run \
         bench bench-programs format install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -256,6 +258,10 @@ check-slow: all
 check-userland: all
 	tools/install-deps -n userland
 	$(PYTEST) -s -m userland tests/userland
+
+check-io: all
+	tools/install-deps -n userland io
+	$(PYTEST) -s -m io tests/io
 
 check-vmx: all
 	tools/install-deps -n vmx

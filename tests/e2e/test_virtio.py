@@ -6,17 +6,14 @@ import uuid
 
 import pytest
 
-from lab import debian, guests, modules
+from lab import guests
 
 BUSES = {"pci": "virtio_pci", "mmio": "virtio_mmio"}
 
 
 def with_drivers(initrd, bus, drivers, script):
     """An initramfs that loads the drivers and the bus, then runs the script."""
-    loaded = modules.in_order(debian.modules("cloud"), [*drivers, BUSES[bus]])
-    files = {f"modules/{name}": image for name, image in loaded}
-    lines = [f"insmod /modules/{name}" for name, _ in loaded]
-    return initrd(files={**files, "script": "\n".join([*lines, script, ""]).encode()})
+    return initrd(files=guests.with_drivers([*drivers, BUSES[bus]], script))
 
 
 def run(place, kernel, image, *flags, cmdline="quiet"):

@@ -13,8 +13,10 @@ says:
 
 import hashlib
 import re
+import shutil
+from pathlib import Path
 
-from . import cache, debian, initramfs
+from . import cache, debian, initramfs, modules
 
 MARKER = "LODGE-GUEST: init"
 
@@ -100,6 +102,28 @@ def initrd(arch="amd64", files=None):
     for name, data in sorted((files or {}).items()):
         archive.data(name, data, 0o755)
     return cache.write_whole(path, archive.bytes())
+
+
+def programs(*names):
+    """`files` for initrd(): these programs of the host, in /bin, with all their libraries."""
+    files = {}
+    for name in names:
+        found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+        if not found:
+            raise FileNotFoundError(f"this host has no {name}")
+        files[f"bin/{name}"] = Path(found).read_bytes()
+        for library in initramfs.libraries(found):
+            files[library.lstrip("/")] = Path(library).read_bytes()
+    return files
+
+
+def with_drivers(drivers, script, files=None):
+    """`files` for initrd(): loads these modules of the cloud kernel, and what they depend on, then
+    runs the script; shown as "script"."""
+    loaded = modules.in_order(debian.modules("cloud"), drivers)
+    lines = [f"insmod /modules/{name}" for name, _ in loaded]
+    return {**{f"modules/{name}": image for name, image in loaded}, **(files or {}),
+            "script": "\n".join([*lines, script, ""]).encode()}
 
 
 def sections(console):
