@@ -50,6 +50,11 @@ int disk_measure(struct disk *d)
 	return d->ops->measure ? d->ops->measure(d) : -EOPNOTSUPP;
 }
 
+bool disk_direct(const struct disk *d)
+{
+	return d->direct;
+}
+
 bool disk_readonly(const struct disk *d)
 {
 	return d->readonly;

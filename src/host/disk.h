@@ -70,6 +70,9 @@ int disk_measure(struct disk *d);
 
 bool disk_readonly(const struct disk *d);
 
+/* Whether writes wait for the disk; else they are as quick as the host's page cache, mostly. */
+bool disk_direct(const struct disk *d);
+
 /* Fills spans (1 to DISK_SPANS_MAX) from offset on, or writes them there; all lies within the
  * disk. -EIO also where the image has become shorter than it was. */
 int disk_read(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);

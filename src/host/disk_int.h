@@ -32,6 +32,7 @@ struct disk {
 	_Atomic uint64_t size; /* bytes */
 	unsigned unit;         /* transfers are of so many bytes, or multiples; 0: DISK_SECTOR */
 	bool readonly;
+	bool direct;
 };
 
 /* Opens and locks path as bytes and nothing else. */

@@ -413,6 +413,7 @@ struct disk *disk_raw_open_file(const struct disk_config *config, struct err *e)
 	pthread_mutex_init(&d->flushing, NULL);
 	d->disk.ops = &raw_ops;
 	d->disk.readonly = config->readonly;
+	d->disk.direct = config->direct;
 	rc = open_image(d, config, e);
 	if (!rc)
 		rc = measure(d, config->path, e);

@@ -5,8 +5,8 @@
  *	serve()      takes chains and has them checked (blk_request.c); what the rate
  *	             limiter does not let pass is held, and nothing more taken of that
  *	             queue until limiter_ready()
- *	begin()      hands it to a worker; what the host has in its page cache is read
- *	             right there
+ *	begin()      hands it to a worker, quick ones in batches; what the host has in
+ *	             its page cache is read right there
  *	run()        on a worker's thread, without lock: the host's calls
  *	complete()   status, used, interrupt; on that same thread, with the lock
  *
@@ -40,6 +40,10 @@
 #define CONFIG_ZEROES_SEG         52
 #define CONFIG_ZEROES_MAY_UNMAP   56
 
+/* Quick requests that one worker gets together: more of them would keep the first waiting. */
+#define BATCH_MAX     16u
+#define BATCH_LEN_MAX (128u << 10)
+
 #define PHYSICAL_BLOCK 4096u /* what suits the host best */
 
 static struct virtio_blk *blk_of(struct virtio_device *d)
@@ -68,7 +72,7 @@ static struct blk_request *get_request(struct virtio_blk *b)
 	struct blk_request *r = b->free_requests;
 
 	if (r) {
-		b->free_requests = r->next_free;
+		b->free_requests = r->next;
 		return r;
 	}
 	if (b->fresh == b->device.queue_count * BLK_QUEUE_SIZE)
@@ -78,7 +82,7 @@ static struct blk_request *get_request(struct virtio_blk *b)
 
 static void put_request(struct virtio_blk *b, struct blk_request *r)
 {
-	r->next_free = b->free_requests;
+	r->next = b->free_requests;
 	b->free_requests = r;
 }
 
@@ -97,20 +101,56 @@ static void complete(struct blk_request *r, uint8_t status)
 	put_request(b, r);
 }
 
-/* A worker's thread. */
+/* A worker's thread: a batch, which begins with this request. */
 static void run(struct work *w)
 {
-	struct blk_request *r = container_of(w, struct blk_request, work);
-	struct virtio_blk *b = r->blk;
-	unsigned queue = r->queue;
+	struct blk_request *first = container_of(w, struct blk_request, work), *r, *next;
+	struct virtio_blk *b = first->blk;
+	unsigned queue = first->queue;
 
-	r->error = blk_request_run(r);
+	for (r = first; r; r = r->next)
+		r->error = blk_request_run(r);
 	pthread_mutex_lock(&b->device.lock);
-	complete(r, r->error ? BLK_IOERR : BLK_OK);
+	for (r = first; r; r = next) {
+		next = r->next;
+		complete(r, r->error ? BLK_IOERR : BLK_OK);
+		b->queues[queue].running--;
+	}
 	virtio_finish(&b->device, queue);
-	if (!--b->queues[queue].running)
+	if (!b->queues[queue].running)
 		pthread_cond_broadcast(&b->idle);
 	pthread_mutex_unlock(&b->device.lock);
+}
+
+static void begin_batch(struct virtio_blk *b)
+{
+	struct blk_request *first = b->batch.first;
+
+	b->batch = (struct blk_batch){.first = NULL};
+	if (!first)
+		return;
+	first->work.run = run;
+	workers_do(b->workers, &first->work);
+}
+
+/* Slow requests are batches of their own, so that they wait for the disk together. */
+static void add_to_batch(struct virtio_blk *b, struct blk_request *r)
+{
+	struct blk_batch *batch = &b->batch;
+	bool quick = blk_request_is_quick(r);
+
+	if (!quick || batch->count == BATCH_MAX || batch->len + r->len > BATCH_LEN_MAX)
+		begin_batch(b);
+	if (!batch->first)
+		batch->last = &batch->first;
+	*batch->last = r;
+	batch->last = &r->next;
+	r->next = NULL;
+	batch->count++;
+	batch->len += r->len;
+	b->queues[r->queue].running++;
+	if (!quick)
+		begin_batch(b);
 }
 
 /* Begins a request, if it may: else it is the one that its queue holds. */
@@ -127,9 +167,7 @@ static bool begin(struct blk_request *r)
 		complete(r, BLK_OK);
 		return true;
 	}
-	r->work.run = run;
-	b->queues[r->queue].running++;
-	workers_do(b->workers, &r->work);
+	add_to_batch(b, r);
 	return true;
 }
 
@@ -171,6 +209,7 @@ static void serve(struct virtio_device *d, unsigned queue)
 		else if (!begin(r))
 			break;
 	}
+	begin_batch(b);
 	virtio_finish(d, queue);
 }
 

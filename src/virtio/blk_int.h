@@ -49,7 +49,7 @@ struct blk_request {
 	struct work work;
 	struct virtio_blk *blk;
 	unsigned queue;
-	struct blk_request *next_free;
+	struct blk_request *next; /* that is free, or of the same batch */
 	uint32_t type;
 	bool through;    /* a write that is to be durable when it is done */
 	uint64_t offset; /* on the disk */
@@ -59,6 +59,13 @@ struct blk_request {
 	struct disk_span spans[VIRTQ_CHAIN_MAX];
 	struct blk_range ranges[BLK_RANGES_MAX];
 	struct virtq_chain chain;
+};
+
+/* Requests of one queue that a worker runs one after the other, and ends together. */
+struct blk_batch {
+	struct blk_request *first, **last;
+	unsigned count;
+	uint64_t len;
 };
 
 struct blk_queue {
@@ -83,6 +90,7 @@ struct virtio_blk {
 	unsigned first_queue; /* whose turn it is after a wait for the limiter */
 	pthread_cond_t idle;  /* that a queue, or all, have nothing running */
 	struct blk_queue queues[VIRTIO_QUEUES_MAX];
+	struct blk_batch batch; /* that is being gathered; empty but within serve() */
 	struct blk_request *free_requests;
 	unsigned fresh; /* requests that were never used, and whose memory is not there yet */
 	struct blk_request requests[]; /* BLK_QUEUE_SIZE a queue */
@@ -97,6 +105,9 @@ int blk_request_run(struct blk_request *r);
 
 /* Does it if that needs no waiting, else false. Lock held. */
 bool blk_request_run_now(struct blk_request *r);
+
+/* Whether it is likely to be so quick that handing it to a thread of its own would cost more. */
+bool blk_request_is_quick(const struct blk_request *r);
 
 /* "read", "write", ... */
 const char *blk_request_name(const struct blk_request *r);

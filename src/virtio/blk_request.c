@@ -13,6 +13,9 @@
  * keep that thread too long. */
 #define READ_NOW_MAX (256u << 10)
 
+/* A write to the page cache of no more than this is no longer than the way to another thread. */
+#define QUICK_MAX (32u << 10)
+
 #define RANGE_SIZE  16u
 #define RANGE_UNMAP 1u
 
@@ -90,6 +93,12 @@ bool blk_request_run_now(struct blk_request *r)
 		return false;
 	data_written(r);
 	return true;
+}
+
+bool blk_request_is_quick(const struct blk_request *r)
+{
+	return r->type == BLK_OUT && r->len <= QUICK_MAX && !r->through &&
+	       !disk_direct(r->blk->disk);
 }
 
 /* The spans of len bytes at offset of count segments. */
