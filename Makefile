@@ -152,8 +152,8 @@ CLI_LIB  := $(BUILD)/libcli.a
 HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
-.PHONY: all lib man unit insn rules check lab check-slow check-userland check-io check-vmx fuzz fuzz-run \
-        bench bench-programs format install uninstall clean
+.PHONY: all lib man unit insn rules check lab check-slow check-userland check-io check-vmx \
+        fuzz fuzz-run bench bench-programs format install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules

@@ -33,8 +33,8 @@ IMAGE_MIB = 512
 def program():
     """The static program that makes the load."""
     source = ROOT / "bench" / "io" / "load.c"
-    return cache.built("load", source, ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-o", "{out}",
-                                        "{in}"])
+    return cache.built("load", source, ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static",
+                                        "-o", "{out}", "{in}"])
 
 
 def initrd(bus, seconds, loads):

@@ -1,8 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * load DEVICE SECONDS NAME...: reads or writes DEVICE past the cache, by the kernel's asynchronous
- * I/O, and says what it came to. A NAME is what is done: (rand|seq)(read|write)-SIZE-DEPTH, with the
- * size of a transfer in KiB and how many are under way at a time.
+ * I/O, and says what it came to. A NAME is what is done: (rand|seq)(read|write)-SIZE-DEPTH, with
+ * the size of a transfer in KiB and how many are under way at a time.
  *
  *	LOAD: begin NAME
  *	LOAD: end NAME OPERATIONS NANOSECONDS

@@ -59,11 +59,11 @@ mount -t devtmpfs dev /dev
 for module in $(cat /modules/order); do insmod /modules/$module; done
 tries=0
 until [ -b /dev/vda ] || [ $tries = 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-mount -t ext4 /dev/vda /root || echo "LODGE-DISK: no root"
-if [ -e /script ]; then cat /script >/root/script; fi
+mount -t ext4 /dev/vda /disk || echo "LODGE-DISK: no root"
+if [ -e /script ]; then cat /script >/disk/script; fi
 umount /proc /sys
-mount --move /dev /root/dev
-exec switch_root /root /sbin/init
+mount --move /dev /disk/dev
+exec switch_root /disk /sbin/init
 """
 
 
@@ -128,7 +128,7 @@ def initrd(script=""):
     archive = initramfs.Archive()
     archive.node("dev/console", 5, 1)
     archive.node("dev/null", 1, 3, 0o666)
-    for name in ("proc", "sys", "root"):
+    for name in ("proc", "sys", "disk"):
         archive.directory(name)
     archive.busybox(debian.busybox(), ["sh", "mount", "umount", "insmod", "cat", "sleep", "echo",
                                        "switch_root", "["])
