@@ -9,7 +9,7 @@ from lab import debian, guests
 from lab.host import Host
 
 # A disk's options, and the drivers of the bus that it is on.
-DISKS = {"cached": "", "direct": ",direct", "one-queue": ",queues=1"}
+DISKS = {"cached": "", "direct": ",direct", "one-queue": ",queues=1", "qcow2": ",format=qcow2"}
 BUSES = {"pci": "virtio_pci", "mmio": "virtio_mmio"}
 
 
@@ -27,6 +27,27 @@ def show(disk, bus, script, files, *flags, timeout=900):
                               cmdline="quiet lodge.show=script"), timeout=timeout)
     assert done.status == 0, done.err + done.out[-2000:]
     return guests.sections(done.stdout)["script"], done
+
+
+def as_qcow2(path):
+    """The same as a qcow2 image, in its place."""
+    aside = path.with_suffix(".raw")
+    path.rename(aside)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(aside), str(path)],
+                   check=True)
+    aside.unlink()
+
+
+def sound_raw(path, name="raw.img"):
+    """A raw copy of a qcow2 image, whose worst may be clusters that nobody uses: an image that was
+    not closed may have such."""
+    check = subprocess.run(["qemu-img", "check", "-f", "qcow2", str(path)], capture_output=True,
+                           text=True)
+    assert check.returncode in (0, 3), check.stdout + check.stderr
+    raw = path.with_name(name)
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(path), str(raw)],
+                   check=True)
+    return raw
 
 
 @pytest.fixture

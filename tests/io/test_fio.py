@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conftest import BUSES, DISKS, show
+from conftest import BUSES, DISKS, as_qcow2, show, sound_raw
 from lab import guests
 
 pytestmark = pytest.mark.io
@@ -77,12 +77,17 @@ dmesg -r | grep -E '^<[0-3]>.*(vd[ab]|virtio)'
 def test_what_fio_writes_it_reads(image, bus, options):
     large = options == "large-blocks"
     script = SCRIPT.replace("BLOCK", "4k" if large else "512")
-    disk = f"{image(256)}{',blocksize=4096' if large else DISKS[options]}"
+    path = image(256)
+    if options == "qcow2":
+        as_qcow2(path)
+    disk = f"{path}{',blocksize=4096' if large else DISKS[options]}"
     text, done = show(disk, bus, script, guests.programs("fio", "blkdiscard"))
     assert re.search(r"^fio 0$", text, re.MULTILINE), text
     assert re.search(r"^zeroes 0\ndiscard 0$", text, re.MULTILINE), text
     assert re.search(r"^first 0\n0$", text, re.MULTILINE), text
     assert "virtio_blk" not in text and "I/O error" not in text
     assert done.err == ""
+    if options == "qcow2":
+        sound_raw(path)
     print(f"\n{bus}, {options}: {(done.user_us + done.system_us) / 1e6:.0f} s of the processor",
           file=sys.stderr)
