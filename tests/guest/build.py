@@ -24,13 +24,15 @@ def topics():
     return sorted(path.stem for path in HERE.glob("*.c") if path.stem != "guest")
 
 
-def kernel(topic, folder=HERE):
-    """Path of a topic's guest, built when its sources changed."""
+def kernel(topic, folder=HERE, more=()):
+    """Path of a topic's guest, built when its sources changed; `more` are its files besides that of
+    its name, without ".c"."""
     width = 32 if topic.endswith("32") else 64
-    sources = [HERE / f"entry{width}.S", HERE / "guest.c", folder / f"{topic}.c"]
+    sources = [HERE / f"entry{width}.S", HERE / "guest.c",
+               *(folder / f"{name}.c" for name in (topic, *more))]
     command = ["gcc", *FLAGS[width], *COMMON, "-I", HERE]
     digest = hashlib.sha256(repr(command).encode())
-    for path in [*sources, *sorted(HERE.glob("*.h"))]:
+    for path in [*sources, *sorted(HERE.glob("*.h")), *sorted(folder.glob("*.h"))]:
         digest.update(path.read_bytes())
     path = cache.directory("built") / f"guest-{topic}-{digest.hexdigest()[:16]}"
     if not path.exists():
