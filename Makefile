@@ -13,6 +13,7 @@
 # make check-io     Debian booted from a disk, fio with verification, killed monitors, under the
 #                   software engine; needs root, mmdebstrap, fio and the network; takes minutes
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
+# make check-torture  a hostile driver at every virtio device, under sanitizers; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
 # make bench        the figures of docs/, measured again: every program of bench/, or with BENCH=cpu
@@ -153,7 +154,7 @@ HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
 .PHONY: all lib man unit insn rules check lab check-slow check-userland check-io check-vmx \
-        fuzz fuzz-run bench bench-programs format install uninstall clean
+        check-torture fuzz fuzz-run bench bench-programs format install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
@@ -266,6 +267,13 @@ check-io: all
 check-vmx: all
 	tools/install-deps -n vmx
 	$(PYTEST) -m vmx tests
+
+TORTURE_SEEDS  ?= 4
+TORTURE_ROUNDS ?= 1000000
+check-torture:
+	$(MAKE) BUILD=build-asan SANITIZE=address,undefined all
+	LODGE=$(CURDIR)/build-asan/lodge LODGE_TORTURE_SEEDS=$(TORTURE_SEEDS) \
+	  LODGE_TORTURE_ROUNDS=$(TORTURE_ROUNDS) $(PYTEST) tests/guest/virtio -k "bt and not interp"
 
 # The suite of bench/cpu: static, for it is also a guest's only program; always by the same
 # compiler, without vectors but where it asks for them, so that its parts measure what they are

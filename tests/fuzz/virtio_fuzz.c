@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The input is what a driver does to a virtio device's registers and to guest memory, and that
- * memory: for the block device, with three queues and limits on a small disk in memory, or for the
- * entropy device; on MMIO or on PCI, its configuration space included. Whatever it is, the device
- * lives, touches nothing outside guest memory (RAM lies between guard pages), and is still after
- * its reset.
+ * memory: for the block device, with three queues and limits on a small disk in memory, for the
+ * entropy device, for the console, or for two named ports; on MMIO or on PCI, its configuration
+ * space included. Whatever it is, the device lives, touches nothing outside guest memory (RAM lies
+ * between guard pages), and is still after its reset.
  *
  *	struct head | steps x struct step | memory from 0 on
  *
@@ -22,6 +22,7 @@
 #include "base/bits.h"
 #include "devices/pci/host.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/rng.h"
 #include "virtio/transport/mmio.h"
 #include "virtio/transport/pci.h"
@@ -40,7 +41,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct head {
-	uint8_t device; /* bit 0: block, not entropy; bit 1: on PCI */
+	uint8_t device; /* bit 0: block, not entropy; bit 1: PCI; bit 2: console, bit 0: ports */
 	uint8_t steps;
 	uint16_t unused;
 };
@@ -74,11 +75,12 @@ struct place {
 	struct virtio_device *device;
 	struct virtio_blk *blk;
 	struct virtio_rng rng;
+	struct virtio_console *console;
 };
 
 static struct mem mem;
 static struct clock guest;
-static struct place places[4]; /* by head.device */
+static struct place places[8]; /* by head.device */
 static uint64_t messages;
 
 static void random_bytes(void *buf, size_t len)
@@ -132,6 +134,18 @@ static int put_on_mmio(struct place *p)
 			    &p->device->lock, NULL);
 }
 
+/* Nobody reads what it sends. */
+static void make_console(struct place *p, struct event_loop *loop, bool named)
+{
+	struct virtio_port_config ports[2] = {{.name = "first", .open = true}, {.name = "second"}};
+
+	for (unsigned i = 0; i < 2; i++)
+		ports[i].chardev = chardev_new(loop, -1, -1, NULL);
+	p->console = named ? virtio_ports_new(&mem, ports, 2, NULL)
+			   : virtio_console_new(&mem, ports[0].chardev, NULL);
+	p->device = virtio_console_device(p->console);
+}
+
 static void make(unsigned n, struct event_loop *loop, const struct virtio_blk_config *config)
 {
 	struct place *p = &places[n];
@@ -140,7 +154,9 @@ static void make(unsigned n, struct event_loop *loop, const struct virtio_blk_co
 	bus_init(&p->mmio, "mmio", BIT(46));
 	bus_init(&p->pio, "pio", 0x10000);
 	p->env = (struct virtio_env){.loop = loop, .mmio = &p->mmio};
-	if (n & 1) {
+	if (n & 4) {
+		make_console(p, loop, n & 1);
+	} else if (n & 1) {
 		p->blk = virtio_blk_new(&mem, config, NULL);
 		p->device = virtio_blk_device(p->blk);
 	} else {
@@ -230,7 +246,11 @@ static void do_time(struct place *p, const struct step *s)
 {
 	const struct limiter_bucket b = {s->at, s->value & 0xff, s->value >> 16};
 
-	if (p->blk && s->value & 0x100)
+	if (p->console && p->device->queue_count > 2)
+		virtio_port_set_open(p->console, s->value & 1, s->value & 2);
+	else if (p->console)
+		virtio_console_resize(p->console, s->at, s->value);
+	else if (p->blk && s->value & 0x100)
 		virtio_blk_limit(p->blk, s->value & 0x200 ? &b : NULL,
 				 s->value & 0x400 ? &b : NULL);
 	else
@@ -257,7 +277,7 @@ static void do_step(struct place *p, const struct step *s)
 		poke(s->at, size, s->value);
 		break;
 	case STEP_NOTIFY:
-		notify(p, s->size % QUEUES);
+		notify(p, s->size % MAX(QUEUES, p->device->queue_count));
 		break;
 	case STEP_START:
 		start(p, s->size % 8, s->value);

@@ -23,7 +23,7 @@ struct place {
 struct dev {
 	bool pci;
 	u32 id;
-	u64 base; /* of the registers; PCI: of BAR 0, in which lodge has a page for each structure */
+	u64 base; /* of the registers; PCI: of BAR 0, with a page for each structure */
 	/* PCI */
 	u32 slot, bar0, bar1, msix;
 	struct place last[QUEUES_KEPT];

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A driver that means harm (torture.c) at every virtio device, on both buses: the machine and the
-devices work afterwards. LODGE_TORTURE_SEEDS: so many seeds; LODGE_TORTURE_ROUNDS: rounds of each."""
+devices work afterwards. LODGE_TORTURE_SEEDS: how many seeds; LODGE_TORTURE_ROUNDS: their rounds."""
 
 import os
 import re
@@ -19,13 +19,17 @@ ROUNDS = int(os.environ.get("LODGE_TORTURE_ROUNDS", "10000"))
 WORD = 0x7265676C
 
 
-@pytest.fixture
-def disks(tmp_path):
-    """Two images whose sectors begin with their numbers and a word: one is written to."""
-    data = b"".join(struct.pack("<II", n, WORD).ljust(512, b"\xff") for n in range(128))
-    for name in ("ro", "rw"):
-        (tmp_path / name).write_bytes(data)
-    return tmp_path
+# A disk whose sectors begin with their numbers and a word.
+DISK = b"".join(struct.pack("<II", n, WORD).ljust(512, b"\xff") for n in range(128))
+
+
+def command(engine, bus, seed, folder):
+    return ["lodge", "run", "--engine", engine, "--memory", "64M", "--virtio", bus,
+            "--rng", "on", "--disk", f"{folder}/ro,ro", "--disk", f"{folder}/rw",
+            "--virtio-console", f"file={folder}/hvc", "--port", f"a,socket={folder}/a",
+            "--port", f"b,file={folder}/b", "--timeout", "500",
+            "--kernel", build.kernel("torture", HERE, ["device"]),
+            "--cmdline", f"{seed} {ROUNDS}"]
 
 
 def judge(text):
@@ -37,14 +41,20 @@ def judge(text):
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 @pytest.mark.parametrize("bus", ["pci", "mmio"])
 @pytest.mark.parametrize("engine", ["bt", "bt,interp"])
-def test_torture(disks, engine, bus, seed):
-    words = [product.lodge(), "run", "--engine", engine, "--memory", "64M", "--virtio", bus,
-             "--rng", "on", "--disk", f"{disks}/ro,ro", "--disk", f"{disks}/rw",
-             "--virtio-console", f"file={disks}/hvc",
-             "--port", f"a,socket={disks}/a", "--port", f"b,file={disks}/b",
-             "--timeout", "500", "--kernel", build.kernel("torture", HERE, ["device"]),
-             "--cmdline", f"{seed} {ROUNDS}"]
+def test_bt(tmp_path, engine, bus, seed):
+    for name in ("ro", "rw"):
+        (tmp_path / name).write_bytes(DISK)
+    words = [product.lodge(), *command(engine, bus, seed, tmp_path)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-2000:] + done.stderr[-4000:]
     judge(done.stdout)
-    assert "alive\n" in (disks / "hvc").read_text(errors="replace")
+    assert "alive\n" in (tmp_path / "hvc").read_text(errors="replace")
+
+
+@pytest.mark.parametrize("bus", ["pci", "mmio"])
+def test_kvm(lab, bus):
+    for name in ("ro", "rw"):
+        lab.put_bytes(f"/tmp/{name}", DISK)
+    done = lab.run(command("kvm", bus, 1, "/tmp"), timeout=300)
+    assert (done.status, done.err) == (0, ""), done.out[-2000:] + done.err[-4000:]
+    judge(done.out)
