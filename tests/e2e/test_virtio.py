@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """virtio devices in Debian's cloud kernel, on both buses, under both engines."""
 
+import hashlib
 import re
+import subprocess
 import uuid
 
 import pytest
@@ -297,3 +299,54 @@ def test_a_direct_disk_with_the_wrong_blocks_is_refused(place, kernel, initrd, i
     done = place.run(kernel("cloud"), initrd(), "--disk", f"{disk},blocksize=4096")
     assert done.status == 1
     assert "no whole blocks of 4096" in done.err and disk in done.err
+
+
+def qemu_img(*words):
+    """What qemu-img says; it has to succeed."""
+    done = subprocess.run(["qemu-img", *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_a_qcow2_disk_on_a_backing_file(place, kernel, initrd, tmp_path, bus):
+    """The guest reads what the backing file has and writes beside it; qemu-img finds both."""
+    base, disk, raw = tmp_path / "base.raw", tmp_path / "disk.qcow2", tmp_path / "all.raw"
+    base.write_bytes(bytes(range(256)) * 4096)
+    qemu_img("create", "-q", "-f", "qcow2", "-b", base.name, "-F", "raw", str(disk), "64M")
+    where = str(tmp_path)
+    for file in (base, disk) if hasattr(place.machine, "put") else ():
+        place.machine.put(file, f"{where}/{file.name}")
+    script = """
+echo size $(cat /sys/block/vda/size)
+dd if=/dev/vda bs=64k count=16 2>/dev/null | md5sum
+dd if=/dev/urandom of=/tmp/data bs=64k count=32 2>/dev/null
+md5sum /tmp/data
+dd if=/tmp/data of=/dev/vda bs=4k seek=129 conv=fsync 2>/dev/null; echo written $?
+echo 3 >/proc/sys/vm/drop_caches
+dd if=/dev/vda bs=4k skip=129 count=512 2>/dev/null | md5sum
+dmesg -r | grep -E '^<[0-3]>.*(vda|virtio)'
+"""
+    text = run(place, kernel, with_drivers(initrd, bus, ["virtio_blk"], script),
+               "--disk", f"{where}/{disk.name}", "--virtio", bus)
+    assert numbers(text, "size") == [64 * 2048]
+    assert numbers(text, "written") == [0]
+    sums = re.findall(r"^([0-9a-f]{32})  ", text, re.MULTILINE)
+    assert len(sums) == 3 and sums[1] == sums[2], text
+    assert sums[0] == hashlib.md5(base.read_bytes()).hexdigest()
+    if hasattr(place.machine, "get"):
+        disk.write_bytes(place.machine.get(f"{where}/{disk.name}"))
+    qemu_img("check", str(disk))
+    qemu_img("convert", "-O", "raw", str(disk), str(raw))
+    data = raw.read_bytes()
+    assert hashlib.md5(data[129 * 4096:641 * 4096]).hexdigest() == sums[1]
+    assert data[:129 * 4096] == base.read_bytes()[:129 * 4096]
+
+
+def test_a_raw_disk_that_looks_like_qcow2_is_told(place, kernel, initrd, image):
+    """It is used as raw all the same: a guest may have written that."""
+    disk = image(1)
+    place.machine.run(["sh", "-c", f"printf 'QFI\\373' | dd of={disk} conv=notrunc 2>/dev/null"])
+    done = place.run(kernel("cloud"), initrd(), "--disk", disk, cmdline="quiet")
+    assert "begins like a qcow2 image" in done.err and disk in done.err, done.err
+    assert done.status == 0

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the first inputs of the fuzz programs, in tests/fuzz/corpus/.
 
-Needs lz4 and zstd.  The files are small: an ELF of a few pages that compress to nothing.
+Needs lz4, zstd and qemu-img.  The files are small: an ELF of a few pages that compress to nothing.
 """
 
 import bz2
@@ -10,6 +10,7 @@ import gzip
 import lzma
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -302,6 +303,35 @@ def virtio_net_inputs():
             yield f"{name}-{headers}", virtio_net(headers, features, frames)
 
 
+QCOW2 = {
+    "v3": ("cluster_size=512", "data", []),
+    "v2": ("cluster_size=512,compat=0.10", "data", []),
+    "refcounts-1": ("cluster_size=512,refcount_bits=1", "data", []),
+    "refcounts-64": ("cluster_size=512,refcount_bits=64", "data", []),
+    "compressed": ("cluster_size=512", "compressed", []),
+    "zstd": ("cluster_size=512,compression_type=zstd", "compressed", []),
+    "snapshot": ("cluster_size=512", "data", ["snapshot"]),
+    "dirty": ("cluster_size=512,lazy_refcounts=on", "data", ["snapshot", "dirty"]),
+}
+
+
+def qcow2(options, kind, extras):
+    """A small image of qemu-img's, and calls: each a kind, a place, a length."""
+    with tempfile.TemporaryDirectory() as folder:
+        image, raw = Path(folder) / "image", Path(folder) / "raw"
+        raw.write_bytes(b"".join(bytes([i % 7]) * 512 for i in range(96)))
+        compress = ["-c"] if kind == "compressed" else []
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", "-o", options, *compress, raw, image],
+                       check=True)
+        if "snapshot" in extras:
+            subprocess.run(["qemu-img", "snapshot", "-c", "one", image], check=True)
+        content = bytearray(image.read_bytes())
+    if "dirty" in extras:
+        content[79] |= 1
+    calls = b"".join(bytes([k, 7 * k % 96, 0, 3 + k]) for k in range(24))
+    return bytes(content) + calls
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -324,6 +354,7 @@ def main():
     save("virtqueue", virtqueues())
     save("virtio", virtio_inputs())
     save("virtio_net", virtio_net_inputs())
+    save("qcow2", [(name, qcow2(*how)) for name, how in QCOW2.items()])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ static bool is_sound(const struct qcow2 *q, uint64_t entry)
 		struct qcow2_packed p = qcow2_packed_at(q, entry);
 
 		return !(entry & QCOW2_COPIED) && p.offset < BIT(56) &&
-		       qcow2_in_file(q, p.offset, 1) && is_data(q, p.offset, p.len);
+		       qcow2_in_file(q, p.offset, p.len) && is_data(q, p.offset, p.len);
 	}
 	if (entry & ~(QCOW2_COPIED | QCOW2_OFFSET | (q->header.version > 2 ? QCOW2_ZERO : 0)))
 		return false;

@@ -167,6 +167,16 @@ static int clear_features(struct qcow2 *q, struct err *e)
 	return rc ? err_errno(e, -rc, "cannot write to the disk %s", q->name) : 0;
 }
 
+/* A file that ends within a cluster gets the rest of it, so that it can be written. A block device
+ * cannot: there the host refuses to write beyond the end. */
+static int complete_file(struct qcow2 *q, struct err *e)
+{
+	uint64_t whole = align_up(disk_size(q->file), q->cluster);
+	int rc = whole == disk_size(q->file) ? 0 : disk_set_size(q->file, whole);
+
+	return rc && rc != -ENOSPC ? err_errno(e, -rc, "cannot write to the disk %s", q->name) : 0;
+}
+
 /* Before the first write. */
 static int prepare_writing(struct qcow2 *q, struct err *e)
 {
@@ -188,7 +198,9 @@ static int prepare_writing(struct qcow2 *q, struct err *e)
 	}
 	if (rc)
 		return err_errno(e, -rc, "cannot open the disk %s", q->name);
-	rc = repair(q, e);
+	rc = complete_file(q, e);
+	if (!rc)
+		rc = repair(q, e);
 	return rc ? rc : clear_features(q, e);
 }
 
