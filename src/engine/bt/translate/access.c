@@ -361,27 +361,26 @@ static void analyse(struct analysis *a, unsigned n)
 	}
 }
 
-static bool names_stolen(const struct insn *insn)
+static bool names(const struct insn *insn, unsigned reg)
 {
 	for (unsigned n = 0; n < insn->operands; n++)
-		if (insn->operand[n].kind == OPERAND_GPR && is_stolen(insn->operand[n].reg))
+		if (insn->operand[n].kind == OPERAND_GPR && insn->operand[n].reg == reg)
 			return true;
 	return false;
 }
 
-/* LEA makes an address in HOST_ADDRESS where it has to. */
 static bool disturbs(const struct cpu *cpu, const struct insn *insn)
 {
 	switch (kind_of(cpu, insn)) {
 	case KIND_LEA:
-		return names_stolen(insn) || insn->mem.base == HOST_ADDRESS ||
+		return names(insn, HOST_ADDRESS) || insn->mem.base == HOST_ADDRESS ||
 		       insn->mem.index == HOST_ADDRESS;
 	case KIND_COPY:
 	case KIND_VECTOR:
-		return !insn->has_mem && names_stolen(insn);
+		return !insn->has_mem && names(insn, HOST_ADDRESS);
 	case KIND_X87:
 		return insn->has_mem ? is_stolen(insn->mem.base) && is_stolen(insn->mem.index)
-				     : names_stolen(insn);
+				     : names(insn, HOST_ADDRESS);
 	case KIND_CALL:
 		return insn->operand[0].kind != OPERAND_REL;
 	default:

@@ -36,7 +36,7 @@ static unsigned loaded(struct lower *l, unsigned reg)
 	if (reg >= MEM_REG_NONE)
 		return EMIT_NONE;
 	if (is_stolen(reg))
-		emit_ctx(l->e, EMIT_MOV, 8, reg, ctx_gpr(reg));
+		lower_load(l, reg);
 	return reg;
 }
 
@@ -99,8 +99,8 @@ static unsigned move(struct lower *l, unsigned size, unsigned reg)
 	return is_stolen(reg) ? HOST_ADDRESS : reg;
 }
 
-/* The linear address of the memory operand, plus more. Another register that has its lower half,
- * or HOST_ADDRESS. */
+/* The linear address of the memory operand, plus more; HOST_SPARE is spoilt, too. Another register
+ * that has its lower half, or HOST_ADDRESS. */
 static unsigned operand(struct lower *l, int32_t more)
 {
 	const struct insn *insn = &l->i->insn;
@@ -129,6 +129,7 @@ static unsigned operand(struct lower *l, int32_t more)
 		if (m->seg >= SEG_FS && size == 8 && l->t->cpu->amd)
 			check_offset(l);
 	}
+	l->loaded = 0;
 	if (m->seg >= SEG_FS && l->narrow)
 		check_segment(l);
 	if (m->seg < SEG_FS)
@@ -148,6 +149,7 @@ void address_operand(struct lower *l)
 static unsigned stack(struct lower *l, unsigned reg, int32_t disp)
 {
 	flags_clobber(l, flags_live_before(l));
+	l->loaded = 0;
 	if (!disp)
 		return move(l, l->word, reg);
 	emit_lea_disp(l->e, l->word, HOST_ADDRESS, reg, disp);
@@ -185,6 +187,7 @@ static void check(struct lower *l, uint32_t access, unsigned same)
 	struct missing_access *m = &l->missing[l->missing_count++];
 	unsigned size = access & ACCESS_SIZE;
 
+	l->loaded = 0;
 	*m = (struct missing_access){
 		.retry = emit_here(e),
 		.rip = l->i->linear,
@@ -225,6 +228,7 @@ static bool next_access(struct lower *l, const struct access **access,
 		return true;
 	if (g->window == WINDOW_NONE || !(l->windows & BIT(a->group % 64)) || a->group >= 64)
 		return false;
+	lower_spoilt(l, HOST_ADDRESS);
 	emit_ctx(l->e, EMIT_MOV, 8, HOST_ADDRESS, window(g));
 	l->held = g;
 	return true;

@@ -44,6 +44,19 @@ static bool writes_gpr(const struct insn *insn, unsigned reg)
 	return false;
 }
 
+/* Whether the instruction needs reg's value from before: all but plain moves into the whole of it,
+ * to be sure of what leaves its destination as it was. */
+static bool needs_gpr(const struct insn *insn, unsigned reg)
+{
+	const struct insn_operand *o = insn->operand;
+
+	if (insn->op != OP_MOV && insn->op != OP_MOVZX && insn->op != OP_MOVSX &&
+	    insn->op != OP_MOVSXD)
+		return true;
+	return o[0].kind != OPERAND_GPR || o[0].reg != reg || o[0].size < 4 ||
+	       (o[1].kind == OPERAND_GPR && o[1].reg == reg);
+}
+
 /* The flags as the instruction and those after it need them. */
 static void prepare_flags(struct lower *l)
 {
@@ -80,15 +93,17 @@ static void copy_plain(struct lower *l)
 
 	prepare_flags(l);
 	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
-		if (find_gpr(insn, reg))
-			emit_ctx(l->e, EMIT_MOV, 8, reg, ctx_gpr(reg));
+		if (find_gpr(insn, reg) && needs_gpr(insn, reg))
+			lower_load(l, reg);
 	if (find_gpr(insn, HOST_ADDRESS))
 		l->held = NULL;
 	put_plain(l->e, insn);
 	flags_changed(l);
 	for (unsigned reg = HOST_ADDRESS; reg <= HOST_SPARE; reg++)
-		if (writes_gpr(insn, reg))
+		if (writes_gpr(insn, reg)) {
 			emit_ctx(l->e, EMIT_MOV_TO, 8, reg, ctx_gpr(reg));
+			l->loaded |= BIT(reg);
+		}
 }
 
 static bool is_kept_prefix(uint8_t byte)
@@ -182,6 +197,7 @@ static void check_required_alignment(struct lower *l, unsigned align, int32_t di
 	    !((disp - l->aligned.disp) % (int32_t)align))
 		return;
 	flags_clobber(l, flags_live_before(l));
+	lower_spoilt(l, HOST_SPARE);
 	emit_lea_disp(l->e, 8, HOST_SPARE, HOST_ADDRESS, disp);
 	emit_bytes(l->e, test_r11b, sizeof(test_r11b));
 	emit_byte(l->e, (uint8_t)(align - 1));
@@ -202,10 +218,35 @@ static void check_alignment(struct lower *l, unsigned size, int32_t disp)
 	if (size == 1 || !(locked || insn->op == OP_CMPXCHG16B))
 		return;
 	flags_clobber(l, flags_live_before(l));
+	lower_spoilt(l, HOST_SPARE);
 	emit_lea_disp(l->e, 4, HOST_SPARE, HOST_ADDRESS, disp);
 	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, (int32_t)mask);
 	emit_imm(l->e, EMIT_CMP_IMM, 4, HOST_SPARE, (int32_t)(mask + 1 - size));
 	lower_leaves(l, emit_jcc(l->e, EMIT_ABOVE));
+}
+
+/* The value of R10 or R11, beside a memory operand: in HOST_SPARE. */
+static void load_spare(struct lower *l, unsigned reg)
+{
+	bool needed = needs_gpr(&l->i->insn, reg);
+
+	if (reg == HOST_SPARE && needed) {
+		lower_load(l, reg);
+		return;
+	}
+	lower_spoilt(l, HOST_SPARE);
+	if (needed)
+		emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, ctx_gpr(reg));
+}
+
+/* ... and what the instruction has made of it. */
+static void store_spare(struct lower *l, unsigned reg)
+{
+	emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_SPARE, ctx_gpr(reg));
+	if (reg == HOST_SPARE)
+		l->loaded |= BIT(reg);
+	else
+		lower_spoilt(l, reg);
 }
 
 static void copy_memory(struct lower *l)
@@ -225,7 +266,7 @@ static void copy_memory(struct lower *l)
 		if (find_gpr(insn, n))
 			reg = n;
 	if (reg != GPR_COUNT)
-		emit_ctx(l->e, EMIT_MOV, 8, HOST_SPARE, ctx_gpr(reg));
+		load_spare(l, reg);
 	if (insn->at.vex != INSN_AT_NONE)
 		put_vex(l->e, insn, disp);
 	else
@@ -234,7 +275,7 @@ static void copy_memory(struct lower *l)
 		emit_bytes(l->e, insn->bytes + insn->at.imm, insn->len - insn->at.imm);
 	flags_changed(l);
 	if (reg != GPR_COUNT && writes_gpr(insn, reg))
-		emit_ctx(l->e, EMIT_MOV_TO, 8, HOST_SPARE, ctx_gpr(reg));
+		store_spare(l, reg);
 }
 
 void lower_copy(struct lower *l)
@@ -249,18 +290,18 @@ void lower_lea(struct lower *l)
 {
 	const struct insn *insn = &l->i->insn;
 	const struct insn_mem *m = &insn->mem;
-	unsigned to = insn->operand[0].reg, host = is_stolen(to) ? HOST_ADDRESS : to;
+	unsigned to = insn->operand[0].reg;
 	unsigned size = MIN(insn->addr_size, insn->op_size);
 	unsigned regs[] = {m->base, m->index};
 
-	if (is_stolen(to) || m->base == HOST_ADDRESS || m->index == HOST_ADDRESS)
+	if (to == HOST_ADDRESS || m->base == HOST_ADDRESS || m->index == HOST_ADDRESS)
 		l->held = NULL;
 	if (m->base >= MEM_REG_NONE && m->index == MEM_REG_NONE) {
 		uint64_t value = (uint64_t)m->disp;
 
 		if (m->base == MEM_REG_RIP)
 			value += l->i->linear + insn->len;
-		emit_set(l->e, host, size == 4 ? (uint32_t)value : value);
+		emit_set(l->e, to, size == 4 ? (uint32_t)value : value);
 	} else {
 		struct emit_address a = {
 			.base = m->base == MEM_REG_NONE ? EMIT_NONE : m->base,
@@ -271,9 +312,11 @@ void lower_lea(struct lower *l)
 
 		for (unsigned n = 0; n < ARRAY_LEN(regs); n++)
 			if (is_stolen(regs[n]))
-				emit_ctx(l->e, EMIT_MOV, 8, regs[n], ctx_gpr(regs[n]));
-		emit_lea(l->e, size, host, &a);
+				lower_load(l, regs[n]);
+		emit_lea(l->e, size, to, &a);
 	}
-	if (is_stolen(to))
-		emit_ctx(l->e, EMIT_MOV_TO, 8, host, ctx_gpr(to));
+	if (!is_stolen(to))
+		return;
+	emit_ctx(l->e, EMIT_MOV_TO, 8, to, ctx_gpr(to));
+	l->loaded |= BIT(to);
 }

@@ -14,6 +14,7 @@ void flags_save(struct lower *l)
 
 	if (l->flags_saved || !l->flags_host)
 		return;
+	lower_spoilt(l, HOST_SPARE);
 	emit_reg(e, EMIT_MOV, 8, HOST_SPARE, GPR_RAX);
 	emit_bytes(e, lahf_seto_al, sizeof(lahf_seto_al));
 	emit_ctx(e, EMIT_MOV_TO, 4, GPR_RAX, CTX(native.flags));
@@ -34,6 +35,7 @@ void flags_need(struct lower *l)
 
 	if (l->flags_host || !l->flags_saved)
 		return;
+	lower_spoilt(l, HOST_SPARE);
 	emit_reg(e, EMIT_MOV, 8, HOST_SPARE, GPR_RAX);
 	emit_ctx(e, EMIT_MOV, 4, GPR_RAX, CTX(native.flags));
 	emit_bytes(e, add_al_sahf, sizeof(add_al_sahf));

@@ -77,6 +77,21 @@ static lower_fn lower_of(enum kind kind)
 	}
 }
 
+/* Kinds that know what they have in R10 and R11 (struct lower, loaded). */
+static bool keeps_loaded(enum kind kind)
+{
+	return kind == KIND_COPY || kind == KIND_LEA || kind == KIND_NOP || kind == KIND_JCC;
+}
+
+static void lower_insn(struct lower *l, enum kind kind)
+{
+	if (!keeps_loaded(kind))
+		l->loaded = 0;
+	lower_of(kind)(l);
+	if (!keeps_loaded(kind))
+		l->loaded = 0;
+}
+
 static void lower_end(struct lower *l)
 {
 	uint64_t next = lower_wrap(l, l->r->linear + l->r->bytes);
@@ -109,9 +124,11 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 	lower_entries(&l);
 	for (unsigned n = 0; n < r->count; n++) {
 		l.i = &r->insn[n];
-		if (r->crosses && n + 1 == r->count)
+		if (r->crosses && n + 1 == r->count) {
 			lower_crossing(&l);
-		lower_of(kind_of(t->cpu, &l.i->insn))(&l);
+			l.loaded = 0;
+		}
+		lower_insn(&l, kind_of(t->cpu, &l.i->insn));
 	}
 	assert(l.accessed == l.accesses.count);
 	lower_end(&l);

@@ -110,6 +110,9 @@ struct lower {
 	/* HOST_ADDRESS has this group's address; NULL: anything. Groups whose window has it. */
 	const struct access_group *held;
 	uint64_t windows;
+	/* Bits of R10 and R11: the host's register has the guest's value now. What is in memory is
+	 * always up to date. With R10 held is NULL. */
+	uint32_t loaded;
 	/* Its address plus disp is known as aligned to so many bytes. */
 	struct {
 		const struct access_group *group;
@@ -142,6 +145,20 @@ struct lower {
 	struct vectors_wanted wanted[WANTED_MAX];
 	struct handled handled[REGION_MAX];
 };
+
+/* Emits: the guest's R10 or R11 into its own place, if it is not there. */
+static inline void lower_load(struct lower *l, unsigned reg)
+{
+	if (!(l->loaded & BIT(reg)))
+		emit_ctx(l->e, EMIT_MOV, 8, reg, (int32_t)(offsetof(struct cpu, gpr) + reg * 8));
+	l->loaded |= BIT(reg);
+}
+
+/* HOST_ADDRESS or HOST_SPARE has another value now. */
+static inline void lower_spoilt(struct lower *l, unsigned reg)
+{
+	l->loaded &= ~BIT(reg);
+}
 
 /* flags.c */
 

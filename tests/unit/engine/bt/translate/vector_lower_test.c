@@ -57,6 +57,22 @@
 	X("paddb %xmm1, %xmm2; paddb %mm1, %mm2; paddb %xmm2, %xmm3; movq2dq %mm2, %xmm4")        \
 	X("paddd %xmm1, %xmm2; lea 3(%rax), %cx; mov (%r13), %rdx; paddd %xmm2, %xmm3; "          \
 	  "mov 8(%r13), %rbx; mov %rbx, 16(%r13)")                                                \
+	X("mov %rax, %r10; add %rcx, %r10; lea 5(%r10,%rdx), %r11; xor %r10d, %r11d; rol $3, "    \
+	  "%r11; "                                                                                \
+	  "adc %r11, %r10; mov 8(%r13), %r10; add %r11, %r10; mov %r10b, %r11b; movzbl %r11b, "   \
+	  "%r10d")                                                                                \
+	X("lea (%rax,%rcx), %r11; add %r11, 8(%r13); sub 16(%r13), %r11; mov 8(%r13), %r10d; "    \
+	  "mov %r11, 24(%r13); add %r10, 24(%r13); imul %r10, %r11; lea 1(%r11), %r10; "          \
+	  "xor 8(%r13), %r10; mov %r11w, %r10w; cmp %r10, %r11; sbb %r11, %rbx")                  \
+	X("mov %rax, %r11; cmp %rcx, %rdx; mov 8(%r13), %rsi; add %r11, %rsi; cmovc %r11, %r10; " \
+	  "setb %r11b; mov %r11, %rdi; mov %r13, %r10; mov 3(%r10), %r11; add %r11, 16(%r10); "   \
+	  "mov %r10, %r11; mov (%r11), %eax; lock xadd %r11, 64(%r10); add %r11, %rax")           \
+	X("mov %rax, %r11; test %r11, %r11; js 1f; add $5, %r11; 1: add %rcx, %r11; jc 2f; "      \
+	  "mov %r11, %r10; 2: xor %r10, %r11; mov 8(%r13), %r11w; movsbq %r11b, %r10; bsf %r10, " \
+	  "%r11")                                                                                 \
+	X("mov %r13, %r11; mov %rax, %r10; movaps (%r13), %xmm1; add %r10, %rcx; movaps "         \
+	  "16(%r13), "                                                                            \
+	  "%xmm2; add 8(%r11), %r10; mov %rdx, 40(%r13); add %r11, %r10; mov 48(%r12), %r10")     \
 	X("vpcmpeqb %xmm1, %xmm2, %xmm3; vpmovmskb %xmm3, %r11d; bsf %r11d, %eax; vptest %ymm1, " \
 	  "%ymm2; adc $0, %r11")
 
