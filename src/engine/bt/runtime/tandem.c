@@ -251,6 +251,15 @@ static void foresee_less(struct cpu *cpu, const struct region *region,
 	free(written);
 }
 
+/* The guest has changed the translation of the block's page, without INVLPG so far, and the TLB has
+ * the new one by now: that, or the one that the block was made by, either is right. */
+static bool moved(struct cpu *cpu, const struct region *region)
+{
+	uint64_t gpa;
+
+	return !mmu_fill_code(cpu, region->linear, &gpa) || (gpa ^ region->gpa) >> GUEST_PAGE_SHIFT;
+}
+
 bool tandem_due(struct translator *t)
 {
 	uint32_t runs = t->checked->runs++;
@@ -268,10 +277,14 @@ void tandem(struct cpu *cpu, const uint8_t *far)
 	read_region(cpu, &region);
 	get(cpu, &start);
 	done = foresee(cpu, &region, &start, &want);
+	if (moved(cpu, &region))
+		return;
 	cpu->journal->stop = want.rip;
 	cpu->journal->stops = done < region.count;
 	idle = run_block(cpu, far);
 	get(cpu, &got);
+	if (moved(cpu, &region))
+		return;
 	/* It may have been left on the way, perhaps where it would branch to in the end. */
 	if ((got.rip != want.rip || idle || !same(&region, &want, &got)) && done)
 		foresee_less(cpu, &region, &start, &want, &got, idle);
