@@ -170,8 +170,8 @@ static int parse_memory(const struct setting *s, void *field, const char *value,
 /* "NAME[,code=SIZE]" */
 static int parse_engine(const struct setting *s, void *field, const char *value, struct err *e)
 {
-	static const char *const names[] = {"auto",     "kvm",       "bt",
-					    "bt,eager", "bt,interp", "bt,check"};
+	static const char *const names[] = {"auto",   "kvm",       "bt",      "bt,eager",
+					    "bt,hot", "bt,interp", "bt,check"};
 	static const struct size_range range = {"engine code memory", ENGINE_CODE_MIN,
 						ENGINE_CODE_MAX, "8M to 1G"};
 	static const char code[] = ",code=";

@@ -11,8 +11,8 @@
 static const struct engine_ops *const engines[] = {&kvm_engine, &bt_engine};
 
 /* Those that are had by their name only. */
-static const struct engine_ops *const variants[] = {&bt_engine_eager, &bt_engine_interp,
-						    &bt_engine_check};
+static const struct engine_ops *const variants[] = {&bt_engine_eager, &bt_engine_hot,
+						    &bt_engine_interp, &bt_engine_check};
 
 _Static_assert(ARRAY_LEN(engines) <= ENGINES_MAX, "ENGINES_MAX");
 

@@ -85,7 +85,7 @@ def whole(topic, text):
 def ways():
     """(engine, topic): the software engine in its ways. Held against itself block by block it
     has one processor; and "crossing", which counts bytes by the million, then takes long."""
-    for engine in ("bt", "bt,eager", "bt,interp", "bt,check"):
+    for engine in ("bt", "bt,eager", "bt,hot", "bt,interp", "bt,check"):
         for topic in build.topics():
             if engine == "bt,check" and topic in CPUS:
                 continue

@@ -422,6 +422,14 @@ void lodge_tick(void)
 		cpu_attention(&world->cpu, ATTENTION_KICK);
 }
 
+/* Every other pair of cases is hot code. */
+static void choose_hot(struct translator *t, const struct test_case *c)
+{
+	t->hot.first = c->number & 2 ? HOT_ALL : HOT_NONE;
+	if (t->hot.sites == TLB_SITES)
+		blocks_forget(t);
+}
+
 void lodge_run(const struct test_case *c, struct outcome *out)
 {
 	struct cpu *cpu = &world->cpu;
@@ -433,6 +441,7 @@ void lodge_run(const struct test_case *c, struct outcome *out)
 	enum interp_exit exit;
 
 	load(cpu, &c->in);
+	choose_hot(cpu->translator, c);
 	world->ticks = TICKS;
 	exit = world->execute(cpu, &end);
 	world->ticks = 0;

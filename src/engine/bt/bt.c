@@ -55,5 +55,6 @@ static int cpuid_supported(struct engine_vm *vm, struct cpuid_table *table, stru
 
 const struct engine_ops bt_engine = {OPS("bt", bt_vm_create)};
 const struct engine_ops bt_engine_eager = {OPS("bt,eager", bt_vm_create_eager)};
+const struct engine_ops bt_engine_hot = {OPS("bt,hot", bt_vm_create_hot)};
 const struct engine_ops bt_engine_interp = {OPS("bt,interp", bt_vm_create_interpreted)};
 const struct engine_ops bt_engine_check = {OPS("bt,check", bt_vm_create_checked)};

@@ -13,6 +13,7 @@ extern const struct engine_ops bt_engine;
 /* The same with the interpreter alone, the reference; and with each translated block held against
  * the interpreter, at the cost of both, where a difference ends lodge. */
 extern const struct engine_ops bt_engine_eager; /* "bt,eager": translates at first sight */
+extern const struct engine_ops bt_engine_hot;   /* "bt,hot": ... and as hot code */
 extern const struct engine_ops bt_engine_interp;
 extern const struct engine_ops bt_engine_check;
 

@@ -15,6 +15,7 @@ struct decoder;
 enum vm_way {
 	VM_TRANSLATED,
 	VM_EAGER, /* the same, also what runs but once: for tests */
+	VM_HOT,   /* ... and as hot code: for tests */
 	VM_INTERPRETED,
 	VM_CHECKED, /* both, block by block: runtime/tandem.h */
 };

@@ -173,6 +173,7 @@ static void engines(void **state)
 	(void)state;
 	good("engine", "bt,check");
 	good("engine", "bt,eager");
+	good("engine", "bt,hot");
 	good("engine", "bt,code=8M");
 	good("engine", "auto,code=1G");
 	bad("engine", "bt,code=");

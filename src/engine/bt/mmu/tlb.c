@@ -53,14 +53,24 @@ void mmu_dr7_changed(struct cpu *cpu)
 
 size_t mmu_room(void)
 {
-	return (TLB_CONTEXTS + 1) * sizeof(struct tlb_set) + CACHE_LINE;
+	return (TLB_CONTEXTS + 1) * sizeof(struct tlb_set) + sizeof(struct tlb_sites) + CACHE_LINE;
+}
+
+/* Entry n of the set is about to change: no site is a copy of it any more. */
+static void entry_leave_sites(struct tlb *tlb, struct tlb_set *set, size_t n)
+{
+	if (!set->sited[n])
+		return;
+	set->sited[n] = 0;
+	sites_empty(tlb->sites);
 }
 
 /* Nothing known; the place in the list stays. */
-static void entry_forget(struct tlb_set *set, struct tlb_entry *e)
+static void entry_forget(struct tlb *tlb, struct tlb_set *set, struct tlb_entry *e)
 {
 	size_t n = (size_t)(e - set->entry);
 
+	entry_leave_sites(tlb, set, n);
 	set->read[n] = set->write[n] = tlb_no_tag(n);
 	*e = (struct tlb_entry){
 		.exec = tlb_no_tag(n),
@@ -84,8 +94,9 @@ int mmu_init(struct cpu *cpu)
 	}
 	tlb->set = (void *)(uintptr_t)align_up((uintptr_t)room, CACHE_LINE);
 	tlb->none = tlb->set + TLB_CONTEXTS;
+	tlb->sites = (void *)(tlb->none + 1);
 	for (unsigned i = 0; i <= TLB_CONTEXTS; i++)
-		entry_forget(&tlb->set[i], &tlb->set[i].entry[0]);
+		entry_forget(tlb, &tlb->set[i], &tlb->set[i].entry[0]);
 	cpu->tlb = tlb;
 	mmu_flush(cpu, true);
 	return 0;
@@ -120,14 +131,14 @@ static void note_large(struct tlb *tlb, const struct tlb_entry *e)
 }
 
 /* Empties one of the lists, and the entries in it that are of its kind still. */
-static void list_flush(struct tlb_set *set, bool global)
+static void list_flush(struct tlb *tlb, struct tlb_set *set, bool global)
 {
 	for (unsigned i = 0; i < set->count[global]; i++) {
 		struct tlb_entry *e = &set->entry[set->list[global][i]];
 
 		e->listed[global] = false;
 		if (e->global == global)
-			entry_forget(set, e);
+			entry_forget(tlb, set, e);
 	}
 	set->count[global] = 0;
 }
@@ -138,9 +149,9 @@ void mmu_flush(struct cpu *cpu, bool global)
 	const struct cpuid_entry *extended;
 
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-		list_flush(&tlb->set[i], false);
+		list_flush(tlb, &tlb->set[i], false);
 		if (global)
-			list_flush(&tlb->set[i], true);
+			list_flush(tlb, &tlb->set[i], true);
 	}
 	/* Global pages keep what is noted of them; they are of the upper half, nearly always. */
 	if (global || !tlb->large_global)
@@ -160,12 +171,12 @@ void mmu_flush(struct cpu *cpu, bool global)
 }
 
 /* Drops what a set has of linear's page, and of the large page that it may lie in. */
-static void set_drop(struct tlb_set *set, uint64_t linear, bool large)
+static void set_drop(struct tlb *tlb, struct tlb_set *set, uint64_t linear, bool large)
 {
 	struct tlb_entry *e = tlb_entry(set, linear);
 
 	if (e->page == (linear | PAGE_OFFSET))
-		entry_forget(set, e);
+		entry_forget(tlb, set, e);
 	if (!large)
 		return;
 	for (unsigned i = 0; i < set->count[0] + set->count[1]; i++) {
@@ -173,7 +184,7 @@ static void set_drop(struct tlb_set *set, uint64_t linear, bool large)
 
 		e = &set->entry[set->list[global][i - (global ? set->count[0] : 0)]];
 		if (e->page && e->page >> e->shift == linear >> e->shift)
-			entry_forget(set, e);
+			entry_forget(tlb, set, e);
 	}
 }
 
@@ -196,7 +207,7 @@ void mmu_invlpg(struct cpu *cpu, uint64_t linear)
 	bool large = cpu->tlb->large[linear >> 63] & large_bit(linear);
 
 	for (unsigned i = 0; i < TLB_CONTEXTS; i++)
-		set_drop(&cpu->tlb->set[i], linear, large);
+		set_drop(cpu->tlb, &cpu->tlb->set[i], linear, large);
 	cpu_forget_code(cpu);
 	remapped_page(cpu, linear, large);
 }
@@ -250,7 +261,7 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t linear, const st
 		set->list[t->global][set->count[t->global]++] = (uint16_t)(e - set->entry);
 	if (!device_is_lapic(cpu, t->gpa))
 		host = pages_host(&cpu->vm->pages, t->gpa, &record);
-	entry_forget(set, e);
+	entry_forget(cpu->tlb, set, e);
 	set->host[e - set->entry] = (uintptr_t)host;
 	e->page = linear | PAGE_OFFSET;
 	e->gpa = t->gpa;
@@ -356,8 +367,10 @@ void tlb_drop_writable(struct tlb *tlb, const struct page *record)
 		for (unsigned n = 0; n < set->count[i % 2]; n++) {
 			const struct tlb_entry *e = &set->entry[list[n]];
 
-			if (!record || e->record == record)
-				set->write[list[n]] = tlb_no_tag(list[n]);
+			if (record && e->record != record)
+				continue;
+			entry_leave_sites(tlb, set, list[n]);
+			set->write[list[n]] = tlb_no_tag(list[n]);
 		}
 	}
 }

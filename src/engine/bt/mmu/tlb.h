@@ -34,6 +34,7 @@
 #include "engine/bt/cpu.h"
 #include "engine/bt/mmu/mmu.h"
 #include "engine/bt/mmu/pages.h"
+#include "engine/bt/mmu/sites.h"
 
 #define PAGE_OFFSET ((uint64_t)GUEST_PAGE_SIZE - 1)
 
@@ -66,6 +67,7 @@ struct tlb_set {
 	 * global ones. */
 	uint16_t list[2][TLB_ENTRIES];
 	unsigned count[2];
+	uint8_t sited[TLB_ENTRIES]; /* not 0: a site may be a copy of the entry: sites.h */
 };
 
 struct tlb {
@@ -73,13 +75,14 @@ struct tlb {
 	struct tlb_set *data[4][2];
 	struct tlb_set *set; /* TLB_CONTEXTS of them */
 	struct tlb_set *none;
+	struct tlb_sites *sites;
 	/* Bit n of large[linear >> 63]: there may be entries of large pages with these upper bits
 	 * and (linear >> 21) % 64 = n. Spares INVLPG of small pages a search. */
 	uint64_t large[2];
 	bool large_global; /* ... global ones in the lower half */
 	bool watch;        /* DR7 has data breakpoints */
 	bool gigabyte;     /* CPUID has pages of 1 GiB */
-	void *memory;      /* what set and none were allocated in; NULL: cpu->tlb_room */
+	void *memory;      /* what set, none and sites were allocated in; NULL: cpu->tlb_room */
 };
 
 /* How the vCPU accesses data explicitly at the given CPL. */

@@ -163,6 +163,8 @@ static void forget_all(struct translator *t)
 	memset(t->code_pages, 0, sizeof(t->code_pages));
 	for (unsigned zone = 0; zone < BLOCK_ZONES; zone++)
 		remap(t, zone);
+	sites_empty(t->cpu->tlb->sites);
+	t->hot.sites = 0;
 	t->forgotten++;
 }
 
@@ -235,6 +237,7 @@ int blocks_init(struct cpu *cpu, size_t size, void *room, struct err *e)
 	t->bmi2 = host_has_bmi2();
 	for (unsigned n = 0; n < BLOCK_CONTEXTS; n++)
 		t->tlb_at[n] = displacement(cpu, &cpu->tlb->set[block_access(n)]);
+	t->sites_at = displacement(cpu, cpu->tlb->sites);
 	t->emit = (struct emit){
 		.at = t->memory.write,
 		.end = t->memory.write + size,
@@ -321,22 +324,39 @@ static void kill(struct translator *t, struct block *b)
 	redirect(t, b->far, b->dead_far);
 }
 
+/* It is not listed with its page any more. */
+static void unlist(struct translator *t, struct block *b)
+{
+	struct block **p = page_bucket(t, b->gpa);
+
+	while (*p && *p != b)
+		p = &(*p)->next_in_page;
+	assert(*p);
+	*p = b->next_in_page;
+}
+
+struct block *blocks_of_page(struct translator *t, uint64_t gpa)
+{
+	return *page_bucket(t, gpa);
+}
+
+void blocks_retire(struct translator *t, struct block *b)
+{
+	unlist(t, b);
+	kill(t, b);
+}
+
 /* Its place is wanted. Nothing is in its code, and nothing leads there but what it is itself
  * reached by. */
 static void give_up(struct translator *t, struct block *b)
 {
-	struct block **p = page_bucket(t, b->gpa);
-
 	for (unsigned n = 0; n < BLOCK_EXITS; n++)
 		if (b->exit[n].to)
 			unlist_exit(&b->exit[n]);
 	if (b->dead)
 		return;
 	drop(t, b);
-	while (*p && *p != b)
-		p = &(*p)->next_in_page;
-	assert(*p);
-	*p = b->next_in_page;
+	unlist(t, b);
 }
 
 /* The oldest part's blocks are forgotten, and it is filled anew. */

@@ -47,6 +47,12 @@ void blocks_forget_stale(struct translator *t);
 /* All of them, before the vCPU looks for another. Any thread. */
 void blocks_forget(struct translator *t);
 
+/* The first of a chain (next_in_page) that all blocks of the page at gpa are in, with others. */
+struct block *blocks_of_page(struct translator *t, uint64_t gpa);
+
+/* A block, not a dead one, is to be translated again when it is wanted. While none runs. */
+void blocks_retire(struct translator *t, struct block *b);
+
 /* The page at gpa was written where code had been translated from. Any thread. */
 void blocks_written(struct translator *t, uint64_t gpa);
 

@@ -6,6 +6,7 @@
 #include "engine/bt/runtime/blocks.h"
 #include "engine/bt/runtime/context.h"
 #include "engine/bt/runtime/gates.h"
+#include "engine/bt/runtime/hot.h"
 #include "engine/bt/runtime/saved_flags.h"
 #include "engine/bt/runtime/tandem.h"
 
@@ -32,6 +33,8 @@ static bool run(struct cpu *cpu, const uint8_t *far)
 		}
 		if (left.reason != EXIT_LINK) {
 			cpu->rip = left.number;
+			if (atomic_load_explicit(&cpu->native.poll, memory_order_relaxed))
+				hot_sample(t, cpu->rip, context_now(cpu));
 			return left.reason == EXIT_INTERPRET;
 		}
 		exit = (struct block_exit *)(uintptr_t)left.number;

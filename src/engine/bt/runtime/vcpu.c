@@ -71,6 +71,10 @@ static int make_parts(struct engine_vcpu *v, struct err *e)
 		cpu->translator->dump.stages = cpu->vm->env->options.dump;
 		cpu->translator->dump.fd = cpu->vm->env->options.dump_fd;
 		cpu->translator->lazy = cpu->vm->way == VM_TRANSLATED;
+		if (cpu->vm->way == VM_HOT)
+			cpu->translator->hot.first = HOT_ALL;
+		if (cpu->vm->way == VM_CHECKED)
+			cpu->translator->hot.first = HOT_SOME;
 	}
 	return rc;
 }

@@ -65,6 +65,11 @@ int bt_vm_create_eager(struct engine_vm **vm, const struct engine_env *env, stru
 	return create(vm, env, VM_EAGER, e);
 }
 
+int bt_vm_create_hot(struct engine_vm **vm, const struct engine_env *env, struct err *e)
+{
+	return create(vm, env, VM_HOT, e);
+}
+
 int bt_vm_create_interpreted(struct engine_vm **vm, const struct engine_env *env, struct err *e)
 {
 	return create(vm, env, VM_INTERPRETED, e);

@@ -13,6 +13,7 @@ struct engine_vm {
 
 int bt_vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e);
 int bt_vm_create_eager(struct engine_vm **vm, const struct engine_env *env, struct err *e);
+int bt_vm_create_hot(struct engine_vm **vm, const struct engine_env *env, struct err *e);
 int bt_vm_create_interpreted(struct engine_vm **vm, const struct engine_env *env, struct err *e);
 int bt_vm_create_checked(struct engine_vm **vm, const struct engine_env *env, struct err *e);
 void bt_vm_destroy(struct engine_vm *vm);

@@ -180,12 +180,23 @@ static void find_entry(struct lower *l, unsigned reg)
 	emit_imm(l->e, EMIT_AND_IMM, 4, HOST_SPARE, TLB_ENTRIES - 1);
 }
 
+uint8_t *address_find_entry(struct lower *l, uint32_t access, unsigned same)
+{
+	struct emit *e = l->e;
+	unsigned size = access & ACCESS_SIZE;
+
+	find_entry(l, same);
+	emit_ctx_scaled(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE,
+			address_tag(l, access & ACCESS_WRITE));
+	emit_imm(e, EMIT_CMP_IMM, 8, HOST_ADDRESS, (int32_t)(GUEST_PAGE_SIZE - size));
+	return emit_jcc(e, EMIT_ABOVE);
+}
+
 /* access: as in struct access_site. same: a register whose lower half is HOST_ADDRESS's. */
 static void check(struct lower *l, uint32_t access, unsigned same)
 {
 	struct emit *e = l->e;
 	struct missing_access *m = &l->missing[l->missing_count++];
-	unsigned size = access & ACCESS_SIZE;
 
 	l->loaded = 0;
 	*m = (struct missing_access){
@@ -193,11 +204,11 @@ static void check(struct lower *l, uint32_t access, unsigned same)
 		.rip = l->i->linear,
 		.access = access,
 	};
-	find_entry(l, same);
-	emit_ctx_scaled(e, EMIT_SUB, 8, HOST_ADDRESS, HOST_SPARE,
-			address_tag(l, access & ACCESS_WRITE));
-	emit_imm(e, EMIT_CMP_IMM, 8, HOST_ADDRESS, (int32_t)(GUEST_PAGE_SIZE - size));
-	m->distance = emit_jcc(e, EMIT_ABOVE);
+	if (site_take(l, m)) {
+		site_look_up(l, m);
+		return;
+	}
+	m->distance = address_find_entry(l, access, same);
 	emit_ctx_scaled(e, EMIT_ADD, 8, HOST_ADDRESS, HOST_SPARE,
 			l->tlb + (int32_t)offsetof(struct tlb_set, host));
 	m->done = emit_here(e);

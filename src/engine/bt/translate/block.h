@@ -107,6 +107,8 @@ struct block {
 	uint32_t generation; /* of the page when it was translated */
 	uint8_t context;     /* enum block_context */
 	bool dead;           /* in no table any more */
+	bool hot;            /* with sites: translate/site.c */
+	uint8_t samples;     /* times that it was met: runtime/hot.c */
 	const uint8_t *far;
 	const uint8_t *near;
 	const uint8_t *dead_far; /* where the entries lead when the block is dead */

@@ -314,10 +314,12 @@ static void go_plain_across(struct lower *l, const struct missing_access *m)
 	emit_patch(e, one_page);
 }
 
-static void miss(struct lower *l, const struct missing_access *m)
+static void miss(struct lower *l, struct missing_access *m)
 {
 	struct emit *e = l->e;
 
+	if (m->sited)
+		site_beside(l, m);
 	emit_patch(e, m->distance);
 	if (m->access & ACCESS_EARLY) {
 		go_plain(l, m);

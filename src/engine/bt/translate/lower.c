@@ -107,6 +107,7 @@ static void lower_end(struct lower *l)
 bool lower_region(struct translator *t, const struct region *r, struct block *b)
 {
 	struct emit e = t->emit;
+	unsigned sites = t->hot.sites;
 	struct lower l;
 
 	memset(&l, 0, offsetof(struct lower, accesses));
@@ -133,8 +134,10 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 	assert(l.accessed == l.accesses.count);
 	lower_end(&l);
 	lower_beside(&l);
-	if (e.full)
+	if (e.full) {
+		t->hot.sites = sites;
 		return false;
+	}
 	t->emit = e;
 	return true;
 }

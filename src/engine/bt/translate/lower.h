@@ -27,6 +27,8 @@ struct missing_access {
 	const uint8_t *done;  /* where it has ended, with the host's address there */
 	uint64_t rip;
 	uint32_t access; /* struct access_site */
+	uint16_t site;   /* where sited: its number. distance is of the jump to site_beside, then */
+	bool sited;
 };
 
 /* Read by the runtime (gates.c), in code memory. */
@@ -208,6 +210,20 @@ static inline bool address_wraps(const struct insn *insn, unsigned size)
 
 /* Displacement of the tags that it looks at, eight bytes an entry. */
 int32_t address_tag(const struct lower *l, bool write);
+
+/* Emits the look-up in the TLB of an access (as in struct access_site) at the linear address in
+ * HOST_ADDRESS: its entry's number into HOST_SPARE, the offset in the page into HOST_ADDRESS.
+ * same: a register whose lower half is that of HOST_ADDRESS, or this itself. Returns the distance
+ * of the jump where it is not there. */
+uint8_t *address_find_entry(struct lower *l, uint32_t access, unsigned same);
+
+/* site.c: a look-up in hot code. */
+/* Whether the access has a site of its own, of which m is told. */
+bool site_take(struct lower *l, struct missing_access *m);
+/* Emits the look-up, as address_check; and what lies beside the block for it, after which m is
+ * about a miss of the TLB. */
+void site_look_up(struct lower *l, struct missing_access *m);
+void site_beside(struct lower *l, struct missing_access *m);
 
 /* crossing.c: before the last instruction, where it crosses the page's end. */
 void lower_crossing(struct lower *l);

@@ -27,6 +27,7 @@ bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t 
 	b->generation = r.generation;
 	b->bytes = (uint16_t)r.bytes;
 	b->count = (uint16_t)r.count;
+	b->hot = b->context < BLOCK_PLAIN && hot_block(&t->hot, linear, b->context);
 	if (!lower_region(t, &r, b))
 		return false;
 	dump_host(t, b);

@@ -23,6 +23,7 @@
 #include "engine/bt/decode/memo.h"
 #include "engine/bt/emit/emit.h"
 #include "engine/bt/translate/block.h"
+#include "engine/bt/translate/hot.h"
 
 struct cpu;
 
@@ -113,12 +114,14 @@ struct translator {
 	/* Displacements from struct cpu. */
 	int32_t tlb_at[BLOCK_CONTEXTS];
 	int32_t jumps_at[BLOCK_CONTEXTS];
+	int32_t sites_at;
 	struct stale stale;
 	struct {
 		unsigned stages; /* enum engine_dump */
 		int fd;
 	} dump; /* dump.h */
 	struct decode_memo memo;
+	struct hot hot;
 	/* Half of a boot's blocks run once or twice. Where lazy is set, a block is made when its
 	 * address is wanted for the second time; the first time the interpreter does all up to the
 	 * next branch: from cold on, where is_cold. */

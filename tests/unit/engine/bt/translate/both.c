@@ -11,6 +11,7 @@
 #include "both.h"
 #include "engine/bt/interp/code_cache.h"
 #include "engine/bt/interp/msr.h"
+#include "engine/bt/runtime/blocks.h"
 
 #define FLAGS 0x8d5u
 #define CR4   (CR4_PAE | CR4_FSGSBASE | CR4_SMAP)
@@ -86,7 +87,7 @@ void both(const struct both *b, const uint8_t *code, size_t len)
 {
 	struct integer_rig *r = ir_new(b->mode);
 	uint8_t *ram = malloc(IR_RAM);
-	struct outcome o[3];
+	struct outcome o[5];
 
 	assert_int_equal(code_cache_init(r->cpu), 0);
 	assert_int_equal(msr_init(r->cpu), 0);
@@ -100,6 +101,10 @@ void both(const struct both *b, const uint8_t *code, size_t len)
 	run(b, r, ram, &o[0]);
 	ir_translate(r, MIB(1));
 	for (unsigned n = 1; n < ARRAY_LEN(o); n++) {
+		if (n == 3) { /* the same as hot code */
+			r->cpu->translator->hot.first = HOT_ALL;
+			blocks_forget(r->cpu->translator);
+		}
 		run(b, r, ram, &o[n]);
 		same(b->name, &o[0], &o[n]);
 		free(o[n].ram);

@@ -13,9 +13,9 @@ struct both {
 	void (*prepare)(struct integer_rig *r);
 };
 
-/* Runs code at IR_CODE, until it halts or is shut down, in the interpreter and then twice
- * translated, the second time by what the first has linked: fails where registers, flags or memory
- * differ in the end, or where nothing was translated. */
+/* Runs code at IR_CODE, until it halts or is shut down, in the interpreter, then twice translated,
+ * the second time by what the first has linked, and twice as hot code: fails where registers, flags
+ * or memory differ in the end, or where nothing was translated. */
 void both(const struct both *b, const uint8_t *code, size_t len);
 
 #endif
