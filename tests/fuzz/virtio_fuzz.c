@@ -139,7 +139,7 @@ static void make_console(struct place *p, struct event_loop *loop, bool named)
 {
 	struct virtio_port_config ports[2] = {{.name = "first", .open = true}, {.name = "second"}};
 
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < (named ? 2 : 1); i++)
 		ports[i].chardev = chardev_new(loop, -1, -1, NULL);
 	p->console = named ? virtio_ports_new(&mem, ports, 2, NULL)
 			   : virtio_console_new(&mem, ports[0].chardev, NULL);
