@@ -44,6 +44,7 @@ static const struct flag {
 	{"--disk", "FILE[,OPTION...]", FLAG_CONFIG_LIST, "virtio disk, see lodge-run(1)"},
 	{"--net", "user|tap=NAME[,...]", FLAG_CONFIG_LIST, "virtio network, see lodge-run(1)"},
 	{"--vsock", "cid=N,socket=PATH", FLAG_CONFIG, "virtio sockets, see lodge-run(1)"},
+	{"--balloon", "[size=SIZE,...]", FLAG_CONFIG, "virtio balloon, see lodge-run(1)"},
 	{"--rng", "on|off", FLAG_CONFIG, "virtio entropy device (default: off)"},
 	{"--virtio", "pci|mmio", FLAG_CONFIG, "bus of the virtio devices (default: pci)"},
 	{"--debug-exit", "on|off", FLAG_CONFIG, "port 0xF4 ends test guests (default: off)"},

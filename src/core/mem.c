@@ -150,6 +150,17 @@ void mem_discard(struct mem *m, uint64_t gpa, uint64_t len)
 	mem_written(m, gpa, len);
 }
 
+bool mem_give_back(struct mem *m, uint64_t gpa, uint64_t len)
+{
+	const struct mem_region *r = mem_find(m, gpa);
+
+	if (!r || !len || (gpa | len) & (GUEST_PAGE_SIZE - 1) ||
+	    !range_within(gpa - r->gpa, len, r->size) || !give_back(m, r, gpa - r->gpa, len))
+		return false;
+	mem_written(m, gpa, len);
+	return true;
+}
+
 const struct mem_region *mem_find(const struct mem *m, uint64_t gpa)
 {
 	for (unsigned i = 0; i < m->count; i++)

@@ -79,6 +79,11 @@ int mem_reset(struct mem *m, struct err *e);
  * huge page is not split for it. The guest must not be using the range. Counts as a write to it. */
 void mem_discard(struct mem *m, uint64_t gpa, uint64_t len);
 
+/* Pages [gpa, gpa + len) go back to the host, read as zero until they are written again, and stay
+ * where they are mapped. Counts as a write to them. False, with nothing done, unless they are whole
+ * pages of one region's RAM, and the host takes them. The guest may be using them. Any thread. */
+bool mem_give_back(struct mem *m, uint64_t gpa, uint64_t len);
+
 /* The region that holds gpa, or NULL. Any thread. */
 const struct mem_region *mem_find(const struct mem *m, uint64_t gpa);
 

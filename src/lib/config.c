@@ -247,6 +247,12 @@ static int parse_port(const struct setting *s, void *field, const char *value, s
 	return config_ports_add(field, value, e);
 }
 
+static int parse_balloon(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_balloon_set(field, value, e);
+}
+
 static int parse_vsock(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	(void)s;
@@ -282,6 +288,7 @@ static const struct setting settings[] = {
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},
 	{"port", parse_port, FIELD(ports)},
+	{"balloon", parse_balloon, FIELD(balloon)},
 	{"vsock", parse_vsock, FIELD(vsock)},
 };
 
@@ -331,6 +338,8 @@ int config_check(const struct config *c, struct err *e)
 {
 	if (!c->kernel)
 		return err_set(e, EINVAL, "no kernel is given: name a bzImage or vmlinux");
+	if (c->balloon.size > c->memory)
+		return err_set(e, EINVAL, "the balloon is larger than the memory: give less");
 	if (c->dump.stages && c->engine.name &&
 	    (!strcmp(c->engine.name, "kvm") || !strcmp(c->engine.name, "bt,interp")))
 		return err_set(e, EINVAL, "engine %s translates no code: leave bt-dump away",

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "lib/config_balloon.h"
 #include "lib/config_disk.h"
 #include "lib/config_net.h"
 #include "lib/config_port.h"
@@ -46,6 +47,7 @@ struct config {
 	struct config_disks disks;
 	struct config_nets nets;
 	struct config_ports ports;
+	struct machine_balloon balloon;
 	struct machine_vsock vsock; /* path NULL: none */
 	bool virtio_mmio;           /* virtio devices are virtio-mmio, not PCI */
 };

@@ -183,6 +183,7 @@ int lodge_vm_start(lodge_vm *vm)
 		.nets = c->nets.net,
 		.net_count = c->nets.count,
 		.vsock = c->vsock.path ? &c->vsock : NULL,
+		.balloon = c->balloon,
 		.virtio_mmio = c->virtio_mmio,
 		.ports = c->ports.port,
 		.port_count = c->ports.count,

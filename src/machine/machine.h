@@ -76,6 +76,13 @@ struct machine_vsock {
 	char *path;
 };
 
+/* The memory balloon. */
+struct machine_balloon {
+	bool present;
+	uint64_t size; /* bytes that the guest is asked for */
+	bool deflate_on_oom, reporting;
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
@@ -94,6 +101,7 @@ struct machine_config {
 	const struct machine_port *ports; /* the same */
 	unsigned port_count;
 	const struct machine_vsock *vsock; /* the same; NULL: none */
+	struct machine_balloon balloon;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;
@@ -174,11 +182,13 @@ enum machine_change_kind {
 	MACHINE_CHANGE_DISK_SIZE,
 	MACHINE_CHANGE_DISK_LIMITS, /* limits[0] */
 	MACHINE_CHANGE_NET_LIMITS,  /* limits[0] of what comes, [1] of what is sent */
+	MACHINE_CHANGE_BALLOON,     /* size */
 };
 
 struct machine_change {
 	enum machine_change_kind kind;
 	unsigned device;
+	uint64_t size; /* bytes that the balloon's guest is asked for */
 	/* Buckets that are given take effect at once; others stay as they are. One with size 0
 	 * limits nothing. */
 	struct machine_limits {

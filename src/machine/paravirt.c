@@ -37,7 +37,8 @@ struct seat {
 
 /* The kinds of devices, in the order in which they are on the bus. */
 static const struct paravirt_kind *const kinds[] = {
-	&paravirt_disks, &paravirt_nets, &paravirt_rng, &paravirt_consoles, &paravirt_vsock,
+	&paravirt_disks,    &paravirt_nets,  &paravirt_rng,
+	&paravirt_consoles, &paravirt_vsock, &paravirt_balloon,
 };
 
 struct paravirt {
@@ -209,6 +210,7 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 		[MACHINE_CHANGE_DISK_SIZE] = &paravirt_disks,
 		[MACHINE_CHANGE_DISK_LIMITS] = &paravirt_disks,
 		[MACHINE_CHANGE_NET_LIMITS] = &paravirt_nets,
+		[MACHINE_CHANGE_BALLOON] = &paravirt_balloon,
 	};
 	size_t i = 0;
 

@@ -4,11 +4,14 @@
 import hashlib
 import re
 import subprocess
+import time
 import uuid
 
 import pytest
 
 from lab import guests
+from lab.host import Host
+from place import Place
 
 BUSES = {"pci": "virtio_pci", "mmio": "virtio_mmio"}
 
@@ -350,3 +353,55 @@ def test_a_raw_disk_that_looks_like_qcow2_is_told(place, kernel, initrd, image):
     done = place.run(kernel("cloud"), initrd(), "--disk", disk, cmdline="quiet")
     assert "begins like a qcow2 image" in done.err and disk in done.err, done.err
     assert done.status == 0
+
+
+def resident(session):
+    """The resident memory of a process of this machine, in MiB."""
+    status = open(f"/proc/{session.pid}/status", encoding="ascii").read()
+    return int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) // 1024
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_free_memory_goes_back_to_the_host(kernel, initrd, bus):
+    """Under the software engine, whose process can be looked at: the guest fills 200 MiB and frees
+    them, and reports that."""
+    bt = Place("bt", Host())
+    script = """
+mkdir /m
+mount -t tmpfs -o size=300m none /m
+dd if=/dev/urandom of=/m/a bs=1M count=200 2>/dev/null
+echo filled
+sleep 3
+rm /m/a
+echo freed
+sleep 1000
+"""
+    image_file = with_drivers(initrd, bus, ["virtio_balloon"], script)
+    session = bt.spawn(kernel("cloud"), image_file, "--balloon", "reporting", "--virtio", bus,
+                       "--memory", "512M", cmdline="quiet lodge.show=script")
+    session.expect("filled", timeout=300)
+    full = resident(session)
+    session.expect("freed", timeout=300)
+    deadline = time.monotonic() + 60
+    while resident(session) > full - 150 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    freed = resident(session)
+    session.signal(15)
+    session.wait(timeout=60)
+    assert full > 200 and freed < full - 150, (full, freed)
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_a_balloon_takes_memory(place, kernel, initrd, bus):
+    script = """
+i=0
+left() { sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }
+while [ $(left) -gt 260000 ] && [ $i -lt 60 ]; do
+	sleep 1
+	i=$((i + 1))
+done
+echo free $(left)
+"""
+    text = run(place, kernel, with_drivers(initrd, bus, ["virtio_balloon"], script), "--balloon",
+               "size=256M", "--virtio", bus, "--memory", "512M")
+    assert numbers(text, "free")[0] < 260000

@@ -117,6 +117,14 @@ static void words(void **state)
 	bad("disk", "a.img,bandwidth=9999999T");
 	bad("disk", "a.img,serial=");
 	bad("disk", "a.img,serial=123456789012345678901");
+	good("balloon", "size=64M");
+	good("balloon", "size=1G,deflate-on-oom,reporting");
+	good("balloon", "reporting");
+	bad("balloon", "");
+	bad("balloon", "size=");
+	bad("balloon", "size=64M,");
+	bad("balloon", "64M");
+	bad("balloon", "size=64Mx,reporting");
 	good("vsock", "cid=3,socket=/tmp/a,b");
 	good("vsock", "cid=4294967294,socket=s");
 	bad("vsock", "");
