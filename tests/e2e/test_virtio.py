@@ -239,6 +239,8 @@ def test_limits_direct_and_large_blocks(place, kernel, initrd, image):
     """4 MiB past a limit of 2 MiB/s take a second and more (the bucket is full at first); direct
     reads and writes of large blocks; a cache that writes through."""
     slow, direct = image(16), image(16)
+    # The lab's files are in its memory, which there is no way past.
+    past = ",direct" if place.engine == "bt" else ""
     script = """
 cat /sys/block/vdb/queue/logical_block_size
 dd if=/dev/urandom of=/tmp/data bs=64k count=64 2>/dev/null
@@ -258,7 +260,7 @@ dd if=/dev/vdb bs=64k count=64 2>/dev/null | md5sum
 echo $sum
 """
     text = run(place, kernel, with_drivers(initrd, "pci", ["virtio_blk"], script),
-               "--disk", f"{slow},bandwidth=2M", "--disk", f"{direct},blocksize=4096,direct")
+               "--disk", f"{slow},bandwidth=2M", "--disk", f"{direct},blocksize=4096{past}")
     assert text.splitlines()[0] == "4096"
     assert numbers(text, "written") == [0, 0]
     assert numbers(text, "took")[0] >= 900, text
