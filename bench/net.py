@@ -179,7 +179,8 @@ def main():
         (Path(options.docs) / "bench-net.md").write_text(
             "# virtio-net under bt and under TCG\n\nBy `bench/net.py`; medians of "
             f"{options.rounds} rounds in turns, {options.seconds:g} s a load, one CPU, a tap "
-            f"device in a network namespace. {places.host()}.\n\n{text}\n", encoding="utf-8")
+            f"device in a network namespace. Other work on the machine changes the rates, and "
+            f"hardly the CPU seconds. {places.host()}.\n\n{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

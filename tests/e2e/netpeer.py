@@ -2,8 +2,8 @@
 """A peer for guests: netpeer.py SIZE ADDRESS [ADDRESS...]
 
 Prints a line: the SHA-256 of SIZE bytes, and for each address two ports, the first of a server of
-HTTP that gives those bytes, the second of one that reads to the end and answers with the SHA-256 of
-what came.  Ends with its standard input.
+HTTP that gives those bytes, the second of one that reads a line with a number and so many bytes,
+and answers with their SHA-256.  Ends with its standard input.
 """
 
 import hashlib
@@ -39,12 +39,13 @@ def main():
         def log_message(self, *_):
             pass
 
-    class Take(socketserver.BaseRequestHandler):
+    class Take(socketserver.StreamRequestHandler):
         def handle(self):
-            found = hashlib.sha256()
-            while data := self.request.recv(1 << 20):
+            found, left = hashlib.sha256(), int(self.rfile.readline())
+            while data := self.rfile.read(min(left, 1 << 20)):
                 found.update(data)
-            self.request.sendall(found.hexdigest().encode() + b"\n")
+                left -= len(data)
+            self.wfile.write(found.hexdigest().encode() + b"\n")
 
     ports = [port for address in sys.argv[2:] for port in
              (serve(http.server.HTTPServer, Give, address),
