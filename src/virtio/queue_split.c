@@ -106,6 +106,9 @@ static enum virtq_taken take(struct virtq *q, struct virtq_chain *chain, const c
 	*broken = gather(q, chain, head);
 	if (*broken)
 		return VIRTQ_BROKEN;
+	*broken = "buffers in use share descriptors";
+	if (chain->slots > q->size - q->slots)
+		return VIRTQ_BROKEN;
 	chain->id = head;
 	q->busy[head / 64] |= BIT(head % 64);
 	q->next_avail++;

@@ -601,6 +601,9 @@ static void descriptors_are_not_followed_in_circles(void **state)
 
 static void split_rings_against_the_rules_break_the_queue(void **state)
 {
+	const struct driver_buffer five[] = {{DATA, 1, false}, {DATA, 1, false}, {DATA, 1, false},
+					     {DATA, 1, false}, {DATA, 1, false}};
+
 	if (is_packed(state))
 		return;
 	make(state);
@@ -624,6 +627,13 @@ static void split_rings_against_the_rules_break_the_queue(void **state)
 		add_and_take(&chains[i]);
 	driver_poke(&d, d.driver + 2, 2, 9);
 	assert_breaks("one more than the ring has while all are in use");
+	/* Two chains of five, the second through the first one's end, in a ring of eight. */
+	make(state);
+	driver_add(&d, five, 5, false);
+	assert_int_equal(virtq_take(&q, &chains[0]), VIRTQ_CHAIN);
+	driver_add(&d, five, 3, false);
+	driver_poke(&d, driver_flags(&d, 7), 4, DESC_F_NEXT | 3 << 16);
+	assert_breaks("a chain into descriptors that are in use");
 }
 
 static void direct_descriptors_may_precede_an_indirect_one_in_a_split_ring(void **state)
