@@ -16,7 +16,7 @@ import ctypes
 import enum
 import errno
 import os
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint16, c_uint64, c_void_p
 from dataclasses import dataclass
 
 __all__ = ["VM", "End", "Error", "Event", "EventKind", "Result", "State", "version"]
@@ -100,6 +100,8 @@ _FUNCTIONS = {
     "lodge_vm_free": (None, c_void_p),
     "lodge_vm_set": (c_int, c_void_p, c_char_p, c_char_p),
     "lodge_vm_console": (c_int, c_void_p, c_int, c_int),
+    "lodge_vm_virtio_console": (c_int, c_void_p, c_int, c_int),
+    "lodge_vm_window": (None, c_void_p, c_uint16, c_uint16),
     "lodge_vm_start": (c_int, c_void_p),
     "lodge_vm_fd": (c_int, c_void_p),
     "lodge_vm_state": (c_int, c_void_p),
@@ -187,6 +189,14 @@ class VM:
         finally:
             os.close(writer)
         return os.fdopen(reader, "rb", buffering=0)
+
+    def virtio_console(self, stdin, stdout):
+        """Before start: hvc0 on these descriptors, -1 for none."""
+        self._check(_lib.lodge_vm_virtio_console(self._vm, stdin, stdout))
+
+    def window(self, columns, rows):
+        """Tells the guest the size of the window that hvc0 is shown in."""
+        _lib.lodge_vm_window(self._vm, columns, rows)
 
     def fileno(self):
         """A descriptor that polls readable once the VM has ended."""
