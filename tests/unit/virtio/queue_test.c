@@ -601,8 +601,11 @@ static void descriptors_are_not_followed_in_circles(void **state)
 
 static void split_rings_against_the_rules_break_the_queue(void **state)
 {
-	const struct driver_buffer five[] = {{DATA, 1, false}, {DATA, 1, false}, {DATA, 1, false},
-					     {DATA, 1, false}, {DATA, 1, false}};
+	const struct driver_buffer five[] = {{DATA, 1, false},
+					     {DATA, 1, false},
+					     {DATA, 1, false},
+					     {DATA, 1, false},
+					     {DATA, 1, false}};
 
 	if (is_packed(state))
 		return;

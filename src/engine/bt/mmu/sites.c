@@ -12,17 +12,25 @@ static void empty_chunk(struct tlb_site *site)
 		site[n].limit = 0;
 }
 
-void sites_empty(struct tlb_sites *s)
+void sites_empty(struct tlb_sites *s, unsigned set)
 {
-	for (size_t at = 0; at < sizeof(s->filled); at += WORD) {
+	uint8_t *marks = s->filled[set];
+
+	for (size_t at = 0; at < sizeof(s->filled[set]); at += WORD) {
 		uint64_t filled;
 
-		memcpy(&filled, s->filled + at, WORD);
+		memcpy(&filled, marks + at, WORD);
 		if (!filled)
 			continue;
 		for (size_t chunk = at; chunk < at + WORD; chunk++)
-			if (s->filled[chunk])
+			if (marks[chunk])
 				empty_chunk(s->site + chunk * TLB_SITES_CHUNK);
-		memset(s->filled + at, 0, WORD);
+		memset(marks + at, 0, WORD);
 	}
+}
+
+void sites_empty_all(struct tlb_sites *s)
+{
+	for (unsigned set = 0; set < TLB_SITES_SETS; set++)
+		sites_empty(s, set);
 }

@@ -8,9 +8,10 @@
  *
  * - Who fills a site marks the entry that it copies (tlb_set.sited).
  * - Who changes a marked entry in any way, be it that another page takes its place, that a right
- *   is taken away or that its page is translated anew, empties the sites: all of them, since
- *   none knows which. Entries that programs use seldom go, but for flushes, of which one is
- *   enough.
+ *   is taken away or that its page is translated anew, empties the sites of its set: all of
+ *   them, since none knows which. Entries that programs use seldom go, but for flushes, of
+ *   which one is enough. A process switch takes no global entries, so that sites of the
+ *   kernel's set stay.
  * - A write tag that an entry gets in addition changes nothing that a site has copied.
  *
  * Emptied are those of chunks in which one has been filled since they were emptied last. Marks of
@@ -33,13 +34,17 @@ struct tlb_site {
 
 #define TLB_SITES       4096u
 #define TLB_SITES_CHUNK 32u
+#define TLB_SITES_SETS  3u /* sets of TLB entries, that sites are copies of */
 
 struct tlb_sites {
 	struct tlb_site site[TLB_SITES];
-	uint8_t wandering;                           /* left of one has become 0 */
-	uint8_t filled[TLB_SITES / TLB_SITES_CHUNK]; /* not 0: one of the chunk may be */
+	uint8_t wandering; /* left of one has become 0 */
+	/* not 0: one of the chunk may be, with an entry of that set */
+	uint8_t filled[TLB_SITES_SETS][TLB_SITES / TLB_SITES_CHUNK];
 };
 
-void sites_empty(struct tlb_sites *s);
+/* Empties all that may be copies of entries of the set; and others with them. */
+void sites_empty(struct tlb_sites *s, unsigned set);
+void sites_empty_all(struct tlb_sites *s);
 
 #endif

@@ -56,13 +56,15 @@ size_t mmu_room(void)
 	return (TLB_CONTEXTS + 1) * sizeof(struct tlb_set) + sizeof(struct tlb_sites) + CACHE_LINE;
 }
 
+_Static_assert(TLB_CONTEXTS == TLB_SITES_SETS, "each set has its sites");
+
 /* Entry n of the set is about to change: no site is a copy of it any more. */
 static void entry_leave_sites(struct tlb *tlb, struct tlb_set *set, size_t n)
 {
 	if (!set->sited[n])
 		return;
 	set->sited[n] = 0;
-	sites_empty(tlb->sites);
+	sites_empty(tlb->sites, (unsigned)(set - tlb->set));
 }
 
 /* Nothing known; the place in the list stays. */

@@ -163,7 +163,7 @@ static void forget_all(struct translator *t)
 	memset(t->code_pages, 0, sizeof(t->code_pages));
 	for (unsigned zone = 0; zone < BLOCK_ZONES; zone++)
 		remap(t, zone);
-	sites_empty(t->cpu->tlb->sites);
+	sites_empty_all(t->cpu->tlb->sites);
 	t->hot.sites = 0;
 	t->forgotten++;
 }

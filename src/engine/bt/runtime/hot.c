@@ -136,7 +136,7 @@ static void give_back(struct translator *t)
 		for (unsigned i = 0; i < t->part[n].used; i++)
 			if (t->part[n].block[i].hot && !t->part[n].block[i].dead)
 				blocks_retire(t, &t->part[n].block[i]);
-	sites_empty(t->cpu->tlb->sites);
+	sites_empty_all(t->cpu->tlb->sites);
 	t->hot.sites = 0;
 	t->hot.looks = 0;
 }

@@ -78,12 +78,13 @@ static void set_byte(struct emit *e, int32_t disp)
 static void mark(struct lower *l, const struct missing_access *m)
 {
 	static const uint8_t entry[] = {0x65, 0x41, 0xc6, 0x83}; /* mov byte gs:[r11 + disp], imm */
+	const size_t set = block_access(l->b->context) * sizeof(((struct tlb_sites *)0)->filled[0]);
 	struct emit *e = l->e;
 
 	emit_bytes(e, entry, sizeof(entry));
 	emit_le(e, 4, (uint32_t)(l->tlb + (int32_t)offsetof(struct tlb_set, sited)));
 	emit_byte(e, 1);
-	set_byte(e, l->t->sites_at + (int32_t)(offsetof(struct tlb_sites, filled) +
+	set_byte(e, l->t->sites_at + (int32_t)(offsetof(struct tlb_sites, filled) + set +
 					       m->site / TLB_SITES_CHUNK));
 }
 

@@ -59,7 +59,7 @@ static struct tlb_site *fill(struct mg *g, uint64_t linear, bool write)
 	assert_non_null(tlb_find(g->cpu, linear, 1, write));
 	s->site[SITE].page = linear;
 	s->site[SITE].limit = MG_PAGE;
-	s->filled[SITE / TLB_SITES_CHUNK] = 1;
+	s->filled[set(g) - g->cpu->tlb->set][SITE / TLB_SITES_CHUNK] = 1;
 	set(g)->sited[tlb_index(linear)] = 1;
 	return &s->site[SITE];
 }
@@ -158,6 +158,26 @@ static void a_site_goes_with_its_entry(void **state)
 	}
 }
 
+/* Those of other sets stay, as a kernel's do when processes change. */
+static void only_the_sets_own_are_emptied(void **state)
+{
+	struct mg *g = guest();
+	struct tlb_sites *s = g->cpu->tlb->sites;
+	unsigned own = (unsigned)(set(g) - g->cpu->tlb->set), other = (own + 1) % TLB_CONTEXTS;
+	struct tlb_site *theirs = &s->site[SITE + TLB_SITES_CHUNK];
+	const struct tlb_site *site = fill(g, PAGE_A, false);
+
+	(void)state;
+	theirs->limit = MG_PAGE;
+	s->filled[other][SITE / TLB_SITES_CHUNK + 1] = 1;
+	load_cr3(g);
+	assert_int_equal(site->limit, 0);
+	assert_int_equal(theirs->limit, MG_PAGE);
+	sites_empty(s, other);
+	assert_int_equal(theirs->limit, 0);
+	mg_free(g);
+}
+
 static void all_chunks_are_emptied(void **state)
 {
 	struct mg *g = guest();
@@ -166,7 +186,7 @@ static void all_chunks_are_emptied(void **state)
 	(void)state;
 	for (unsigned n = 0; n < TLB_SITES; n += 7) {
 		s->site[n].limit = 1;
-		s->filled[n / TLB_SITES_CHUNK] = 1;
+		s->filled[set(g) - g->cpu->tlb->set][n / TLB_SITES_CHUNK] = 1;
 	}
 	fill(g, PAGE_A, false);
 	mmu_invlpg(g->cpu, PAGE_A);
@@ -179,6 +199,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_site_goes_with_its_entry),
+		cmocka_unit_test(only_the_sets_own_are_emptied),
 		cmocka_unit_test(all_chunks_are_emptied),
 	};
 
