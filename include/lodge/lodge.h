@@ -118,7 +118,8 @@ int lodge_vm_resume(lodge_vm *vm);
  * set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
  * told), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE", "rx-ops",
  * "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s flags, or
- * "none". -EINVAL, -ENOENT: there is no such device; -ESRCH: the VM has ended. After start.
+ * "none". "balloon": "size=SIZE". -EINVAL, -ENOENT: there is no such device; -ESRCH: the VM has
+ * ended. After start.
  */
 int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
 

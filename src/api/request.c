@@ -105,6 +105,33 @@ static int put_section(const struct job *j, json_t **shown, struct err *e)
 	return rc ? rc : vmm_set_section(j->vmm, j->section, j->body, e);
 }
 
+static int get_balloon(const struct job *j, json_t **shown, struct err *e)
+{
+	json_t *balloon = vmm_section(j->vmm, j->section);
+
+	if (!balloon)
+		return err_set(e, ENOENT, "the VM has no balloon: PUT /balloon before its start");
+	return show(json_deep_copy(balloon), shown, e);
+}
+
+/* What the running guest is asked for; shown from then on. */
+static int patch_balloon(const struct job *j, json_t **shown, struct err *e)
+{
+	json_t *balloon = vmm_section(j->vmm, j->section);
+	json_int_t amount = fields_number(j->body, "amount_mib", 0);
+	int rc = vmm_after_start(j->vmm, e);
+	char value[48];
+
+	(void)shown;
+	if (rc)
+		return rc;
+	snprintf(value, sizeof(value), "size=%lldM", (long long)amount);
+	if (lodge_vm_change(j->vmm->vm, "balloon", value))
+		return err_set(e, EINVAL, "%s", lodge_vm_error(j->vmm->vm));
+	json_object_set_new(balloon, "amount_mib", json_integer(amount));
+	return 0;
+}
+
 /* What is not given stays as it is; of a PUT, what it was at first. */
 static int change_machine(const struct job *j, json_t *from, struct err *e)
 {
@@ -292,6 +319,10 @@ static const struct route {
 	{"PUT", "network-interfaces/*", sections_network, put_item, "network"},
 	{"PATCH", "drives/*", sections_drive_patch, patch_item, "drive"},
 	{"PATCH", "network-interfaces/*", sections_network_patch, patch_item, "network"},
+	{"PUT", "vsock", sections_vsock, put_section, "vsock"},
+	{"GET", "balloon", NULL, get_balloon, "balloon"},
+	{"PUT", "balloon", sections_balloon, put_section, "balloon"},
+	{"PATCH", "balloon", sections_balloon_patch, patch_balloon, "balloon"},
 	{"PUT", "entropy", sections_entropy, put_section, "entropy"},
 	{"PUT", "serial", sections_serial, put_section, "serial"},
 	{"PUT", "logger", logger_fields, put_logger, "logger"},
@@ -463,8 +494,8 @@ int api_configure(struct vmm *v, const json_t *file, struct err *e)
 {
 	/* The kernel's command line depends on the drives. */
 	static const char *const names[] = {
-		"logger",      "metrics", "machine-config", "drives", "network-interfaces",
-		"boot-source", "entropy", "serial"};
+		"logger",      "metrics", "machine-config", "drives",  "network-interfaces",
+		"boot-source", "vsock",   "balloon",        "entropy", "serial"};
 	const char *name;
 	json_t *value;
 

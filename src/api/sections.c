@@ -19,10 +19,11 @@
 #include "base/bits.h"
 #include "base/buf.h"
 
-#define CPUS_MAX      32
-#define MEMORY_MAX    (1 << 20) /* MiB */
-#define CMDLINE_MAX   2048
-#define CMDLINE_PLAIN "reboot=k panic=1 console=ttyS0"
+#define CPUS_MAX       32
+#define MEMORY_MAX     (1 << 20) /* MiB */
+#define MEMORY_DEFAULT 128
+#define CMDLINE_MAX    2048
+#define CMDLINE_PLAIN  "reboot=k panic=1 console=ttyS0"
 
 static const char *const no_template[] = {"None", NULL};
 static const char *const huge_pages[] = {"None", "Transparent", NULL};
@@ -107,6 +108,27 @@ const struct field sections_network_patch[] = {
 	{0},
 };
 
+const struct field sections_vsock[] = {
+	{.name = "guest_cid", .type = FIELD_NUMBER, .required = true, .min = 3, .max = UINT32_MAX},
+	{.name = "uds_path", .type = FIELD_TEXT, .required = true},
+	{.name = "vsock_id", .type = FIELD_TEXT},
+	{0},
+};
+
+const struct field sections_balloon[] = {
+	{.name = "amount_mib", .type = FIELD_NUMBER, .required = true, .max = MEMORY_MAX},
+	{.name = "deflate_on_oom", .type = FIELD_FLAG, .required = true},
+	{.name = "stats_polling_interval_s", .type = FIELD_NUMBER}, /* 0 */
+	{.name = "free_page_hinting", .type = FIELD_FLAG},
+	{.name = "free_page_reporting", .type = FIELD_FLAG},
+	{0},
+};
+
+const struct field sections_balloon_patch[] = {
+	{.name = "amount_mib", .type = FIELD_NUMBER, .required = true, .max = MEMORY_MAX},
+	{0},
+};
+
 const struct field sections_entropy[] = {{0}};
 
 const struct field sections_serial[] = {
@@ -116,8 +138,8 @@ const struct field sections_serial[] = {
 
 json_t *sections_default_machine(void)
 {
-	return json_pack("{s:i, s:i, s:b, s:b, s:s}", "vcpu_count", 1, "mem_size_mib", 128, "smt",
-			 0, "track_dirty_pages", 0, "huge_pages", "None");
+	return json_pack("{s:i, s:i, s:b, s:b, s:s}", "vcpu_count", 1, "mem_size_mib",
+			 MEMORY_DEFAULT, "smt", 0, "track_dirty_pages", 0, "huge_pages", "None");
 }
 
 static int check_file(const char *what, const char *path, int flags, struct err *e)
@@ -192,7 +214,7 @@ static int apply_machine(lodge_vm *vm, const json_t *sections, struct err *e)
 	snprintf(number, sizeof(number), "%" PRId64, fields_number(machine, "vcpu_count", 1));
 	rc = lodge_vm_set(vm, "cpus", number);
 	snprintf(number, sizeof(number), "%" PRId64 "M",
-		 fields_number(machine, "mem_size_mib", 128));
+		 fields_number(machine, "mem_size_mib", MEMORY_DEFAULT));
 	return rc ? rc : lodge_vm_set(vm, "memory", number);
 }
 
@@ -310,6 +332,40 @@ static int apply_networks(lodge_vm *vm, const json_t *networks, struct err *e)
 	return rc;
 }
 
+static int apply_vsock(lodge_vm *vm, const json_t *vsock, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int rc;
+
+	if (!vsock)
+		return 0;
+	buf_printf(&b, "cid=%" PRId64 ",socket=%s", fields_number(vsock, "guest_cid", 0),
+		   fields_text(vsock, "uds_path", ""));
+	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
+			    : lodge_vm_set(vm, "vsock", buf_str(&b));
+	buf_release(&b);
+	return rc;
+}
+
+static int apply_balloon(lodge_vm *vm, const json_t *balloon, const json_t *machine, struct err *e)
+{
+	int64_t amount = fields_number(balloon, "amount_mib", 0);
+	char value[96];
+
+	if (!balloon)
+		return 0;
+	if (fields_flag(balloon, "free_page_hinting"))
+		return err_set(e, EINVAL,
+			       "free_page_hinting cannot be true: lodge has no hinting "
+			       "yet");
+	if (amount > fields_number(machine, "mem_size_mib", MEMORY_DEFAULT))
+		return err_set(e, EINVAL, "amount_mib is more than the VM has: give less");
+	snprintf(value, sizeof(value), "size=%" PRId64 "M%s%s", amount,
+		 fields_flag(balloon, "deflate_on_oom") ? ",deflate-on-oom" : "",
+		 fields_flag(balloon, "free_page_reporting") ? ",reporting" : "");
+	return lodge_vm_set(vm, "balloon", value);
+}
+
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 {
 	int rc = apply_machine(vm, sections, e);
@@ -320,6 +376,11 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 		rc = apply_drives(vm, json_object_get(sections, "drives"), e);
 	if (!rc)
 		rc = apply_networks(vm, json_object_get(sections, "network-interfaces"), e);
+	if (!rc)
+		rc = apply_vsock(vm, json_object_get(sections, "vsock"), e);
+	if (!rc)
+		rc = apply_balloon(vm, json_object_get(sections, "balloon"),
+				   json_object_get(sections, "machine-config"), e);
 	if (!rc && json_object_get(sections, "entropy"))
 		rc = lodge_vm_set(vm, "rng", "on");
 	return rc;

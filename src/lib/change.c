@@ -60,15 +60,31 @@ static int parse_limit(struct machine_change *c, const char *word, size_t len, s
 	return config_limit(b, "the limit", rate, len, e);
 }
 
+/* "size=SIZE" */
+static int parse_balloon(struct machine_change *c, const char *value, struct err *e)
+{
+	static const char size[] = "size=";
+
+	c->kind = MACHINE_CHANGE_BALLOON;
+	if (!strncmp(value, size, strlen(size)) && config_bytes(value + strlen(size), &c->size))
+		return 0;
+	return err_set(e, EINVAL, "'%s' cannot be changed: give size=SIZE", value);
+}
+
 int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e)
 {
 	int rc = 0;
 
 	*c = (struct machine_change){.kind = MACHINE_CHANGE_DISK_LIMITS};
+	if (!strcmp(device, "balloon"))
+		return parse_balloon(c, value, e);
 	if (parse_device(c, device, "net"))
 		c->kind = MACHINE_CHANGE_NET_LIMITS;
 	else if (!parse_device(c, device, "disk"))
-		return err_set(e, EINVAL, "'%s' cannot be changed: give diskN or netN", device);
+		return err_set(e, EINVAL,
+			       "'%s' cannot be changed: give diskN, netN or "
+			       "balloon",
+			       device);
 	if (c->kind == MACHINE_CHANGE_DISK_LIMITS && !strcmp(value, "size")) {
 		c->kind = MACHINE_CHANGE_DISK_SIZE;
 		return 0;

@@ -7,9 +7,10 @@
 #include "machine/machine.h"
 
 /*
- * device: "diskN" or "netN". value: for a disk "size", or "bandwidth=RATE" and "ops=RATE"; for a
- * network the same words with "rx-" and "tx-" before them; several with commas between. RATE: as
- * config_limit has it, or "none". 0, or -EINVAL with e set.
+ * device: "diskN", "netN" or "balloon". value: for a disk "size", or "bandwidth=RATE" and
+ * "ops=RATE"; for a network the same words with "rx-" and "tx-" before them; several with commas
+ * between; for the balloon "size=SIZE". RATE: as config_limit has it, or "none". 0, or -EINVAL with
+ * e set.
  */
 int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e);
 

@@ -15,6 +15,8 @@ int qcow2_file_read_spans(struct disk *file, const struct disk_span *spans, unsi
 	struct span_cursor at;
 	unsigned n;
 
+	if (!len)
+		return 0; /* wherever it would be */
 	if (have == len)
 		return now ? disk_read_now(file, spans, count, offset)
 			   : disk_read(file, spans, count, offset);

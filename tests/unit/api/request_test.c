@@ -242,7 +242,7 @@ static void drives(void **state)
 	assert_int_equal(ask(t, "GET", "/vm/config", NULL, answer, sizeof(answer)), 200);
 	assert_int_equal(json_array_size(vmm_section(&t->vmm, "drives")), 2);
 	assert_non_null(strstr(answer, "\"is_read_only\":true"));
-	assert_non_null(strstr(answer, "\"vsock\":null"));
+	assert_non_null(strstr(answer, "\"pmem\":null"));
 	/* The root device is the guest's first, then the others as they came. */
 	assert_int_equal(sections_drive_place(vmm_section(&t->vmm, "drives"), 0), 1);
 	assert_int_equal(sections_drive_place(vmm_section(&t->vmm, "drives"), 1), 0);
@@ -271,6 +271,31 @@ static void networks(void **state)
 		   "'refill_time' is missing");
 	is_refused(t, "PUT", "/network-interfaces/eth0",
 		   IFACE ",\"rx_rate_limiter\":{\"speed\":{}}}", "no field 'speed'");
+}
+
+static void sockets_and_balloons(void **state)
+{
+	struct test *t = *state;
+
+	is_done(t, "PUT", "/vsock", "{\"guest_cid\":3,\"uds_path\":\"/tmp/v.sock\"}");
+	is_refused(t, "PUT", "/vsock", "{\"guest_cid\":2,\"uds_path\":\"/tmp/v\"}", "from 3 to");
+	is_refused(t, "PUT", "/vsock", "{\"guest_cid\":3}", "'uds_path' is missing");
+	is_refused(t, "GET", "/balloon", NULL, "has no balloon");
+	is_refused(t, "PATCH", "/balloon", "{\"amount_mib\":1}", "not started");
+	is_done(t, "PUT", "/balloon",
+		"{\"amount_mib\":64,\"deflate_on_oom\":true,\"free_page_reporting\":true,"
+		"\"stats_polling_interval_s\":0}");
+	shows(t, "/balloon",
+	      "{\"amount_mib\":64,\"deflate_on_oom\":true,\"free_page_reporting\":true,"
+	      "\"stats_polling_interval_s\":0}");
+	is_refused(t, "PUT", "/balloon", "{\"amount_mib\":129,\"deflate_on_oom\":true}",
+		   "more than the VM has");
+	is_refused(t, "PUT", "/balloon",
+		   "{\"amount_mib\":1,\"deflate_on_oom\":true,\"stats_polling_interval_s\":1}",
+		   "from 0 to 0");
+	is_refused(t, "PUT", "/balloon",
+		   "{\"amount_mib\":1,\"deflate_on_oom\":true,\"free_page_hinting\":true}",
+		   "hinting");
 }
 
 static void what_is_for_a_running_vm(void **state)
@@ -425,6 +450,7 @@ int main(void)
 		TEST(the_kernel),
 		TEST(drives),
 		TEST(networks),
+		TEST(sockets_and_balloons),
 		TEST(what_is_for_a_running_vm),
 		TEST(the_log),
 		TEST(metrics),

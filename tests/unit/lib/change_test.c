@@ -64,6 +64,20 @@ static void networks(void **state)
 	assert_int_equal(c.limits[1].to.ops.size, 0);
 }
 
+static void balloons(void **state)
+{
+	struct machine_change c = parse("balloon", "size=64M");
+
+	(void)state;
+	assert_int_equal(c.kind, MACHINE_CHANGE_BALLOON);
+	assert_int_equal(c.size, 64 << 20);
+	assert_int_equal(parse("balloon", "size=0").size, 0);
+	refuse("balloon", "64M", "give size=SIZE");
+	refuse("balloon", "size=", "give size=SIZE");
+	refuse("balloon", "size=big", "give size=SIZE");
+	refuse("balloon0", "size=1", "'balloon0' cannot be changed");
+}
+
 static void what_cannot_be(void **state)
 {
 	static const char *const devices[] = {
@@ -72,7 +86,7 @@ static void what_cannot_be(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
-		refuse(devices[i], "size", "give diskN or netN");
+		refuse(devices[i], "size", "give diskN, netN or balloon");
 	refuse("net0", "size", "'size' cannot be changed");
 	refuse("disk0", "", "'' cannot be changed");
 	refuse("disk0", "colour=1", "'colour=1' cannot be changed");
@@ -92,6 +106,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(disks),
 		cmocka_unit_test(networks),
+		cmocka_unit_test(balloons),
 		cmocka_unit_test(what_cannot_be),
 	};
 
