@@ -52,8 +52,8 @@ static const struct flag {
 	{"--console", "stdio|file=PATH|none", FLAG_CONSOLE, "serial console (default: stdio)"},
 	{"--virtio-console", "stdio|file=PATH|none", FLAG_VIRTIO_CONSOLE,
 	 "virtio console hvc0 (default: none)"},
-	{"--port", "NAME,socket=PATH|file=PATH|pty=LINK", FLAG_CONFIG_LIST,
-	 "named virtio port, and its end on the host"},
+	{"--port", "NAME,KIND=PATH", FLAG_CONFIG_LIST,
+	 "named virtio port, on a socket, file or pty"},
 	{"--no-reboot", NULL, FLAG_NO_REBOOT, "end with status 0 when the guest reboots"},
 	{"--timeout", "SECONDS", FLAG_TIMEOUT, "stop after that time with status 124"},
 	{"--stats", NULL, FLAG_STATS, "print counters to stderr at the end"},
@@ -77,7 +77,7 @@ char *run_flags_help(void)
 
 		snprintf(head, sizeof(head), "%s%s%s", f->name, f->value ? " " : "",
 			 f->value ? f->value : "");
-		fprintf(out, "  %-34s %s\n", head, f->help);
+		fprintf(out, "  %-40s %s\n", head, f->help);
 	}
 	fputs("\nOn a terminal Ctrl-A x quits and Ctrl-A h lists the other keys.\n"
 	      "Exit status: 0 the guest powered off; 1 a host failure; 2 wrong usage;\n"
