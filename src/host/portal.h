@@ -98,8 +98,8 @@ static inline int portal_answer(struct portal *p, struct portal_line *line, uint
 	return p->ops->answer(p, line, port);
 }
 
-/* Sends bytes, as many as there is room for now, or one whole packet. How many went; -EAGAIN: none
- * now; any other -errno: the other end takes no more, ever. */
+/* Sends bytes (one at least), as many as there is room for now, or one whole packet. How many went,
+ * never none; -EAGAIN: none now; any other -errno: the other end takes no more, ever. */
 static inline long portal_send(struct portal *p, struct portal_line *line,
 			       const struct portal_span *spans, unsigned count)
 {

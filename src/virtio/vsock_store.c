@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes and packets that wait for the host's program to read. */
-#include <errno.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +74,7 @@ static long send_bytes(struct vsock_store *s, struct portal *p, struct portal_li
 
 		if (n < 0)
 			return n;
+		assert(n && (size_t)n <= s->len);
 		*sent += (uint32_t)n;
 		drop(s, (size_t)n);
 	}

@@ -97,8 +97,11 @@ static long move(struct fake *f, const struct portal_span *spans, unsigned count
 	assert(count <= PORTAL_SPANS_MAX);
 	for (unsigned i = 0; i < count; i++)
 		total += spans[i].len;
-	if (!*room || (f->line.packets && !writes && *room < total))
-		return writes && f->end == -EPIPE ? 0 : f->end;
+	if (!*room || (f->line.packets && !writes && *room < total)) {
+		if (writes) /* the end is a call of nothing for who receives, an error for who sends */
+			return f->end == -EPIPE ? 0 : f->end;
+		return f->end ? f->end : -EAGAIN;
+	}
 	for (unsigned i = 0; i < count; i++) {
 		size_t len = MIN(spans[i].len, *room - done);
 
