@@ -98,7 +98,7 @@ static long move(struct fake *f, const struct portal_span *spans, unsigned count
 	for (unsigned i = 0; i < count; i++)
 		total += spans[i].len;
 	if (!*room || (f->line.packets && !writes && *room < total)) {
-		if (writes) /* the end is a call of nothing for who receives, an error for who sends */
+		if (writes) /* the end: nothing for who receives, an error for who sends */
 			return f->end == -EPIPE ? 0 : f->end;
 		return f->end ? f->end : -EAGAIN;
 	}
