@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line. Each verb is one function in a file of its name; it gets its
- * own arguments (argv[0] is the verb) and returns the exit status. Verbs see
- * nothing of lodge but the public header.
+ * The command line. Each verb is a `struct verb` in a file of its name; its
+ * function gets its own arguments (argv[0] is the verb) and returns the exit
+ * status. Verbs see nothing of lodge but the public header.
  */
 #ifndef LODGE_CLI_CLI_H
 #define LODGE_CLI_CLI_H
@@ -17,9 +17,24 @@
 #define STATUS_TIMEOUT 124 /* the time limit */
 #define STATUS_STOPPED 130 /* interrupted */
 
-int cli_run(int argc, char **argv);
-int cli_host(int argc, char **argv);
-int cli_api(int argc, char **argv);
+struct flags;
+
+/* A verb. */
+struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;       /* one line for "lodge help" */
+	const struct flags *flags; /* what it takes */
+};
+
+extern const struct verb verb_run, verb_api, verb_host, verb_version, verb_help;
+
+/* All of them, in the order of "lodge help"; NULL past the last. */
+const struct verb *cli_verb(size_t n);
+/* The one of that name, or NULL. */
+const struct verb *cli_find_verb(const char *name);
+/* Tells the user that there is no verb of that name; STATUS_USAGE. */
+int cli_unknown_verb(const char *name);
 
 /* One line on stderr, "lodge: " before it. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

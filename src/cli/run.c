@@ -363,7 +363,7 @@ static void session_close(struct session *s)
 	close(s->signals);
 }
 
-int cli_run(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	struct session s = {.vm = lodge_vm_new(),
 			    .keys = -1,
@@ -378,14 +378,11 @@ int cli_run(int argc, char **argv)
 		return STATUS_FAILED;
 	}
 	status = run_flags_parse(&s.flags, s.vm, argc, argv);
-	if (!status && s.flags.help) {
-		char *help = run_flags_help();
-
-		status = help ? cli_print(help) : STATUS_FAILED;
-		free(help);
-	} else if (!status) {
+	if (status == FLAGS_GO)
 		status = start_and_wait(&s);
-	}
 	session_close(&s);
 	return status;
 }
+
+const struct verb verb_run = {"run", run, "start a virtual machine and stay with its console",
+			      &run_flags};

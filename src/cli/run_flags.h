@@ -5,23 +5,24 @@
 
 #include <stdbool.h>
 
+#include "cli/flags.h"
 #include "lodge/lodge.h"
 
 struct run_flags {
+	lodge_vm *vm;
 	const char *console;        /* COM1: stdio, none, or file=PATH */
 	const char *virtio_console; /* hvc0: the same */
 	double timeout;             /* seconds; 0: none */
 	bool stats;                 /* print counters at the end */
-	bool help;
+	bool kernel;                /* there is one */
 };
 
+extern const struct flags run_flags;
+
 /*
- * Reads argv[1..] into the VM's configuration and flags. Returns 0, or STATUS_USAGE after telling
- * the user what is wrong.
+ * Reads argv[1..] into the VM's configuration and flags. Returns FLAGS_GO, or the exit status:
+ * after --help was printed, or after telling the user what is wrong.
  */
 int run_flags_parse(struct run_flags *flags, lodge_vm *vm, int argc, char **argv);
-
-/* What --help prints; free() it. */
-char *run_flags_help(void);
 
 #endif

@@ -263,7 +263,8 @@ def test_as_firecracker_by_a_file(serve, kernel, initrd, tmp_path):
 
 @pytest.mark.parametrize("flags, words", [
     (["--api-sok", "x"], "did you mean --api-sock?"),
-    (["--id"], "--id takes a value"),
+    (["--id"], "--id wants a value"),
+    (["--id", "a", "--id", "b"], "--id is given twice"),
     (["--id", "a/b"], "--id 'a/b' cannot be"),
     (["--no-api"], "--no-api without --config-file"),
     (["--enable-pci=yes"], "takes no value"),
