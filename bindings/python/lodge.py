@@ -16,10 +16,10 @@ import ctypes
 import enum
 import errno
 import os
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint16, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_uint16, c_uint64, c_void_p
 from dataclasses import dataclass
 
-__all__ = ["VM", "End", "Error", "Event", "EventKind", "Result", "State", "version"]
+__all__ = ["VM", "End", "Error", "Event", "EventKind", "Result", "State", "Usage", "version"]
 
 _SO = "liblodge.so.0"
 _STATS_MAX = 512
@@ -80,6 +80,18 @@ class Event:
     lost: int
 
 
+@dataclass(frozen=True)
+class Usage:
+    """struct lodge_usage; times in seconds, cpu_times by vCPU."""
+
+    engine: str
+    cpus: int
+    memory: int
+    uptime: float
+    cpu_time: float
+    cpu_times: tuple
+
+
 class _Result(ctypes.Structure):
     _fields_ = [("end", c_int), ("code", c_int), ("text", c_char_p), ("dump", c_char_p),
                 ("warnings", c_char_p), ("lost", c_uint64), ("lost_error", c_int)]
@@ -87,6 +99,11 @@ class _Result(ctypes.Structure):
 
 class _Event(ctypes.Structure):
     _fields_ = [("kind", c_int), ("text", c_char_p), ("lost", c_uint64)]
+
+
+class _Usage(ctypes.Structure):
+    _fields_ = [("engine", c_char_p), ("cpus", c_uint), ("memory", c_uint64),
+                ("uptime", c_uint64), ("cpu_time", c_uint64)]
 
 
 class _Stat(ctypes.Structure):
@@ -116,6 +133,8 @@ _FUNCTIONS = {
     "lodge_vm_power_button": (None, c_void_p),
     "lodge_vm_ctrl_alt_del": (None, c_void_p),
     "lodge_vm_stats": (c_size_t, c_void_p, POINTER(_Stat), c_size_t),
+    "lodge_vm_usage": (c_int, c_void_p, POINTER(_Usage)),
+    "lodge_vm_cpu_times": (c_size_t, c_void_p, POINTER(c_uint64), c_size_t),
     "lodge_vm_error": (c_char_p, c_void_p),
 }
 
@@ -257,6 +276,16 @@ class VM:
         self._check(_lib.lodge_vm_result(self._vm, byref(r)))
         return Result(End(r.end), r.code, r.text.decode(), r.dump.decode(), r.warnings.decode(),
                       r.lost, r.lost_error)
+
+    def usage(self):
+        """What it has and the processor time that it took: its Usage. After start."""
+        usage = _Usage()
+        if _lib.lodge_vm_usage(self._vm, byref(usage)):
+            raise Error(errno.EINVAL, "the VM was not started")
+        times = (c_uint64 * usage.cpus)()
+        _lib.lodge_vm_cpu_times(self._vm, times, usage.cpus)
+        return Usage(usage.engine.decode(), usage.cpus, usage.memory, usage.uptime / 1e9,
+                     usage.cpu_time / 1e9, tuple(ns / 1e9 for ns in times))
 
     def stats(self):
         """Counters by name."""

@@ -166,6 +166,22 @@ struct lodge_stat {
 };
 size_t lodge_vm_stats(lodge_vm *vm, struct lodge_stat *stats, size_t max);
 
+/*
+ * What a VM that was started has, and the processor time that it took: by the threads of its vCPUs,
+ * which are guest code and the devices that it calls. -EINVAL: it was not started. Any thread.
+ * lodge_vm_cpu_times gives that time of each vCPU, in nanoseconds: fills up to max, returns how many
+ * vCPUs there are, 0 before lodge_vm_start.
+ */
+struct lodge_usage {
+	const char *engine; /* what executes its code: "kvm" or "bt" */
+	unsigned cpus;
+	uint64_t memory;   /* bytes of RAM */
+	uint64_t uptime;   /* nanoseconds since lodge_vm_start */
+	uint64_t cpu_time; /* nanoseconds, of all vCPUs together */
+};
+int lodge_vm_usage(lodge_vm *vm, struct lodge_usage *usage);
+size_t lodge_vm_cpu_times(lodge_vm *vm, uint64_t *ns, size_t max);
+
 /* Why the last call on this VM failed: one line "what: why: what to do", "" if none did. */
 const char *lodge_vm_error(const lodge_vm *vm);
 

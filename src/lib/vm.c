@@ -33,6 +33,8 @@ struct lodge_vm {
 	int dump;                        /* opened for config.dump.file; -1: not */
 	struct machine *_Atomic machine; /* NULL until it was started */
 	atomic_bool stop;                /* asked for since lodge_vm_start began */
+	const char *engine;              /* its name, once it was started */
+	uint64_t started;                /* time_monotonic_ns then */
 	struct err error;
 };
 
@@ -221,6 +223,8 @@ int lodge_vm_start(lodge_vm *vm)
 		return rc;
 	}
 	close_consoles(vm); /* the machine has its own */
+	vm->engine = config.engine->name;
+	vm->started = time_monotonic_ns();
 	atomic_store(&vm->machine, machine);
 	if (atomic_load(&vm->stop))
 		machine_stop(machine);
@@ -388,6 +392,29 @@ size_t lodge_vm_stats(lodge_vm *vm, struct lodge_stat *stats, size_t max)
 	for (size_t i = 0; i < n && i < max; i++)
 		stats[i] = (struct lodge_stat){.name = own[i].name, .count = own[i].count};
 	return n;
+}
+
+size_t lodge_vm_cpu_times(lodge_vm *vm, uint64_t *ns, size_t max)
+{
+	struct machine *machine = atomic_load(&vm->machine);
+
+	return machine ? machine_cpu_times(machine, ns, max) : 0;
+}
+
+int lodge_vm_usage(lodge_vm *vm, struct lodge_usage *usage)
+{
+	uint64_t ns[ENGINE_VCPUS_MAX];
+	size_t n = lodge_vm_cpu_times(vm, ns, ENGINE_VCPUS_MAX);
+
+	if (!n)
+		return -EINVAL;
+	*usage = (struct lodge_usage){.engine = vm->engine,
+				      .cpus = vm->config.cpus,
+				      .memory = vm->config.memory,
+				      .uptime = time_monotonic_ns() - vm->started};
+	for (size_t i = 0; i < n; i++)
+		usage->cpu_time += ns[i];
+	return 0;
 }
 
 const char *lodge_vm_error(const lodge_vm *vm)

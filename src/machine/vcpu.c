@@ -25,7 +25,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/time.h"
 #include "machine/layout.h"
 #include "machine/machine_int.h"
 
@@ -244,6 +246,19 @@ int machine_vcpus_start(struct machine *m, struct err *e)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc ? err_errno(e, rc, "cannot start a thread for each of %u vCPUs", m->config.cpus)
 		  : 0;
+}
+
+size_t machine_cpu_times(struct machine *m, uint64_t *ns, size_t max)
+{
+	for (unsigned i = 0; i < m->config.cpus && i < max; i++) {
+		struct timespec time = {0};
+		clockid_t clock;
+
+		if (!pthread_getcpuclockid(m->vcpus[i].thread, &clock))
+			clock_gettime(clock, &time);
+		ns[i] = (uint64_t)time.tv_sec * NS_PER_SEC + (uint64_t)time.tv_nsec;
+	}
+	return m->config.cpus;
 }
 
 void machine_vcpu_wake(struct machine_vcpu *v)

@@ -100,6 +100,10 @@ with lodge.VM(kernel=kernel, initrd=initrd, memory="128M", rng=True,
     assert [e.kind.name for e in vm.events()] == ["PAUSED", "RESUMED", "ENDED"]
     assert vm.state == lodge.State.ENDED
     assert sum(vm.stats().values())
+    usage = vm.usage()
+    assert usage.engine in ("kvm", "bt") and usage.cpus == 2 and usage.memory == 128 << 20
+    assert 0 < usage.cpu_time < 2 * usage.uptime
+    assert len(usage.cpu_times) == 2 and min(usage.cpu_times) > 0
 
 with lodge.VM() as vm:
     for name, value in [("cpus", "0"), ("colour", "red")]:
