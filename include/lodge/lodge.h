@@ -69,9 +69,10 @@ void lodge_vm_free(lodge_vm *vm);
  * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name, kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
  * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
- * balloon (a virtio balloon, lodge-run(1)), disk (FILE), net (user or tap=NAME) and port (a named
- * port of a virtio console: NAME,socket=PATH or NAME,file=PATH or NAME,pty=LINK): these three with
- * options as in lodge-run(1), and each call adds one.
+ * balloon (a virtio balloon, lodge-run(1)), disk (FILE), net (user or tap=NAME), share (a directory
+ * for the guest: DIR or DIR:TAG) and port (a named port of a virtio console: NAME,socket=PATH or
+ * NAME,file=PATH or NAME,pty=LINK): these four with options as in lodge-run(1), and each call adds
+ * one.
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
 int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);

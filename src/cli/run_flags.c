@@ -59,6 +59,8 @@ static const struct flag table[] = {
 	FLAG("--kvmclock", "on|off", "paravirtual clock (default: on)", take_config),
 	FLAG_MANY("--disk", "FILE[,OPTION...]", "virtio disk, see lodge-run(1)", take_config),
 	FLAG_MANY("--net", "user|tap=NAME[,...]", "virtio network, see lodge-run(1)", take_config),
+	FLAG_MANY("--share", "DIR[:TAG][,ro]", "a directory for the guest, by virtio-fs",
+		  take_config),
 	FLAG("--vsock", "cid=N,socket=PATH", "virtio sockets, see lodge-run(1)", take_config),
 	FLAG("--balloon", "[size=SIZE,...]", "virtio balloon, see lodge-run(1)", take_config),
 	FLAG("--rng", "on|off", "virtio entropy device (default: off)", take_config),

@@ -247,6 +247,12 @@ static int parse_port(const struct setting *s, void *field, const char *value, s
 	return config_ports_add(field, value, e);
 }
 
+static int parse_share(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_shares_add(field, value, e);
+}
+
 static int parse_balloon(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	(void)s;
@@ -288,6 +294,7 @@ static const struct setting settings[] = {
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},
 	{"port", parse_port, FIELD(ports)},
+	{"share", parse_share, FIELD(shares)},
 	{"balloon", parse_balloon, FIELD(balloon)},
 	{"vsock", parse_vsock, FIELD(vsock)},
 };
@@ -310,6 +317,7 @@ void config_release(struct config *c)
 	config_disks_release(&c->disks);
 	config_nets_release(&c->nets);
 	config_ports_release(&c->ports);
+	config_shares_release(&c->shares);
 	config_vsock_release(&c->vsock);
 }
 

@@ -185,6 +185,8 @@ int lodge_vm_start(lodge_vm *vm)
 		.nets = c->nets.net,
 		.net_count = c->nets.count,
 		.vsock = c->vsock.path ? &c->vsock : NULL,
+		.shares = c->shares.share,
+		.share_count = c->shares.count,
 		.balloon = c->balloon,
 		.virtio_mmio = c->virtio_mmio,
 		.ports = c->ports.port,

@@ -307,7 +307,7 @@ static int build(struct machine *m, struct err *e)
 	int rc = open_loop(m, e);
 
 	if (!rc)
-		rc = mem_init(&m->mem, MEM_HUGE, e);
+		rc = mem_init(&m->mem, m->config.share_count ? MEM_SHARED : MEM_HUGE, e);
 	if (!rc)
 		rc = m->engine->vm_create(&m->vm, &m->env, e);
 	if (!rc)

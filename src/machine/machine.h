@@ -76,6 +76,16 @@ struct machine_vsock {
 	char *path;
 };
 
+#define MACHINE_SHARES_MAX 8
+#define MACHINE_TAG_MAX    36
+
+/* A directory of the host, for virtio-fs. */
+struct machine_share {
+	char *path;
+	char tag[MACHINE_TAG_MAX + 1]; /* by which the guest mounts it */
+	bool readonly;
+};
+
 /* The memory balloon. */
 struct machine_balloon {
 	bool present;
@@ -100,7 +110,9 @@ struct machine_config {
 	unsigned net_count;
 	const struct machine_port *ports; /* the same */
 	unsigned port_count;
-	const struct machine_vsock *vsock; /* the same; NULL: none */
+	const struct machine_vsock *vsock;  /* the same; NULL: none */
+	const struct machine_share *shares; /* the same */
+	unsigned share_count;
 	struct machine_balloon balloon;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
