@@ -135,6 +135,7 @@ _FUNCTIONS = {
     "lodge_vm_stats": (c_size_t, c_void_p, POINTER(_Stat), c_size_t),
     "lodge_vm_usage": (c_int, c_void_p, POINTER(_Usage)),
     "lodge_vm_cpu_times": (c_size_t, c_void_p, POINTER(c_uint64), c_size_t),
+    "lodge_vm_device_stats": (c_int, c_void_p, c_char_p, POINTER(_Stat), c_size_t),
     "lodge_vm_error": (c_char_p, c_void_p),
 }
 
@@ -291,4 +292,10 @@ class VM:
         """Counters by name."""
         stats = (_Stat * _STATS_MAX)()
         n = _lib.lodge_vm_stats(self._vm, stats, _STATS_MAX)
+        return {s.name.decode(): s.count for s in stats[:min(n, _STATS_MAX)]}
+
+    def device_stats(self, device):
+        """Numbers of a device by name: "balloon"."""
+        stats = (_Stat * _STATS_MAX)()
+        n = self._check(_lib.lodge_vm_device_stats(self._vm, device.encode(), stats, _STATS_MAX))
         return {s.name.decode(): s.count for s in stats[:min(n, _STATS_MAX)]}

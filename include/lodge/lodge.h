@@ -119,8 +119,10 @@ int lodge_vm_resume(lodge_vm *vm);
  * set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
  * told), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE", "rx-ops",
  * "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s flags, or
- * "none". "balloon": "size=SIZE". -EINVAL, -ENOENT: there is no such device; -ESRCH: the VM has
- * ended. After start.
+ * "none". "balloon": "size=SIZE"; "stats=SECONDS" (statistics now, and then that often, of a
+ * balloon that has them); "hinting=start" (the guest tells what it has free, which goes back to the
+ * host; "hinting=hold": and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is no such
+ * device; -ESRCH: the VM has ended. After start.
  */
 int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
 
@@ -182,6 +184,18 @@ struct lodge_usage {
 };
 int lodge_vm_usage(lodge_vm *vm, struct lodge_usage *usage);
 size_t lodge_vm_cpu_times(lodge_vm *vm, uint64_t *ns, size_t max);
+
+/*
+ * Numbers of one device: fills up to max, gives how many there are, or -ENOENT, -ESRCH, -EINVAL.
+ * "balloon": in bytes "target", "actual" (what the guest says to have given) and "returned" (what
+ * the host was given back, ever); "hints_command" and "hints_guest_command" (virtio 1.2, 5.5.6.6);
+ * and what the guest told last, if the balloon has statistics: "swap_in", "swap_out",
+ * "major_faults", "minor_faults", "free_memory", "total_memory", "available_memory", "disk_caches",
+ * "hugetlb_allocations", "hugetlb_failures", "oom_kill", "alloc_stall", "async_scan",
+ * "direct_scan", "async_reclaim", "direct_reclaim". What the guest did not tell is not there. After
+ * start.
+ */
+int lodge_vm_device_stats(lodge_vm *vm, const char *device, struct lodge_stat *stats, size_t max);
 
 /* Why the last call on this VM failed: one line "what: why: what to do", "" if none did. */
 const char *lodge_vm_error(const lodge_vm *vm);

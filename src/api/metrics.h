@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "lodge/lodge.h"
 
-#define METRICS_REQUESTS_MAX 32
+#define METRICS_REQUESTS_MAX 64
 #define METRICS_STATS_MAX    512
 
 /* How often a kind of request came, and was refused. */

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/balloon.h"
 #include "api/fields.h"
+#include "api/job.h"
 #include "api/sections.h"
 #include "api/vmm.h"
 #include "base/bits.h"
@@ -21,19 +23,7 @@
 
 #define APP_NAME "Firecracker" /* as its clients expect */
 
-/* What a route's function gets. */
-struct job {
-	struct vmm *vmm;
-	const char *section; /* of the route */
-	const char *id;      /* of the path; NULL: the route has none */
-	json_t *body;        /* checked; NULL: the route takes none */
-};
-
-/* Gives 0, and what is to be shown or NULL in *shown; or -errno with e set. */
-typedef int job_fn(const struct job *j, json_t **shown, struct err *e);
-
-/* What is given out: a value, or -ENOMEM. */
-static int show(json_t *value, json_t **shown, struct err *e)
+int job_show(json_t *value, json_t **shown, struct err *e)
 {
 	*shown = value;
 	return value ? 0 : err_set(e, ENOMEM, "memory is out");
@@ -41,15 +31,15 @@ static int show(json_t *value, json_t **shown, struct err *e)
 
 static int get_instance(const struct job *j, json_t **shown, struct err *e)
 {
-	return show(json_pack("{s:s, s:s, s:s, s:s}", "app_name", APP_NAME, "id", j->vmm->id,
-			      "state", vmm_state(j->vmm), "vmm_version", lodge_version()),
-		    shown, e);
+	return job_show(json_pack("{s:s, s:s, s:s, s:s}", "app_name", APP_NAME, "id", j->vmm->id,
+				  "state", vmm_state(j->vmm), "vmm_version", lodge_version()),
+			shown, e);
 }
 
 static int get_version(const struct job *j, json_t **shown, struct err *e)
 {
 	(void)j;
-	return show(json_pack("{s:s}", "firecracker_version", lodge_version()), shown, e);
+	return job_show(json_pack("{s:s}", "firecracker_version", lodge_version()), shown, e);
 }
 
 /* The machine's section, which is there also when nobody gave it. */
@@ -62,7 +52,7 @@ static json_t *machine(const struct vmm *v)
 
 static int get_machine(const struct job *j, json_t **shown, struct err *e)
 {
-	return show(machine(j->vmm), shown, e);
+	return job_show(machine(j->vmm), shown, e);
 }
 
 static int get_config(const struct job *j, json_t **shown, struct err *e)
@@ -92,9 +82,9 @@ static int get_config(const struct job *j, json_t **shown, struct err *e)
 			      : json_object_set_new(all, names[i], json_null());
 	}
 	if (!rc)
-		return show(all, shown, e);
+		return job_show(all, shown, e);
 	json_decref(all);
-	return show(NULL, shown, e);
+	return job_show(NULL, shown, e);
 }
 
 static int put_section(const struct job *j, json_t **shown, struct err *e)
@@ -103,33 +93,6 @@ static int put_section(const struct job *j, json_t **shown, struct err *e)
 
 	(void)shown;
 	return rc ? rc : vmm_set_section(j->vmm, j->section, j->body, e);
-}
-
-static int get_balloon(const struct job *j, json_t **shown, struct err *e)
-{
-	json_t *balloon = vmm_section(j->vmm, j->section);
-
-	if (!balloon)
-		return err_set(e, ENOENT, "the VM has no balloon: PUT /balloon before its start");
-	return show(json_deep_copy(balloon), shown, e);
-}
-
-/* What the running guest is asked for; shown from then on. */
-static int patch_balloon(const struct job *j, json_t **shown, struct err *e)
-{
-	json_t *balloon = vmm_section(j->vmm, j->section);
-	json_int_t amount = fields_number(j->body, "amount_mib", 0);
-	int rc = vmm_after_start(j->vmm, e);
-	char value[48];
-
-	(void)shown;
-	if (rc)
-		return rc;
-	snprintf(value, sizeof(value), "size=%lldM", (long long)amount);
-	if (lodge_vm_change(j->vmm->vm, "balloon", value))
-		return err_set(e, EINVAL, "%s", lodge_vm_error(j->vmm->vm));
-	json_object_set_new(balloon, "amount_mib", json_integer(amount));
-	return 0;
 }
 
 /* What is not given stays as it is; of a PUT, what it was at first. */
@@ -320,9 +283,14 @@ static const struct route {
 	{"PATCH", "drives/*", sections_drive_patch, patch_item, "drive"},
 	{"PATCH", "network-interfaces/*", sections_network_patch, patch_item, "network"},
 	{"PUT", "vsock", sections_vsock, put_section, "vsock"},
-	{"GET", "balloon", NULL, get_balloon, "balloon"},
+	{"GET", "balloon", NULL, balloon_get, "balloon"},
 	{"PUT", "balloon", sections_balloon, put_section, "balloon"},
-	{"PATCH", "balloon", sections_balloon_patch, patch_balloon, "balloon"},
+	{"PATCH", "balloon", sections_balloon_patch, balloon_patch, "balloon"},
+	{"GET", "balloon/statistics", NULL, balloon_get_statistics, "balloon"},
+	{"PATCH", "balloon/statistics", balloon_interval, balloon_patch_statistics, "balloon"},
+	{"GET", "balloon/hinting/status", NULL, balloon_get_hinting, "balloon"},
+	{"PATCH", "balloon/hinting/start", balloon_start, balloon_start_hinting, "balloon"},
+	{"PATCH", "balloon/hinting/stop", balloon_stop, balloon_stop_hinting, "balloon"},
 	{"PUT", "entropy", sections_entropy, put_section, "entropy"},
 	{"PUT", "serial", sections_serial, put_section, "serial"},
 	{"PUT", "logger", logger_fields, put_logger, "logger"},
@@ -397,6 +365,8 @@ static int check_body(const struct route *route, const json_t *body, struct err 
 		return body ? err_set(e, EINVAL, "a %s here has no body: leave it away",
 				      route->method)
 			    : 0;
+	if (!body && (route->fields == balloon_start || route->fields == balloon_stop))
+		return 0; /* the only ones that may do without */
 	if (!body)
 		return err_set(e, EINVAL, "the body is missing: a %s here has one", route->method);
 	return fields_check(route->fields, body, e);

@@ -118,7 +118,7 @@ const struct field sections_vsock[] = {
 const struct field sections_balloon[] = {
 	{.name = "amount_mib", .type = FIELD_NUMBER, .required = true, .max = MEMORY_MAX},
 	{.name = "deflate_on_oom", .type = FIELD_FLAG, .required = true},
-	{.name = "stats_polling_interval_s", .type = FIELD_NUMBER}, /* 0 */
+	{.name = "stats_polling_interval_s", .type = FIELD_NUMBER, .max = UINT16_MAX},
 	{.name = "free_page_hinting", .type = FIELD_FLAG},
 	{.name = "free_page_reporting", .type = FIELD_FLAG},
 	{0},
@@ -350,19 +350,19 @@ static int apply_vsock(lodge_vm *vm, const json_t *vsock, struct err *e)
 static int apply_balloon(lodge_vm *vm, const json_t *balloon, const json_t *machine, struct err *e)
 {
 	int64_t amount = fields_number(balloon, "amount_mib", 0);
-	char value[96];
+	int64_t interval = fields_number(balloon, "stats_polling_interval_s", 0);
+	char value[128], stats[32] = "";
 
 	if (!balloon)
 		return 0;
-	if (fields_flag(balloon, "free_page_hinting"))
-		return err_set(e, EINVAL,
-			       "free_page_hinting cannot be true: lodge has no hinting "
-			       "yet");
 	if (amount > fields_number(machine, "mem_size_mib", MEMORY_DEFAULT))
 		return err_set(e, EINVAL, "amount_mib is more than the VM has: give less");
-	snprintf(value, sizeof(value), "size=%" PRId64 "M%s%s", amount,
+	if (interval)
+		snprintf(stats, sizeof(stats), ",stats=%" PRId64, interval);
+	snprintf(value, sizeof(value), "size=%" PRId64 "M%s%s%s%s", amount,
 		 fields_flag(balloon, "deflate_on_oom") ? ",deflate-on-oom" : "",
-		 fields_flag(balloon, "free_page_reporting") ? ",reporting" : "");
+		 fields_flag(balloon, "free_page_reporting") ? ",reporting" : "",
+		 fields_flag(balloon, "free_page_hinting") ? ",hinting" : "", stats);
 	return lodge_vm_set(vm, "balloon", value);
 }
 

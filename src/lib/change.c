@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "lib/config_balloon.h"
 #include "lib/config_number.h"
 
 #define NONE "none"
@@ -60,15 +61,27 @@ static int parse_limit(struct machine_change *c, const char *word, size_t len, s
 	return config_limit(b, "the limit", rate, len, e);
 }
 
-/* "size=SIZE" */
+/* "size=SIZE", "stats=SECONDS", "hinting=..." */
 static int parse_balloon(struct machine_change *c, const char *value, struct err *e)
 {
-	static const char size[] = "size=";
+	static const char size[] = "size=", stats[] = "stats=";
 
 	c->kind = MACHINE_CHANGE_BALLOON;
 	if (!strncmp(value, size, strlen(size)) && config_bytes(value + strlen(size), &c->size))
 		return 0;
-	return err_set(e, EINVAL, "'%s' cannot be changed: give size=SIZE", value);
+	c->kind = MACHINE_CHANGE_BALLOON_STATS;
+	if (!strncmp(value, stats, strlen(stats)) &&
+	    config_seconds(value + strlen(stats), &c->seconds))
+		return 0;
+	c->kind = MACHINE_CHANGE_BALLOON_HINTS;
+	c->acknowledge = !strcmp(value, "hinting=start");
+	c->on = c->acknowledge || !strcmp(value, "hinting=hold");
+	if (c->on || !strcmp(value, "hinting=stop"))
+		return 0;
+	return err_set(e, EINVAL,
+		       "'%s' cannot be changed: give size=SIZE, stats=SECONDS, or hinting=start, "
+		       "hold or stop",
+		       value);
 }
 
 int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e)
@@ -96,4 +109,17 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 			break;
 	}
 	return rc;
+}
+
+int change_device(enum machine_device *which, const char *device, struct err *e)
+{
+	static const char *const names[] = {[MACHINE_DEVICE_BALLOON] = "balloon"};
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcmp(names[i], device)) {
+			*which = i;
+			return 0;
+		}
+	}
+	return err_set(e, EINVAL, "'%s' has no numbers of its own: give balloon", device);
 }

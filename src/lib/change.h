@@ -9,9 +9,12 @@
 /*
  * device: "diskN", "netN" or "balloon". value: for a disk "size", or "bandwidth=RATE" and
  * "ops=RATE"; for a network the same words with "rx-" and "tx-" before them; several with commas
- * between; for the balloon "size=SIZE". RATE: as config_limit has it, or "none". 0, or -EINVAL with
- * e set.
+ * between; for the balloon "size=SIZE", "stats=SECONDS", or "hinting=" with start, hold or stop.
+ * RATE: as config_limit has it, or "none". 0, or -EINVAL with e set.
  */
 int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e);
+
+/* The device that tells of itself: "balloon". 0, or -EINVAL with e set. */
+int change_device(enum machine_device *which, const char *device, struct err *e);
 
 #endif

@@ -419,6 +419,26 @@ int lodge_vm_usage(lodge_vm *vm, struct lodge_usage *usage)
 	return 0;
 }
 
+int lodge_vm_device_stats(lodge_vm *vm, const char *device, struct lodge_stat *stats, size_t max)
+{
+	struct engine_stat own[STATS_MAX];
+	enum machine_device which;
+	size_t n;
+	int rc;
+
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	rc = change_device(&which, device, &vm->error);
+	if (!rc)
+		rc = machine_device_stats(vm->machine, which, own, STATS_MAX, &n, &vm->error);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n && i < max && i < STATS_MAX; i++)
+		stats[i] = (struct lodge_stat){.name = own[i].name, .count = own[i].count};
+	return (int)n;
+}
+
 const char *lodge_vm_error(const lodge_vm *vm)
 {
 	return vm->error.text;

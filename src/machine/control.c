@@ -161,6 +161,30 @@ int machine_change(struct machine *m, const struct machine_change *change, struc
 	return machine_call(m, change_now, &own, e);
 }
 
+struct stats_request {
+	enum machine_device device;
+	struct engine_stat *stats;
+	size_t max, count;
+};
+
+static int stats_now(struct machine *m, void *opaque, struct err *e)
+{
+	struct stats_request *r = opaque;
+
+	r->count = pc_device_stats(m->pc, r->device, r->stats, r->max);
+	return r->count ? 0 : err_set(e, ENOENT, "the machine has no such device");
+}
+
+int machine_device_stats(struct machine *m, enum machine_device device, struct engine_stat *stats,
+			 size_t max, size_t *count, struct err *e)
+{
+	struct stats_request r = {.device = device, .stats = stats, .max = max};
+	int rc = machine_call(m, stats_now, &r, e);
+
+	*count = r.count;
+	return rc;
+}
+
 enum machine_state machine_state(struct machine *m)
 {
 	enum machine_state state;

@@ -90,7 +90,8 @@ struct machine_share {
 struct machine_balloon {
 	bool present;
 	uint64_t size; /* bytes that the guest is asked for */
-	bool deflate_on_oom, reporting;
+	bool deflate_on_oom, reporting, hinting;
+	unsigned stats_s; /* seconds between two statistics; 0: there are none */
 };
 
 struct machine_config {
@@ -192,15 +193,19 @@ enum machine_change_kind {
 	/* The disk's image has another size than before, which the guest is told. Nothing looks for
 	 * that by itself. */
 	MACHINE_CHANGE_DISK_SIZE,
-	MACHINE_CHANGE_DISK_LIMITS, /* limits[0] */
-	MACHINE_CHANGE_NET_LIMITS,  /* limits[0] of what comes, [1] of what is sent */
-	MACHINE_CHANGE_BALLOON,     /* size */
+	MACHINE_CHANGE_DISK_LIMITS,   /* limits[0] */
+	MACHINE_CHANGE_NET_LIMITS,    /* limits[0] of what comes, [1] of what is sent */
+	MACHINE_CHANGE_BALLOON,       /* size */
+	MACHINE_CHANGE_BALLOON_STATS, /* seconds */
+	MACHINE_CHANGE_BALLOON_HINTS, /* on, acknowledge (virtio_balloon_hint) */
 };
 
 struct machine_change {
 	enum machine_change_kind kind;
 	unsigned device;
 	uint64_t size; /* bytes that the balloon's guest is asked for */
+	unsigned seconds;
+	bool on, acknowledge;
 	/* Buckets that are given take effect at once; others stay as they are. One with size 0
 	 * limits nothing. */
 	struct machine_limits {
@@ -211,6 +216,14 @@ struct machine_change {
 
 /* 0, or -errno with e set and nothing changed. As machine_call. */
 int machine_change(struct machine *m, const struct machine_change *change, struct err *e);
+
+/* Devices that tell of themselves. */
+enum machine_device { MACHINE_DEVICE_BALLOON };
+
+/* Numbers of a device, by name, as lodge.h lists them: fills up to max, *count says how many there
+ * are. 0; -ENOENT with e set: there is no such device. As machine_call. */
+int machine_device_stats(struct machine *m, enum machine_device device, struct engine_stat *stats,
+			 size_t max, size_t *count, struct err *e);
 
 /* The next of the machine's events, in order; false if there is none. Its text lives until the next
  * call. One thread at a time. The descriptor is readable while there are events. */

@@ -204,6 +204,15 @@ void paravirt_reset(struct paravirt *p)
 	}
 }
 
+static void *state_of(const struct paravirt *p, const struct paravirt_kind *kind)
+{
+	size_t i = 0;
+
+	while (kinds[i] != kind)
+		i++;
+	return p->states[i];
+}
+
 int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e)
 {
 	static const struct paravirt_kind *const whose[] = {
@@ -211,12 +220,22 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 		[MACHINE_CHANGE_DISK_LIMITS] = &paravirt_disks,
 		[MACHINE_CHANGE_NET_LIMITS] = &paravirt_nets,
 		[MACHINE_CHANGE_BALLOON] = &paravirt_balloon,
+		[MACHINE_CHANGE_BALLOON_STATS] = &paravirt_balloon,
+		[MACHINE_CHANGE_BALLOON_HINTS] = &paravirt_balloon,
 	};
-	size_t i = 0;
+	const struct paravirt_kind *kind = whose[change->kind];
 
-	while (kinds[i] != whose[change->kind])
-		i++;
-	return kinds[i]->change(p->states[i], change, e);
+	return kind->change(state_of(p, kind), change, e);
+}
+
+size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_stat *stats,
+			     size_t max)
+{
+	static const struct paravirt_kind *const whose[] = {
+		[MACHINE_DEVICE_BALLOON] = &paravirt_balloon,
+	};
+
+	return whose[device]->stats(state_of(p, whose[device]), stats, max);
 }
 
 void paravirt_describe(const struct paravirt *p, struct acpi_config *config,

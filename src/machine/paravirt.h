@@ -46,6 +46,11 @@ void paravirt_reset(struct paravirt *p);
 struct machine_change;
 int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e);
 
+/* See pc_device_stats; device: enum machine_device. I/O thread. */
+struct engine_stat;
+size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_stat *stats,
+			     size_t max);
+
 /* The virtio console's window has that size. Any thread. */
 void paravirt_set_window(struct paravirt *p, const struct machine_window *window);
 

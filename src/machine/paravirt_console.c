@@ -131,4 +131,4 @@ static void release(void *state)
 	free(all);
 }
 
-const struct paravirt_kind paravirt_consoles = {make, release, NULL};
+const struct paravirt_kind paravirt_consoles = {.make = make, .release = release};

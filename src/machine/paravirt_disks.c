@@ -163,4 +163,4 @@ static void release(void *state)
 	free(all);
 }
 
-const struct paravirt_kind paravirt_disks = {make, release, change};
+const struct paravirt_kind paravirt_disks = {.make = make, .release = release, .change = change};

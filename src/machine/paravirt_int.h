@@ -27,6 +27,8 @@ struct paravirt_kind {
 	void (*release)(void *state);
 	/* optional: the changes of machine_change that are this kind's; state may be NULL. */
 	int (*change)(void *state, const struct machine_change *change, struct err *e);
+	/* optional: pc_device_stats of the kind's one device; state may be NULL. */
+	size_t (*stats)(void *state, struct engine_stat *stats, size_t max);
 };
 
 extern const struct paravirt_kind paravirt_consoles;

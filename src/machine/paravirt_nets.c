@@ -142,4 +142,4 @@ static int change(void *state, const struct machine_change *c, struct err *e)
 	return 0;
 }
 
-const struct paravirt_kind paravirt_nets = {make, release, change};
+const struct paravirt_kind paravirt_nets = {.make = make, .release = release, .change = change};

@@ -31,4 +31,4 @@ static void release(void *state)
 	free(rng);
 }
 
-const struct paravirt_kind paravirt_rng = {make, release, NULL};
+const struct paravirt_kind paravirt_rng = {.make = make, .release = release};

@@ -365,6 +365,11 @@ int pc_change(struct pc *pc, const struct machine_change *change, struct err *e)
 	return paravirt_change(pc->paravirt, change, e);
 }
 
+size_t pc_device_stats(struct pc *pc, unsigned device, struct engine_stat *stats, size_t max)
+{
+	return paravirt_device_stats(pc->paravirt, device, stats, max);
+}
+
 void pc_describe(const struct pc *pc, struct acpi_config *config, struct acpi_mmio_device *devices)
 {
 	paravirt_describe(pc->paravirt, config, devices);

@@ -3,12 +3,14 @@
 #ifndef LODGE_MACHINE_PC_H
 #define LODGE_MACHINE_PC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 struct acpi_config;
 struct acpi_mmio_device;
+struct engine_stat;
 struct machine;
 struct machine_window;
 struct pc;
@@ -51,6 +53,9 @@ uint64_t pc_console_lost(struct pc *pc, int *error);
 /* See machine_change. I/O thread. */
 struct machine_change;
 int pc_change(struct pc *pc, const struct machine_change *change, struct err *e);
+
+/* See machine_device_stats: how many there are, 0 where there is no such device. I/O thread. */
+size_t pc_device_stats(struct pc *pc, unsigned device, struct engine_stat *stats, size_t max);
 
 /* The user's hands. Any thread. */
 void pc_power_button(struct pc *pc);

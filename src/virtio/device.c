@@ -37,6 +37,7 @@ void virtio_device_init(struct virtio_device *d, struct mem *mem, const struct v
 	d->config_len = kind->config_len;
 	d->queue_count = kind->queue_count;
 	d->queue_size = kind->queue_size;
+	d->prompt = kind->prompt;
 	for (unsigned i = 0; i < d->queue_count; i++) {
 		virtq_init(&d->queues[i].ring, mem);
 		d->queues[i].place.size = d->queue_size;

@@ -43,7 +43,9 @@ enum virtio_id {
 	VIRTIO_ID_ENTROPY = 4,
 	VIRTIO_ID_BALLOON = 5,
 	VIRTIO_ID_VSOCK = 19,
+	VIRTIO_ID_MEM = 24,
 	VIRTIO_ID_FS = 26,
+	VIRTIO_ID_PMEM = 27,
 };
 
 /* Device status, 2.1. */
@@ -111,6 +113,7 @@ struct virtio_device {
 	unsigned config_len;
 	unsigned queue_count;
 	unsigned queue_size; /* the most that a queue may have */
+	unsigned prompt;     /* of virtio_kind */
 	struct virtio_queue queues[VIRTIO_QUEUES_MAX];
 	unsigned budget;          /* buffers that may still be taken in this call of notified() */
 	struct virtq_chain chain; /* for devices that have one buffer at a time in hand */
@@ -125,6 +128,8 @@ struct virtio_kind {
 	unsigned config_len;
 	unsigned queue_count;
 	unsigned queue_size; /* a power of two up to VIRTQ_SIZE_MAX */
+	unsigned prompt;     /* bits of queues that are served before a notification of them
+				returns: no doorbell takes it */
 };
 
 /* Makes a device in the state of after a reset, not linked to a transport. Before vCPUs run; no

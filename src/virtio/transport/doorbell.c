@@ -55,7 +55,7 @@ void virtio_doorbell_place(struct virtio_doorbells *b, unsigned queue, const str
 	if (bell->on)
 		b->env->ring(b->env->opaque, &bell->bell, false);
 	bell->on = false;
-	if (!at || !b->env->ring)
+	if (!at || !b->env->ring || bell->device->prompt >> queue & 1)
 		return;
 	bell->bell = *at;
 	bell->bell.eventfd = bell->wake.src.fd;

@@ -291,11 +291,21 @@ static void sockets_and_balloons(void **state)
 	is_refused(t, "PUT", "/balloon", "{\"amount_mib\":129,\"deflate_on_oom\":true}",
 		   "more than the VM has");
 	is_refused(t, "PUT", "/balloon",
-		   "{\"amount_mib\":1,\"deflate_on_oom\":true,\"stats_polling_interval_s\":1}",
-		   "from 0 to 0");
-	is_refused(t, "PUT", "/balloon",
-		   "{\"amount_mib\":1,\"deflate_on_oom\":true,\"free_page_hinting\":true}",
-		   "hinting");
+		   "{\"amount_mib\":1,\"deflate_on_oom\":true,\"stats_polling_interval_s\":-1}",
+		   "from 0 to 65535");
+	is_done(t, "PUT", "/balloon",
+		"{\"amount_mib\":1,\"deflate_on_oom\":true,\"free_page_hinting\":true,"
+		"\"stats_polling_interval_s\":1}");
+	is_refused(t, "GET", "/balloon/statistics", NULL, "not started");
+	is_refused(t, "PATCH", "/balloon/statistics", "{\"stats_polling_interval_s\":2}",
+		   "not started");
+	is_refused(t, "PATCH", "/balloon/statistics", "{}", "is missing");
+	is_refused(t, "GET", "/balloon/hinting/status", NULL, "not started");
+	is_refused(t, "PATCH", "/balloon/hinting/start", NULL, "not started");
+	is_refused(t, "PATCH", "/balloon/hinting/start", "{\"acknowledge_on_stop\":1}",
+		   "acknowledge_on_stop");
+	is_refused(t, "PATCH", "/balloon/hinting/stop", "{}", "not started");
+	is_refused(t, "PATCH", "/balloon/hinting/stop", "{\"x\":1}", "no field 'x'");
 }
 
 static void what_is_for_a_running_vm(void **state)

@@ -72,6 +72,18 @@ static void balloons(void **state)
 	assert_int_equal(c.kind, MACHINE_CHANGE_BALLOON);
 	assert_int_equal(c.size, 64 << 20);
 	assert_int_equal(parse("balloon", "size=0").size, 0);
+	c = parse("balloon", "stats=5");
+	assert_int_equal(c.kind, MACHINE_CHANGE_BALLOON_STATS);
+	assert_int_equal(c.seconds, 5);
+	c = parse("balloon", "hinting=start");
+	assert_int_equal(c.kind, MACHINE_CHANGE_BALLOON_HINTS);
+	assert_true(c.on && c.acknowledge);
+	c = parse("balloon", "hinting=hold");
+	assert_true(c.on && !c.acknowledge);
+	assert_false(parse("balloon", "hinting=stop").on);
+	refuse("balloon", "stats=0", "stats=SECONDS");
+	refuse("balloon", "stats=65536", "stats=SECONDS");
+	refuse("balloon", "hinting=", "start, hold or stop");
 	refuse("balloon", "64M", "give size=SIZE");
 	refuse("balloon", "size=", "give size=SIZE");
 	refuse("balloon", "size=big", "give size=SIZE");

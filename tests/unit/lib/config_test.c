@@ -120,6 +120,12 @@ static void words(void **state)
 	good("balloon", "size=64M");
 	good("balloon", "size=1G,deflate-on-oom,reporting");
 	good("balloon", "reporting");
+	good("balloon", "hinting,stats=1");
+	good("balloon", "stats=65535");
+	bad("balloon", "stats=0");
+	bad("balloon", "stats=65536");
+	bad("balloon", "stats=1s");
+	bad("balloon", "hinting=on");
 	bad("balloon", "");
 	bad("balloon", "size=");
 	bad("balloon", "size=64M,");
