@@ -80,7 +80,8 @@ static const struct virtio_device_ops ops = {
 
 static void make_with(void **state, bool rings)
 {
-	const struct virtio_kind kind = {&ops, FEATURE, config, sizeof(config), QUEUES, QUEUE_SIZE};
+	const struct virtio_kind kind = {&ops,   FEATURE,    config, sizeof(config),
+					 QUEUES, QUEUE_SIZE, 0};
 
 	vrig_make(&rig, **(bool **)state, rings);
 	memset(&dev, 0, sizeof(dev));
