@@ -18,6 +18,7 @@
 #include "api/sections.h"
 #include "api/vmm.h"
 #include "base/bits.h"
+#include "base/buf.h"
 
 #define PATH_MAX_LEN 256
 
@@ -163,9 +164,9 @@ int api_start(struct vmm *v, struct err *e)
 
 /* The place of an item among those that the guest has, by the order of sections_apply; -ENOENT with
  * e set. */
-static int place(const struct job *j, const json_t **item, struct err *e)
+static int place(const struct job *j, json_t **item, struct err *e)
 {
-	const json_t *list = vmm_section(j->vmm, j->section);
+	json_t *list = vmm_section(j->vmm, j->section);
 	size_t at = fields_find(list, id_field(j->section), j->id);
 
 	if (at == json_array_size(list))
@@ -174,12 +175,32 @@ static int place(const struct job *j, const json_t **item, struct err *e)
 	return !strcmp(j->section, "drives") ? sections_drive_place(list, at) : (int)at;
 }
 
-/* New limits of a device that runs, or a disk's new size. */
+/* The file of a disk that runs: another, or the same with another size. */
+static int patch_file(const struct job *j, const char *device, json_t *item, struct err *e)
+{
+	json_t *path = json_object_get(j->body, "path_on_host");
+	struct buf b = BUF_INIT;
+	int rc = 0;
+
+	if (!path)
+		return 0;
+	buf_printf(&b, "file=%s", json_string_value(path));
+	if (buf_failed(&b))
+		rc = err_set(e, ENOMEM, "memory is out");
+	else if (lodge_vm_change(j->vmm->vm, device, buf_str(&b)))
+		rc = err_set(e, EINVAL, "%s", lodge_vm_error(j->vmm->vm));
+	else
+		json_object_set(item, "path_on_host", path);
+	buf_release(&b);
+	return rc;
+}
+
+/* New limits of a device that runs, or a disk's new file or size. */
 static int patch_item(const struct job *j, json_t **shown, struct err *e)
 {
 	const char *field = id_field(j->section);
 	char device[32], value[512] = "";
-	const json_t *item = NULL;
+	json_t *item = NULL;
 	int rc = vmm_after_start(j->vmm, e), at;
 
 	(void)shown;
@@ -190,7 +211,9 @@ static int patch_item(const struct job *j, json_t **shown, struct err *e)
 		return at;
 	snprintf(device, sizeof(device), "%s%d", !strcmp(j->section, "drives") ? "disk" : "net",
 		 at);
-	rc = sections_change(item, j->body, value, sizeof(value), e);
+	rc = sections_change(j->body, value, sizeof(value), e);
+	if (!rc)
+		rc = patch_file(j, device, item, e);
 	for (char *next = value, *word; !rc && (word = strsep(&next, ";")) && *word;)
 		if (lodge_vm_change(j->vmm->vm, device, word))
 			rc = err_set(e, EINVAL, "%s", lodge_vm_error(j->vmm->vm));

@@ -402,18 +402,11 @@ int sections_drive_place(const json_t *drives, size_t at)
 	return before;
 }
 
-int sections_change(const json_t *item, const json_t *patch, char *values, size_t size,
-		    struct err *e)
+int sections_change(const json_t *patch, char *values, size_t size, struct err *e)
 {
-	const char *path = fields_text(patch, "path_on_host", NULL);
 	struct buf b = BUF_INIT;
 	int rc = 0;
 
-	if (path && strcmp(path, fields_text(item, "path_on_host", "")) != 0)
-		return err_set(e, EINVAL,
-			       "path_on_host is another file: a running VM's drives keep theirs");
-	if (path)
-		buf_printf(&b, "size;");
 	add_limiter(&b, &change_words, "", json_object_get(patch, "rate_limiter"));
 	add_limiter(&b, &change_words, "rx-", json_object_get(patch, "rx_rate_limiter"));
 	add_limiter(&b, &change_words, "tx-", json_object_get(patch, "tx_rate_limiter"));

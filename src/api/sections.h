@@ -35,11 +35,8 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e);
 /* The number that the guest's disk has which is the list's item `at`. */
 int sections_drive_place(const json_t *drives, size_t at);
 
-/*
- * What a PATCH of a drive or network interface asks for, given the item as it is: values of
- * lodge_vm_change, with ';' between. 0, or -errno with e set.
- */
-int sections_change(const json_t *item, const json_t *patch, char *values, size_t size,
-		    struct err *e);
+/* The limits that a PATCH of a drive or network interface asks for: values of lodge_vm_change, with
+ * ';' between. 0, or -errno with e set. */
+int sections_change(const json_t *patch, char *values, size_t size, struct err *e);
 
 #endif

@@ -8,7 +8,8 @@
 #include "lib/config_balloon.h"
 #include "lib/config_number.h"
 
-#define NONE "none"
+#define NONE    "none"
+#define FILE_IS "file="
 
 /* "diskN", ...: its number into c->device. */
 static bool parse_device(struct machine_change *c, const char *device, const char *kind)
@@ -52,7 +53,7 @@ static int parse_limit(struct machine_change *c, const char *word, size_t len, s
 	if (!b)
 		return err_set(e, EINVAL, "'%.*s' cannot be changed: give %s", (int)len, word,
 			       net ? "rx-bandwidth, rx-ops, tx-bandwidth or tx-ops, with a rate"
-				   : "size, or bandwidth or ops with a rate");
+				   : "size, file=FILE, or bandwidth or ops with a rate");
 	len -= (size_t)(rate - word);
 	if (len == strlen(NONE) && !strncmp(rate, NONE, len)) {
 		*b = (struct limiter_bucket){0};
@@ -100,6 +101,12 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 			       device);
 	if (c->kind == MACHINE_CHANGE_DISK_LIMITS && !strcmp(value, "size")) {
 		c->kind = MACHINE_CHANGE_DISK_SIZE;
+		return 0;
+	}
+	if (c->kind == MACHINE_CHANGE_DISK_LIMITS && !strncmp(value, FILE_IS, strlen(FILE_IS)) &&
+	    value[strlen(FILE_IS)]) {
+		c->kind = MACHINE_CHANGE_DISK_FILE;
+		c->path = value + strlen(FILE_IS);
 		return 0;
 	}
 	for (size_t len; !rc; value += len + 1) {

@@ -193,6 +193,10 @@ enum machine_change_kind {
 	/* The disk's image has another size than before, which the guest is told. Nothing looks for
 	 * that by itself. */
 	MACHINE_CHANGE_DISK_SIZE,
+	/* The disk's image is path from now on, of whatever size; all else stays as configured.
+	 * Requests under way end on the old one, which is flushed and closed. Where path is the
+	 * very image that the disk has, as MACHINE_CHANGE_DISK_SIZE. */
+	MACHINE_CHANGE_DISK_FILE,
 	MACHINE_CHANGE_DISK_LIMITS,   /* limits[0] */
 	MACHINE_CHANGE_NET_LIMITS,    /* limits[0] of what comes, [1] of what is sent */
 	MACHINE_CHANGE_BALLOON,       /* size */
@@ -206,6 +210,7 @@ struct machine_change {
 	uint64_t size; /* bytes that the balloon's guest is asked for */
 	unsigned seconds;
 	bool on, acknowledge;
+	const char *path; /* the caller's */
 	/* Buckets that are given take effect at once; others stay as they are. One with size 0
 	 * limits nothing. */
 	struct machine_limits {

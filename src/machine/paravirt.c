@@ -217,6 +217,7 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 {
 	static const struct paravirt_kind *const whose[] = {
 		[MACHINE_CHANGE_DISK_SIZE] = &paravirt_disks,
+		[MACHINE_CHANGE_DISK_FILE] = &paravirt_disks,
 		[MACHINE_CHANGE_DISK_LIMITS] = &paravirt_disks,
 		[MACHINE_CHANGE_NET_LIMITS] = &paravirt_nets,
 		[MACHINE_CHANGE_BALLOON] = &paravirt_balloon,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/bits.h"
 #include "host/disk.h"
@@ -17,6 +18,10 @@
 struct image {
 	struct machine *machine;
 	char *path;
+	struct disk_config file; /* path: the above */
+	unsigned block_size;
+	dev_t dev; /* with ino: the file that path named when it was opened */
+	ino_t ino;
 	struct disk *disk;
 	struct virtio_blk *blk; /* NULL: not made */
 };
@@ -44,21 +49,53 @@ static unsigned queues_of(const struct machine *m, const struct machine_disk *fr
 	return from->queues ? from->queues : MIN(m->config.cpus, MACHINE_DISK_QUEUES_MAX);
 }
 
-static int check_blocks(const struct image *d, unsigned block_size, struct err *e)
+static int check_blocks(const struct disk *disk, const char *path, unsigned block_size,
+			struct err *e)
 {
-	uint64_t size = disk_size(d->disk);
+	uint64_t size = disk_size(disk);
 
-	if (disk_unit(d->disk) > block_size)
+	if (disk_unit(disk) > block_size)
 		return err_set(e, EINVAL,
 			       "the disk %s has blocks of %u bytes on the host: leave ',direct' "
 			       "away, or give ',blocksize=%u'",
-			       d->path, disk_unit(d->disk), disk_unit(d->disk));
+			       path, disk_unit(disk), disk_unit(disk));
 	if (size % block_size)
 		return err_set(e, EINVAL,
 			       "the disk %s has %llu bytes, which are no whole blocks of %u: leave "
 			       "',blocksize=%u' away, or change its size with truncate(1)",
-			       d->path, (unsigned long long)size, block_size, block_size);
+			       path, (unsigned long long)size, block_size, block_size);
 	return 0;
+}
+
+/* Opens what d->file says and d's device can be given; NULL with e set. */
+static struct disk *open_image(struct image *d, const char *path, struct err *e)
+{
+	struct disk_config file = d->file;
+	struct disk *disk;
+
+	file.path = path;
+	disk = disk_open(&file, e);
+	if (disk && check_blocks(disk, path, d->block_size, e)) {
+		disk_free(disk);
+		return NULL;
+	}
+	if (disk && file.format == DISK_RAW && disk_looks_qcow2(disk))
+		machine_warn(d->machine,
+			     "the disk %s begins like a qcow2 image, but is used as raw: the guest "
+			     "sees the image itself: add ',format=qcow2' if you trust it",
+			     path);
+	return disk;
+}
+
+/* Keeps which file it is that path names. */
+static void note_file(struct image *d)
+{
+	struct stat st;
+
+	if (stat(d->path, &st))
+		st.st_dev = 0, st.st_ino = 0;
+	d->dev = st.st_dev;
+	d->ino = st.st_ino;
 }
 
 static int add_disk(struct paravirt *p, struct disks *all, const struct machine_disk *from,
@@ -74,11 +111,6 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 		.failed = on_disk_failed,
 		.opaque = d,
 	};
-	struct disk_config file = {.path = from->path,
-				   .readonly = from->readonly,
-				   .format = from->format,
-				   .direct = from->direct};
-	int rc;
 
 	if (all->count == PARAVIRT_MAX)
 		return err_set(e, ENOSPC, "the machine has more than %d disks: give fewer",
@@ -88,17 +120,13 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 	d->path = strdup(from->path);
 	if (!d->path)
 		return err_errno(e, ENOMEM, "cannot make virtio-blk");
-	d->disk = disk_open(&file, e);
+	d->file = (struct disk_config){
+		.readonly = from->readonly, .format = from->format, .direct = from->direct};
+	d->block_size = config.block_size;
+	d->disk = open_image(d, d->path, e);
 	if (!d->disk)
 		return e->code;
-	rc = check_blocks(d, config.block_size, e);
-	if (rc)
-		return rc;
-	if (from->format == DISK_RAW && disk_looks_qcow2(d->disk))
-		machine_warn(d->machine,
-			     "the disk %s begins like a qcow2 image, but is used as raw: the guest "
-			     "sees the image itself: add ',format=qcow2' if you trust it",
-			     d->path);
+	note_file(d);
 	config.disk = d->disk;
 	d->blk = virtio_blk_new(&d->machine->mem, &config, e);
 	if (!d->blk)
@@ -136,6 +164,43 @@ static int resize(struct image *image, struct err *e)
 	return 0;
 }
 
+static bool is_same_file(const struct image *d, const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && st.st_dev == d->dev && st.st_ino == d->ino;
+}
+
+/* The device looks at its old disk no more when virtio_blk_swap returns. */
+static int swap(struct image *d, const char *path, struct err *e)
+{
+	struct disk *disk, *old = d->disk;
+	char *name, *old_name = d->path;
+	int rc;
+
+	if (is_same_file(d, path))
+		return resize(d, e);
+	disk = open_image(d, path, e);
+	if (!disk)
+		return e->code;
+	name = strdup(path);
+	rc = name ? virtio_blk_swap(d->blk, disk) : -ENOMEM;
+	if (rc) {
+		err_errno(e, rc, "the disk %s keeps its file: cannot flush it", d->path);
+		disk_free(disk);
+		free(name);
+		return rc;
+	}
+	d->disk = disk;
+	pthread_mutex_lock(&virtio_blk_device(d->blk)->lock); /* on_disk_failed reads it */
+	d->path = name;
+	pthread_mutex_unlock(&virtio_blk_device(d->blk)->lock);
+	note_file(d);
+	disk_free(old);
+	free(old_name);
+	return 0;
+}
+
 static int change(void *state, const struct machine_change *c, struct err *e)
 {
 	struct disks *all = state;
@@ -144,6 +209,8 @@ static int change(void *state, const struct machine_change *c, struct err *e)
 		return err_set(e, ENOENT, "the machine has no disk %u", c->device);
 	if (c->kind == MACHINE_CHANGE_DISK_SIZE)
 		return resize(&all->images[c->device], e);
+	if (c->kind == MACHINE_CHANGE_DISK_FILE)
+		return swap(&all->images[c->device], c->path, e);
 	virtio_blk_limit(all->images[c->device].blk, paravirt_bandwidth(&c->limits[0]),
 			 paravirt_ops(&c->limits[0]));
 	return 0;

@@ -13,6 +13,9 @@
  * Each request has its memory to itself from a pool as large as all queues; it is
  * touched only as far as the driver has ever had requests under way.
  *
+ * Another disk takes the place of the first (virtio_blk_swap) when none is under way
+ * either; what the limiter holds is checked again, by the new disk's size.
+ *
  * A reset waits until no request is under way, since the host's kernel may be writing
  * to guest memory for it; the lock is free meanwhile.
  *
@@ -20,6 +23,7 @@
  * may still be lost until the next flush ("writeback"); without it, it may be if the
  * driver has VIRTIO_BLK_F_FLUSH. Where it may not, each write is flushed (5.2.6.2).
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +203,8 @@ static void serve(struct virtio_device *d, unsigned queue)
 	struct blk_request *r = b->queues[queue].held;
 	enum blk_status status;
 
+	if (b->swapping)
+		return; /* virtio_blk_swap looks again */
 	/* What comes now is seen without being told, or waits for the limiter. */
 	virtq_want_kicks(&d->queues[queue].ring, false);
 	if (r && !begin(r))
@@ -385,6 +391,56 @@ void virtio_blk_limit(struct virtio_blk *b, const struct limiter_bucket *bandwid
 	pthread_mutex_lock(&b->device.lock);
 	limiter_set(&b->limiter, bandwidth, ops);
 	pthread_mutex_unlock(&b->device.lock);
+}
+
+/* With the lock held, which is free meanwhile. */
+static void wait_for_all(struct virtio_blk *b)
+{
+	for (unsigned i = 0; i < b->device.queue_count; i++)
+		while (b->queues[i].running)
+			pthread_cond_wait(&b->idle, &b->device.lock);
+	while (b->flushing)
+		pthread_cond_wait(&b->idle, &b->device.lock);
+}
+
+/* Each queue's work goes on, on the disk that is there now. */
+static void go_on(struct virtio_blk *b)
+{
+	b->swapping = false;
+	for (unsigned i = 0; i < b->device.queue_count; i++) {
+		struct blk_request *r = b->queues[i].held;
+		enum blk_status status;
+
+		if (r && !blk_request_prepare(r, &status)) {
+			b->queues[i].held = NULL;
+			complete(r, status);
+			virtio_finish(&b->device, i);
+		}
+		virtio_notify(&b->device, i);
+	}
+}
+
+int virtio_blk_swap(struct virtio_blk *b, struct disk *disk)
+{
+	int rc;
+
+	assert(disk_readonly(disk) == disk_readonly(b->disk));
+	pthread_mutex_lock(&b->device.lock);
+	b->swapping = true;
+	wait_for_all(b);
+	pthread_mutex_unlock(&b->device.lock);
+	rc = disk_flush(b->disk);
+	pthread_mutex_lock(&b->device.lock);
+	wait_for_all(b); /* the driver may have asked for a flush of the cache by its mode */
+	if (!rc) {
+		b->disk = disk;
+		b->told = false;
+		fill_capacity(b);
+		virtio_config_changed(&b->device);
+	}
+	go_on(b);
+	pthread_mutex_unlock(&b->device.lock);
+	return rc;
 }
 
 void virtio_blk_resize(struct virtio_blk *b)

@@ -47,4 +47,11 @@ void virtio_blk_limit(struct virtio_blk *b, const struct limiter_bucket *bandwid
  * from now on. Any thread, no lock. */
 void virtio_blk_resize(struct virtio_blk *b);
 
+/*
+ * Has another disk, which is read-only if the first was, take the place of the disk: requests under
+ * way end on the old one, which is flushed, and the driver is told the new one's size. -errno: the
+ * flush failed, and the old one stays. Blocks. I/O thread, no lock.
+ */
+int virtio_blk_swap(struct virtio_blk *b, struct disk *disk);
+
 #endif

@@ -84,6 +84,7 @@ struct virtio_blk {
 	bool told;      /* of a failure */
 	bool cache_set; /* the driver has chosen the cache's mode, or it was chosen for it */
 	bool flushing;  /* flush is under way */
+	bool swapping;  /* another disk takes the place of this one: nothing is begun */
 	struct work flush;
 	uint8_t config[BLK_CONFIG_SIZE];
 	char serial[VIRTIO_BLK_SERIAL_MAX];

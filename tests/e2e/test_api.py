@@ -174,8 +174,9 @@ cat /sys/block/vda/size
         "rate_limiter": {"ops": {"size": 1, "refill_time": 1000000000}}})
     server.boot(kernel("cloud"), image, "lodge.show=script")
     server.wait_for("go on")
-    assert "another file" in server.refusal("PATCH", "/drives/d", {"drive_id": "d",
-                                                                   "path_on_host": "/dev/null"})
+    for wrong in ["/dev/null", "/nonexistent"]:
+        assert wrong in server.refusal("PATCH", "/drives/d", {"drive_id": "d",
+                                                              "path_on_host": wrong})
     assert "no 'e'" in server.refusal("PATCH", "/drives/e", {"drive_id": "e"})
     server.do("PATCH", "/drives/d", {"drive_id": "d", "rate_limiter": {
         "ops": {"size": 0, "refill_time": 0},
@@ -185,6 +186,41 @@ cat /sys/block/vda/size
     server.do("PATCH", "/drives/d", {"drive_id": "d", "path_on_host": str(disk)})
     assert server.ends() == (0, "")
     assert guests.sections(server.printed())["script"].split()[-1] == str(6 << 11)
+
+
+def test_a_running_vm_swaps_its_drive_for_another_file(serve, kernel, initrd, tmp_path):
+    """A file of another size and content takes the place of a drive's, while that is written to;
+    what was written before is in the first file, what comes after in the second."""
+    loaded = modules.in_order(debian.modules("cloud"), ["virtio_blk", "virtio_mmio"])
+    script = "".join(f"insmod /modules/{name}\n" for name, _ in loaded) + """
+(while :; do dd if=/tmp/x of=/dev/vda bs=4k count=64 seek=1 oflag=direct 2>/dev/null; done) &
+echo first | dd of=/dev/vda conv=fsync 2>/dev/null
+echo go on
+while [ $(cat /sys/block/vda/size) = 8192 ]; do sleep 0.1; done
+kill %1
+dd if=/dev/vda bs=512 count=1 iflag=direct 2>/dev/null | tr -d '\\0'
+dd if=/dev/zero of=/dev/vda bs=512 count=1 seek=16000 oflag=direct 2>/dev/null; echo wrote $?
+echo third | dd of=/dev/vda conv=sync,fsync bs=4k seek=1 2>/dev/null
+"""
+    image = initrd(files={**{f"modules/{name}": data for name, data in loaded},
+                          "script": script.encode()})
+    first, second = tmp_path / "first", tmp_path / "sec;ond,x"
+    for path, size in [(first, 4 << 20), (second, 8 << 20)]:
+        with open(path, "wb") as f:
+            f.truncate(size)
+    second.write_bytes(b"SECOND\n".ljust(8 << 20, b"\0"))
+    server = serve()
+    server.do("PUT", "/drives/d", {"drive_id": "d", "is_root_device": False,
+                                   "path_on_host": str(first)})
+    server.boot(kernel("cloud"), image, "lodge.show=script")
+    server.wait_for("go on")
+    server.do("PATCH", "/drives/d", {"drive_id": "d", "path_on_host": str(second)})
+    assert server.ask("GET", "/vm/config")[1]["drives"][0]["path_on_host"] == str(second)
+    assert server.ends() == (0, "")
+    assert guests.sections(server.printed())["script"].splitlines()[-2:] == ["SECOND", "wrote 0"]
+    assert first.read_bytes().startswith(b"first\n")
+    data = second.read_bytes()
+    assert data.startswith(b"SECOND\n") and data[4096:].startswith(b"third\n")
 
 
 def test_a_network_interface_is_a_tap_device(serve, kernel, initrd):

@@ -37,6 +37,12 @@ static void disks(void **state)
 	(void)state;
 	assert_int_equal(c.kind, MACHINE_CHANGE_DISK_SIZE);
 	assert_int_equal(c.device, 3);
+	c = parse("disk2", "file=/a,b;ops=1");
+	assert_int_equal(c.kind, MACHINE_CHANGE_DISK_FILE);
+	assert_string_equal(c.path, "/a,b;ops=1");
+	assert_int_equal(c.device, 2);
+	refuse("disk0", "file=", "give size, file=FILE");
+	refuse("net0", "file=x", "cannot be changed");
 	c = parse("disk0", "ops=100/50+7");
 	assert_int_equal(c.kind, MACHINE_CHANGE_DISK_LIMITS);
 	assert_true(c.limits[0].has_ops && !c.limits[0].has_bandwidth);

@@ -618,6 +618,97 @@ static void what_is_held_back_wants_no_notifications(void **state)
 	assert_true(driver_should_kick(&driver));
 }
 
+static struct disk *open_other(char *name, off_t size)
+{
+	struct err e = ERR_INIT;
+	struct disk *other;
+	int fd = mkstemp(name);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	close(fd);
+	other = disk_open(&(struct disk_config){.path = name}, &e);
+	if (!other)
+		fail_msg("%s", e.text);
+	return other;
+}
+
+/* What was written before is in the first file, and durable; what comes then is in the second. A
+ * request that the limiter held is judged by the second's size. */
+static void another_disk_takes_its_place(void **state)
+{
+	static const char digits[] = "0123";
+	const struct driver_buffer out = {DATA, 512, false}, in = {DATA, 512, true};
+	const struct limiter_bucket once = {1, 1000, 0}, none = {0, 0, 0};
+	const struct driver_buffer late[] = {
+		{HEADER, 16, false}, {DATA, 512, true}, {STATUS, 1, true}};
+	char name[] = "/tmp/lodge-blk-other-XXXXXX", byte;
+	struct disk *other = open_other(name, SIZE / 2), *first;
+	unsigned generation, before;
+	FILE *f;
+
+	(void)state;
+	make(false);
+	generation = vrig_generation(&rig);
+	memset(ram(DATA), digits[1], 512);
+	assert_int_equal(request(OUT, 3, &out, 1), OK);
+	virtio_blk_limit(blk, NULL, &once);
+	assert_int_equal(request(IN, 0, &in, 1), OK);
+	put_header(IN, SIZE / 512 - 1); /* on the first disk only */
+	assert_true(driver_add(&driver, late, 3, false) >= 0);
+	vrig_notify(&rig, 0);
+	before = atomic_load(&flushes);
+	assert_int_equal(virtio_blk_swap(blk, other), 0);
+	assert_int_equal(atomic_load(&flushes), before + 1);
+	wait_used();
+	assert_int_equal(*ram(STATUS), IOERR);
+	first = disk;
+	disk = other; /* teardown's */
+	disk_free(first);
+	assert_int_equal(vrig_config_read(&rig, 0, 4), SIZE / 2 / 512);
+	assert_int_not_equal(vrig_generation(&rig), generation);
+	assert_int_equal(vrig_interrupts(&rig) & 2, 2);
+	virtio_blk_limit(blk, NULL, &none);
+	memset(ram(DATA), digits[2], 512);
+	assert_int_equal(request(OUT, 3, &out, 1), OK);
+	for (unsigned i = 1; i <= 2; i++) {
+		f = fopen(i == 1 ? path : name, "rb");
+		assert_non_null(f);
+		assert_int_equal(fseek(f, 3 * 512, SEEK_SET), 0);
+		assert_int_equal(fread(&byte, 1, 1, f), 1);
+		assert_int_equal(byte, digits[i]);
+		fclose(f);
+	}
+	unlink(name);
+}
+
+/* With requests of two queues on their way all the time, some of them slow. */
+static void disks_are_swapped_under_load(void **state)
+{
+	const struct driver_buffer b[] = {
+		{HEADER, 16, false}, {DATA, 0x40000, true}, {STATUS, 1, true}};
+	char name[] = "/tmp/lodge-blk-other-XXXXXX";
+	struct disk *other = open_other(name, SIZE), *old;
+
+	(void)state;
+	make(false);
+	for (unsigned round = 0; round < 50; round++) {
+		put_header(round % 3 ? IN : FLUSH_IT, 0);
+		for (unsigned i = 0; i < 10; i++)
+			assert_true(driver_add(&driver, b, 3, false) >= 0);
+		vrig_notify(&rig, 0);
+		assert_int_equal(virtio_blk_swap(blk, other), 0);
+		old = disk;
+		disk = other;
+		other = old;
+		for (unsigned i = 0; i < 10; i++)
+			wait_used();
+		assert_int_equal(*ram(STATUS), OK);
+	}
+	disk_free(other);
+	unlink(name);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -638,6 +729,8 @@ int main(void)
 		T(the_cache_writes_through_or_not),
 		T(large_blocks_are_told),
 		T(another_size_is_told),
+		T(another_disk_takes_its_place),
+		T(disks_are_swapped_under_load),
 		T(limits_hold_requests_back),
 		T(a_reset_drops_what_a_limit_holds),
 		T(what_is_held_back_wants_no_notifications),
