@@ -52,6 +52,7 @@ class EventKind(enum.IntEnum):
     PAUSED = 2
     RESUMED = 3
     ENDED = 4
+    BOOTED = 5
 
 
 class Error(OSError):
@@ -78,6 +79,8 @@ class Event:
     kind: EventKind
     text: str
     lost: int
+    time: int
+    cpu_time: int
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class _Result(ctypes.Structure):
 
 
 class _Event(ctypes.Structure):
-    _fields_ = [("kind", c_int), ("text", c_char_p), ("lost", c_uint64)]
+    _fields_ = [("kind", c_int), ("text", c_char_p), ("lost", c_uint64), ("time", c_uint64),
+                ("cpu_time", c_uint64)]
 
 
 class _Usage(ctypes.Structure):
@@ -256,7 +260,8 @@ class VM:
         found = []
         event = _Event()
         while self._check(_lib.lodge_vm_next_event(self._vm, byref(event))):
-            found.append(Event(EventKind(event.kind), event.text.decode(), event.lost))
+            found.append(Event(EventKind(event.kind), event.text.decode(), event.lost,
+                               event.time, event.cpu_time))
         return found
 
     def event_fileno(self):

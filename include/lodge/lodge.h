@@ -66,7 +66,9 @@ void lodge_vm_free(lodge_vm *vm);
 /*
  * Sets one configuration value, before lodge_vm_start. Names: engine (auto, kvm, bt, or
  * bt,code=SIZE, lodge-run(1)), bt-dump, cpus, memory (bytes, or with K, M, G), kernel, initrd,
- * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name, kvmclock (on, off), reboot (on: a
+ * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name,
+ * cpuid (LEAF[.SUBLEAF]:REGISTER=BITS) and msr (NUMBER=BITS), of which each call adds one,
+ * boot-timer (on, off: Firecracker's, see LODGE_EVENT_BOOTED), kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
  * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
  * balloon (a virtio balloon, lodge-run(1)), disk (FILE), net (user or tap=NAME), share (a directory
@@ -138,12 +140,15 @@ enum lodge_event_kind {
 	LODGE_EVENT_RESET,   /* the guest has reset its machine, and starts again */
 	LODGE_EVENT_PAUSED,
 	LODGE_EVENT_RESUMED,
-	LODGE_EVENT_ENDED, /* the last one: lodge_vm_result says more */
+	LODGE_EVENT_ENDED,  /* the last one: lodge_vm_result says more */
+	LODGE_EVENT_BOOTED, /* the guest has written to its boot timer */
 };
 struct lodge_event {
 	enum lodge_event_kind kind;
 	const char *text; /* one line, "" for none; lives until the next call */
 	uint64_t lost;
+	uint64_t time;     /* when: CLOCK_MONOTONIC, in nanoseconds */
+	uint64_t cpu_time; /* processor time of the process until then, in nanoseconds */
 };
 int lodge_vm_event_fd(const lodge_vm *vm);
 int lodge_vm_next_event(lodge_vm *vm, struct lodge_event *event);

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -19,9 +20,17 @@ struct api_options {
 	const char *id;          /* the VM's name */
 	const char *config_file; /* NULL: none; else the VM is started by it at once */
 	const char *engine;      /* NULL: auto */
-	bool pci;                /* virtio devices are on PCI, else MMIO */
-	size_t body_max;         /* bytes of a request */
-	int stop_fd;             /* the server ends when it polls readable */
+	const char *log_path;    /* NULL: none; else as by PUT /logger, with what follows */
+	const char *log_level, *log_module; /* NULL: the default */
+	bool log_show_level, log_show_origin;
+	const char *metrics_path; /* NULL: none; else as by PUT /metrics */
+	bool boot_timer;          /* the guest has one, and its time is logged */
+	/* When the process began: CLOCK_MONOTONIC in microseconds (0: now), the processor time that
+	 * it had then, and that of its parent for it. */
+	uint64_t start_us, start_cpu_us, parent_cpu_us;
+	bool pci;        /* virtio devices are on PCI, else MMIO */
+	size_t body_max; /* bytes of a request */
+	int stop_fd;     /* the server ends when it polls readable */
 	/* A line for the user while the VM runs. */
 	void (*say)(const char *line);
 };

@@ -10,7 +10,7 @@ static int refuse_type(const struct field *f, struct err *e)
 	static const char *const types[] = {
 		[FIELD_TEXT] = "a string",     [FIELD_FLAG] = "true or false",
 		[FIELD_NUMBER] = "an integer", [FIELD_WORD] = "a string",
-		[FIELD_OBJECT] = "an object",
+		[FIELD_OBJECT] = "an object",  [FIELD_LIST] = "a list",
 	};
 
 	return err_set(e, EINVAL, "the field '%s' is to be %s", f->name, types[f->type]);
@@ -52,6 +52,26 @@ static int check_number(const struct field *f, const json_t *value, struct err *
 static int check_object(const struct field *fields, const json_t *body, bool lenient,
 			struct err *e);
 
+static int check_list(const struct field *f, const json_t *list, struct err *e)
+{
+	const json_t *item;
+	int rc = json_is_array(list) ? 0 : refuse_type(f, e);
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		if (rc)
+			break;
+		if (!f->fields)
+			rc = check_text(f, item, e);
+		else if (json_is_object(item))
+			rc = check_object(f->fields, item, false, e);
+		else
+			rc = err_set(e, EINVAL, "the list '%s' is to be one of objects", f->name);
+	}
+	return rc;
+}
+
 static int check(const struct field *f, const json_t *value, struct err *e)
 {
 	switch (f->type) {
@@ -66,6 +86,8 @@ static int check(const struct field *f, const json_t *value, struct err *e)
 	case FIELD_OBJECT:
 		return json_is_object(value) ? check_object(f->fields, value, f->lenient, e)
 					     : refuse_type(f, e);
+	case FIELD_LIST:
+		return check_list(f, value, e);
 	}
 	return refuse_type(f, e);
 }
@@ -109,6 +131,59 @@ int fields_check(const struct field *fields, const json_t *body, struct err *e)
 	if (!json_is_object(body))
 		return err_set(e, EINVAL, "the body is to be a JSON object");
 	return check_object(fields, body, false, e);
+}
+
+bool fields_deprecated(const struct field *fields, const json_t *body)
+{
+	for (const struct field *f = fields; f && f->name; f++) {
+		const json_t *value = json_object_get(body, f->name);
+
+		if (f->deprecated && value && !json_is_null(value))
+			return true;
+	}
+	return false;
+}
+
+static json_t *describe_words(const char *const *words)
+{
+	json_t *list = json_array();
+
+	for (; words && *words; words++)
+		json_array_append_new(list, json_string(*words));
+	return list;
+}
+
+static json_t *describe(const struct field *f)
+{
+	static const char *const types[] = {
+		[FIELD_TEXT] = "text", [FIELD_FLAG] = "flag",     [FIELD_NUMBER] = "number",
+		[FIELD_WORD] = "word", [FIELD_OBJECT] = "object", [FIELD_LIST] = "list",
+	};
+	json_t *o = json_pack("{s:s, s:s, s:b, s:b}", "name", f->name, "type", types[f->type],
+			      "required", f->required, "deprecated", f->deprecated);
+
+	if (f->type == FIELD_NUMBER) {
+		json_object_set_new(o, "min", json_integer(f->min));
+		json_object_set_new(o, "max", json_integer(f->max));
+	}
+	if (f->type == FIELD_WORD) {
+		json_object_set_new(o, "words", describe_words(f->words));
+		json_object_set_new(o, "any_case", json_boolean(f->any_case));
+	}
+	if (f->fields)
+		json_object_set_new(o, "fields", fields_describe(f->fields));
+	if (f->type == FIELD_OBJECT)
+		json_object_set_new(o, "lenient", json_boolean(f->lenient));
+	return o;
+}
+
+json_t *fields_describe(const struct field *fields)
+{
+	json_t *list = json_array();
+
+	for (; fields->name; fields++)
+		json_array_append_new(list, describe(fields));
+	return list;
 }
 
 size_t fields_find(const json_t *list, const char *name, const char *text)

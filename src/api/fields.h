@@ -20,6 +20,7 @@ enum field_type {
 	FIELD_NUMBER, /* an integer from min to max */
 	FIELD_WORD,   /* one of words */
 	FIELD_OBJECT, /* of the fields of its own table */
+	FIELD_LIST,   /* of objects of such fields, or of texts where it has no table */
 };
 
 struct field {
@@ -29,12 +30,20 @@ struct field {
 	int64_t min, max;
 	const char *const *words;   /* FIELD_WORD: NULL ends them */
 	bool any_case;              /* FIELD_WORD: in capitals or not */
-	const struct field *fields; /* FIELD_OBJECT */
+	const struct field *fields; /* FIELD_OBJECT, FIELD_LIST */
 	bool lenient;               /* FIELD_OBJECT: fields that are not in its table do no harm */
+	bool deprecated;
 };
 
 /* Checks body against the table. 0, or -EINVAL with e set to words that name the field. */
 int fields_check(const struct field *fields, const json_t *body, struct err *e);
+
+/* Whether body, which was checked, has a field that is deprecated. */
+bool fields_deprecated(const struct field *fields, const json_t *body);
+
+/* The table as JSON: a list of objects that say of each field what struct field says. NULL if
+ * memory is out. */
+json_t *fields_describe(const struct field *fields);
 
 /* The item of a list whose field `name` is that text: its place, or the list's length. */
 size_t fields_find(const json_t *list, const char *name, const char *text);

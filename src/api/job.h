@@ -5,15 +5,17 @@
 
 #include <jansson.h>
 
+#include "api/request.h"
 #include "api/vmm.h"
 #include "base/err.h"
 
 /* What a route's function gets. */
 struct job {
 	struct vmm *vmm;
-	const char *section; /* of the route */
-	const char *id;      /* of the path; NULL: the route has none */
-	json_t *body;        /* checked; NULL: there is none */
+	const char *section;       /* of the route */
+	const char *id;            /* of the path; NULL: the route has none */
+	json_t *body;              /* checked; NULL: there is none */
+	struct api_answer *answer; /* for what is beside its body */
 };
 
 /* Gives 0, and what is to be shown or NULL in *shown; or -errno with e set. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/logger.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,10 @@
 
 #include "base/buf.h"
 #include "base/time.h"
+
+/* As many lines a time may be caused by the guest. */
+#define GUEST_LINES     10
+#define GUEST_WINDOW_NS (5 * NS_PER_SEC)
 
 static const char *const levels[] = {
 	[LOG_OFF] = "Off",   [LOG_ERROR] = "Error", [LOG_WARN] = "Warn",
@@ -70,6 +75,25 @@ static void make_one_line(char *text, size_t len)
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
 			text[i] = '?';
+}
+
+bool logger_lets_guest(struct logger *l)
+{
+	uint64_t now = time_monotonic_ns();
+
+	if (now - l->window >= GUEST_WINDOW_NS) {
+		l->window = now;
+		l->guest_lines = 0;
+	}
+	if (l->guest_lines++ >= GUEST_LINES) {
+		l->limited++;
+		return false;
+	}
+	if (l->limited > l->told)
+		logger_say(l, LOG_WARN, "vm", "%" PRIu64 " lines were left out: too many",
+			   l->limited - l->told);
+	l->told = l->limited;
+	return true;
 }
 
 void logger_say(struct logger *l, enum log_level level, const char *module, const char *fmt, ...)

@@ -21,6 +21,10 @@ struct logger {
 	bool show_level, show_origin;
 	char module[64]; /* lines of others are left out; "": none is */
 	const char *id;  /* of the VM; the caller's */
+	uint64_t window; /* time_monotonic_ns from which guest_lines counts */
+	unsigned guest_lines;
+	uint64_t limited; /* lines that were left out, as the guest caused too many */
+	uint64_t told;    /* of these, those that the log knows of */
 };
 
 /* {log_path, level, show_level, show_log_origin, module} */
@@ -32,6 +36,10 @@ void logger_release(struct logger *l);
 /* Does what a section says, whose form was checked; fields that are not there leave things as they
  * are. 0, or -errno with e set and nothing changed. */
 int logger_configure(struct logger *l, const json_t *section, struct err *e);
+
+/* Whether a line may be logged that the guest causes: some, and then no more for a while. It is
+ * counted if not, and the log is told with the next one. */
+bool logger_lets_guest(struct logger *l);
 
 /* Logs a line; module is "api" or "vm". */
 void logger_say(struct logger *l, enum log_level level, const char *module, const char *fmt, ...)

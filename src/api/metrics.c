@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/metrics.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -52,19 +53,53 @@ static json_t *group(json_t *all, const char *name)
 	return json_object_get(all, name);
 }
 
+/* Several requests may count as one. */
+static void add(json_t *object, const char *name, uint64_t number)
+{
+	set(object, name, number + (uint64_t)json_integer_value(json_object_get(object, name)));
+}
+
+/* "put_api_requests" of "PUT" */
+static void put_lower(char *name, size_t size, const char *method)
+{
+	size_t n = 0;
+
+	for (; method[n] && n + 1 < size; n++)
+		name[n] = (char)tolower((unsigned char)method[n]);
+	snprintf(name + n, size - n, "_api_requests");
+}
+
 static void put_requests(struct metrics *m, const struct metrics_context *c, json_t *all)
 {
-	char fails[64], count[64];
+	char fails[64], count[64], name[32];
 
 	for (unsigned i = 0; i < c->count; i++) {
-		json_t *requests = group(all, c->names[i].group);
+		struct metrics_request *r = &m->requests[i];
+		json_t *requests;
 
+		put_lower(name, sizeof(name), c->names[i].method);
+		requests = group(all, name);
 		snprintf(count, sizeof(count), "%s_count", c->names[i].name);
 		snprintf(fails, sizeof(fails), "%s_fails", c->names[i].name);
-		set(requests, count, m->requests[i].count);
-		set(requests, fails, m->requests[i].fails);
-		m->requests[i] = (struct metrics_request){0};
+		add(requests, count, r->count - r->told_count);
+		add(requests, fails, r->fails - r->told_fails);
+		r->told_count = r->count;
+		r->told_fails = r->fails;
 	}
+}
+
+/* Of the server itself. */
+static void put_server(struct metrics *m, json_t *all)
+{
+	json_t *server = group(all, "api_server"), *times = group(all, "latencies_us");
+
+	set(server, "process_startup_time_us", m->startup_us);
+	set(server, "process_startup_time_cpu_us", m->startup_cpu_us);
+	set(times, "pause_vm", m->pause_us);
+	set(times, "resume_vm", m->resume_us);
+	set(group(all, "deprecated_api"), "deprecated_http_api_calls",
+	    m->deprecated - m->told_deprecated);
+	m->told_deprecated = m->deprecated;
 }
 
 /* The engine's counters, by their places, which do not change while a VM runs. */
@@ -94,9 +129,12 @@ void metrics_flush(struct metrics *m, const struct metrics_context *c)
 	}
 	set(all, "utc_timestamp_ms", time_wall_ns() / NS_PER_MS);
 	put_requests(m, c, all);
+	put_server(m, all);
 	log = group(all, "logger");
 	set(log, "missed_log_count", c->log_lost - m->log_lost);
 	set(log, "missed_metrics_count", m->outlet.lost - m->own_lost);
+	set(log, "rate_limited_log_count", c->log_limited - m->log_limited);
+	m->log_limited = c->log_limited;
 	m->log_lost = c->log_lost;
 	m->own_lost = m->outlet.lost;
 	put_stats(m, c, all);

@@ -18,22 +18,26 @@
 #define METRICS_REQUESTS_MAX 64
 #define METRICS_STATS_MAX    512
 
-/* How often a kind of request came, and was refused. */
+/* How often a kind of request came, and was refused: in all, and when metrics were last flushed. */
 struct metrics_request {
 	uint64_t count, fails;
+	uint64_t told_count, told_fails;
 };
 
 struct metrics {
 	struct outlet outlet;
 	uint64_t next_ns; /* CLOCK_MONOTONIC of the next flush */
 	struct metrics_request requests[METRICS_REQUESTS_MAX];
-	uint64_t stats[METRICS_STATS_MAX]; /* as they were last */
-	uint64_t log_lost, own_lost;       /* the same */
+	uint64_t stats[METRICS_STATS_MAX];        /* as they were last */
+	uint64_t log_lost, log_limited, own_lost; /* the same */
+	uint64_t deprecated, told_deprecated;     /* requests for what is to go away */
+	uint64_t startup_us, startup_cpu_us;      /* until the API was served */
+	uint64_t pause_us, resume_us;             /* what the last of them took */
 };
 
-/* The names of kinds of requests, by their numbers: "put_api_requests" and "drive", ... */
+/* The names of kinds of requests, by their numbers: "PUT" and "drive", ... */
 struct metrics_name {
-	const char *group, *name;
+	const char *method, *name;
 };
 
 void metrics_init(struct metrics *m);
@@ -51,7 +55,7 @@ struct metrics_context {
 	const struct metrics_name *names;
 	unsigned count;
 	lodge_vm *vm;
-	uint64_t log_lost;
+	uint64_t log_lost, log_limited; /* log_limited: left out, as the guest caused too many */
 };
 void metrics_flush(struct metrics *m, const struct metrics_context *c);
 

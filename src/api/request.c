@@ -13,12 +13,16 @@
 #include <string.h>
 
 #include "api/balloon.h"
+#include "api/beyond.h"
+#include "api/cpu_config.h"
 #include "api/fields.h"
 #include "api/job.h"
 #include "api/sections.h"
 #include "api/vmm.h"
+#include "api/prometheus.h"
 #include "base/bits.h"
 #include "base/buf.h"
+#include "base/time.h"
 
 #define PATH_MAX_LEN 256
 
@@ -59,19 +63,13 @@ static int get_machine(const struct job *j, json_t **shown, struct err *e)
 static int get_config(const struct job *j, json_t **shown, struct err *e)
 {
 	static const char *const names[] = {
-		"balloon",
-		"boot-source",
-		"cpu-config",
-		"drives",
-		"entropy",
-		"logger",
-		"memory-hotplug",
-		"metrics",
-		"mmds-config",
-		"pmem",
-		"vsock",
-		"serial",
-		"network-interfaces",
+		"balloon",        "boot-source",
+		"cpu-config",     "drives",
+		"entropy",        "logger",
+		"memory-hotplug", "metrics",
+		"mmds-config",    "pmem",
+		"vsock",          "serial",
+		"lodge",          "network-interfaces",
 	};
 	json_t *all = json_object();
 	int rc = json_object_set_new(all, "machine-config", machine(j->vmm));
@@ -153,9 +151,12 @@ static int put_item(const struct job *j, json_t **shown, struct err *e)
 
 int api_start(struct vmm *v, struct err *e)
 {
+	uint64_t now = time_monotonic_ns(), cpu = time_process_cpu_ns();
 	int rc = vmm_start(v, e);
 
 	if (!rc) {
+		v->started = now;
+		v->started_cpu = cpu;
 		logger_say(&v->logger, LOG_INFO, "vm", "the VM runs");
 		api_flush_metrics(v);
 	}
@@ -261,11 +262,15 @@ static int patch_vm(const struct job *j, json_t **shown, struct err *e)
 {
 	bool pause = !strcmp(fields_text(j->body, "state", ""), "Paused");
 	int rc = vmm_after_start(j->vmm, e);
+	uint64_t begin;
 
 	(void)shown;
 	if (rc)
 		return rc;
+	begin = time_monotonic_ns();
 	rc = pause ? lodge_vm_pause(j->vmm->vm) : lodge_vm_resume(j->vmm->vm);
+	*(pause ? &j->vmm->metrics.pause_us
+		: &j->vmm->metrics.resume_us) = (time_monotonic_ns() - begin) / NS_PER_US;
 	return rc ? err_set(e, -rc, "%s", lodge_vm_error(j->vmm->vm)) : 0;
 }
 
@@ -300,6 +305,7 @@ static const struct route {
 	{"GET", "machine-config", NULL, get_machine, "machine_cfg"},
 	{"PUT", "machine-config", sections_machine_config, put_machine, "machine_cfg"},
 	{"PATCH", "machine-config", sections_machine_patch, patch_machine, "machine_cfg"},
+	{"PUT", "cpu-config", cpu_config_fields, put_section, "cpu_cfg"},
 	{"PUT", "boot-source", sections_boot_source, put_section, "boot_source"},
 	{"PUT", "drives/*", sections_drive, put_item, "drive"},
 	{"PUT", "network-interfaces/*", sections_network, put_item, "network"},
@@ -320,26 +326,66 @@ static const struct route {
 	{"PUT", "metrics", metrics_fields, put_metrics, "metrics"},
 	{"PUT", "actions", action_fields, put_action, "actions"},
 	{"PATCH", "vm", state_fields, patch_vm, "vm"},
+	{"PUT", "lodge", beyond_fields, put_section, "lodge"},
+	{"GET", "lodge/stats", NULL, beyond_get_stats, "lodge_stats"},
+	{"GET", "lodge/metrics", NULL, beyond_get_metrics, "lodge_metrics"},
+	{"GET", "lodge/interface", NULL, beyond_get_interface, "lodge_interface"},
 };
 
 #define ROUTES ARRAY_LEN(routes)
 
 _Static_assert(ROUTES <= METRICS_REQUESTS_MAX, "each has a place in struct metrics");
 
+static void name_metrics(struct metrics_name names[ROUTES])
+{
+	for (size_t i = 0; i < ROUTES; i++)
+		names[i] = (struct metrics_name){routes[i].method, routes[i].metric};
+}
+
+static struct metrics_context metrics_context(struct vmm *v, const struct metrics_name *names)
+{
+	return (struct metrics_context){.names = names,
+					.count = ROUTES,
+					.vm = v->vm,
+					.log_lost = v->logger.outlet.lost,
+					.log_limited = v->logger.limited};
+}
+
 void api_flush_metrics(struct vmm *v)
 {
-	static const char *const groups[][2] = {{"GET", "get_api_requests"},
-						{"PUT", "put_api_requests"},
-						{"PATCH", "patch_api_requests"}};
 	struct metrics_name names[ROUTES];
-	struct metrics_context c = {
-		.names = names, .count = ROUTES, .vm = v->vm, .log_lost = v->logger.outlet.lost};
+	struct metrics_context c = metrics_context(v, names);
 
-	for (size_t i = 0; i < ROUTES; i++)
-		for (size_t g = 0; g < ARRAY_LEN(groups); g++)
-			if (!strcmp(groups[g][0], routes[i].method))
-				names[i] = (struct metrics_name){groups[g][1], routes[i].metric};
+	name_metrics(names);
 	metrics_flush(&v->metrics, &c);
+}
+
+char *api_metrics_text(struct vmm *v)
+{
+	struct metrics_name names[ROUTES];
+	struct metrics_context c = metrics_context(v, names);
+
+	name_metrics(names);
+	return prometheus_text(&v->metrics, &c, v->id, vmm_state(v));
+}
+
+json_t *api_describe(void)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ROUTES; i++) {
+		const struct route *r = &routes[i];
+		char path[PATH_MAX_LEN];
+		size_t len = strcspn(r->path, "*");
+
+		snprintf(path, sizeof(path), "/%.*s%s", (int)len, r->path,
+			 r->path[len] ? "{id}" : "");
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:s, s:o}", "method", r->method, "path", path, "fields",
+				  r->fields ? fields_describe(r->fields) : json_null()));
+	}
+	return json_pack("{s:o}", "routes", list);
 }
 
 /* Letters, digits and underscores, as everywhere in the interface. */
@@ -400,7 +446,7 @@ static void run_route(struct vmm *v, const struct route *route, const char *id,
 {
 	struct err e = ERR_INIT;
 	char section[32];
-	struct job job = {.vmm = v, .id = id, .section = section};
+	struct job job = {.vmm = v, .id = id, .section = section, .answer = a};
 	int rc = id && !id_is_good(id)
 			 ? err_set(&e, EINVAL,
 				   "the id '%.64s' cannot be: give letters, digits and '_'", id)
@@ -413,13 +459,16 @@ static void run_route(struct vmm *v, const struct route *route, const char *id,
 		if (!job.body)
 			rc = err_set(&e, ENOMEM, "memory is out");
 	}
+	if (!rc && route->fields && fields_deprecated(route->fields, r->body))
+		a->deprecated = true;
 	if (!rc)
 		rc = route->run(&job, &a->body, &e);
+	v->metrics.deprecated += a->deprecated;
 	json_decref(job.body);
 	if (rc)
 		api_refuse(a, 400, e.text);
 	else
-		a->status = a->body ? 200 : 204;
+		a->status = a->body || a->text ? 200 : 204;
 	v->metrics.requests[route - routes].fails += rc != 0;
 	logger_say(&v->logger, rc ? LOG_ERROR : LOG_INFO, "api", "%s /%s%s: %u%s%s", r->method,
 		   section, id ? "/..." : "", a->status, rc ? ": " : "", e.text);
@@ -486,9 +535,10 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 int api_configure(struct vmm *v, const json_t *file, struct err *e)
 {
 	/* The kernel's command line depends on the drives. */
-	static const char *const names[] = {
-		"logger",      "metrics", "machine-config", "drives",  "network-interfaces",
-		"boot-source", "vsock",   "balloon",        "entropy", "serial"};
+	static const char *const names[] = {"logger",      "metrics", "machine-config",
+					    "cpu-config",  "drives",  "network-interfaces",
+					    "boot-source", "vsock",   "balloon",
+					    "entropy",     "serial",  "lodge"};
 	const char *name;
 	json_t *value;
 

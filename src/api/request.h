@@ -8,6 +8,7 @@
 #define LODGE_API_REQUEST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -21,7 +22,9 @@ struct api_request {
 
 struct api_answer {
 	unsigned status;
-	json_t *body; /* NULL: none; whoever has the answer releases it */
+	json_t *body;    /* NULL: none; whoever has the answer releases it */
+	char *text;      /* in its place, not JSON but plain text; free() it */
+	bool deprecated; /* something that was asked for is to go away */
 };
 
 /* Does what is asked for. Any path, method and JSON value. */
@@ -32,6 +35,12 @@ int api_start(struct vmm *v, struct err *e);
 
 /* Writes the metrics since the last time, if they go anywhere. */
 void api_flush_metrics(struct vmm *v);
+
+/* What can be asked for: each method and path with its fields. NULL if memory is out. */
+json_t *api_describe(void);
+
+/* All metrics since the beginning, in the form of Prometheus; free() it. NULL if memory is out. */
+char *api_metrics_text(struct vmm *v);
 
 /* An answer that refuses. */
 void api_refuse(struct api_answer *a, unsigned status, const char *why);

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/beyond.h"
+#include "api/cpu_config.h"
 #include "base/bits.h"
 #include "base/buf.h"
 
@@ -28,6 +30,7 @@
 static const char *const no_template[] = {"None", NULL};
 static const char *const huge_pages[] = {"None", "Transparent", NULL};
 static const char *const cache_types[] = {"Unsafe", "Writeback", NULL};
+static const char *const formats[] = {"Raw", "Qcow2", NULL};
 static const char *const io_engines[] = {"Sync", "Async", NULL};
 
 const struct field sections_boot_source[] = {
@@ -37,23 +40,26 @@ const struct field sections_boot_source[] = {
 	{0},
 };
 
-#define MACHINE_FIELDS(must)                                                        \
-	{.name = "vcpu_count",                                                      \
-	 .type = FIELD_NUMBER,                                                      \
-	 .required = (must),                                                        \
-	 .min = 1,                                                                  \
-	 .max = CPUS_MAX},                                                          \
-		{.name = "mem_size_mib",                                            \
-		 .type = FIELD_NUMBER,                                              \
-		 .required = (must),                                                \
-		 .min = 1,                                                          \
-		 .max = MEMORY_MAX},                                                \
-		{.name = "smt", .type = FIELD_FLAG},                                \
-		{.name = "track_dirty_pages", .type = FIELD_FLAG},                  \
-		{.name = "cpu_template", .type = FIELD_WORD, .words = no_template}, \
-		{.name = "huge_pages", .type = FIELD_WORD, .words = huge_pages},    \
-	{                                                                           \
-		0                                                                   \
+#define MACHINE_FIELDS(must)                                                     \
+	{.name = "vcpu_count",                                                   \
+	 .type = FIELD_NUMBER,                                                   \
+	 .required = (must),                                                     \
+	 .min = 1,                                                               \
+	 .max = CPUS_MAX},                                                       \
+		{.name = "mem_size_mib",                                         \
+		 .type = FIELD_NUMBER,                                           \
+		 .required = (must),                                             \
+		 .min = 1,                                                       \
+		 .max = MEMORY_MAX},                                             \
+		{.name = "smt", .type = FIELD_FLAG},                             \
+		{.name = "track_dirty_pages", .type = FIELD_FLAG},               \
+		{.name = "cpu_template",                                         \
+		 .type = FIELD_WORD,                                             \
+		 .words = no_template,                                           \
+		 .deprecated = true},                                            \
+		{.name = "huge_pages", .type = FIELD_WORD, .words = huge_pages}, \
+	{                                                                        \
+		0                                                                \
 	}
 
 const struct field sections_machine_config[] = {MACHINE_FIELDS(true)};
@@ -74,7 +80,9 @@ static const struct field limiter_fields[] = {
 
 const struct field sections_network[] = {
 	{.name = "iface_id", .type = FIELD_TEXT, .required = true},
-	{.name = "host_dev_name", .type = FIELD_TEXT, .required = true},
+	{.name = "host_dev_name", .type = FIELD_TEXT},
+	{.name = "user_mode", .type = FIELD_FLAG},
+	{.name = "forwards", .type = FIELD_LIST},
 	{.name = "guest_mac", .type = FIELD_TEXT},
 	{.name = "mtu", .type = FIELD_NUMBER, .min = 68, .max = 65535},
 	{.name = "rx_rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
@@ -90,6 +98,7 @@ const struct field sections_drive[] = {
 	{.name = "is_read_only", .type = FIELD_FLAG},
 	{.name = "cache_type", .type = FIELD_WORD, .words = cache_types},
 	{.name = "io_engine", .type = FIELD_WORD, .words = io_engines},
+	{.name = "format", .type = FIELD_WORD, .words = formats},
 	{.name = "rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
 	{0},
 };
@@ -111,7 +120,7 @@ const struct field sections_network_patch[] = {
 const struct field sections_vsock[] = {
 	{.name = "guest_cid", .type = FIELD_NUMBER, .required = true, .min = 3, .max = UINT32_MAX},
 	{.name = "uds_path", .type = FIELD_TEXT, .required = true},
-	{.name = "vsock_id", .type = FIELD_TEXT},
+	{.name = "vsock_id", .type = FIELD_TEXT, .deprecated = true},
 	{0},
 };
 
@@ -266,6 +275,9 @@ static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
 		return rc;
 	buf_printf(&b, "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
 		   fields_text(drive, "drive_id", ""));
+	if (json_object_get(drive, "format"))
+		buf_printf(&b, ",format=%s",
+			   strcmp(fields_text(drive, "format", ""), "Raw") ? "qcow2" : "raw");
 	add_limiter(&b, &flag_words, "", json_object_get(drive, "rate_limiter"));
 	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
 			    : lodge_vm_set(vm, "disk", buf_str(&b));
@@ -302,14 +314,25 @@ static int apply_network(lodge_vm *vm, const json_t *network, struct err *e)
 	const char *name = fields_text(network, "host_dev_name", "");
 	const char *mac = fields_text(network, "guest_mac", NULL);
 	int64_t mtu = fields_number(network, "mtu", 0);
+	bool user = fields_flag(network, "user_mode");
 	struct buf b = BUF_INIT;
+	const json_t *forward;
+	size_t i;
 	int rc;
 
+	if (!user == !*name)
+		return err_set(e, EINVAL, "%s",
+			       user ? "host_dev_name cannot be given with user_mode: leave it away"
+				    : "the field 'host_dev_name' is missing");
+	if (!user && json_object_get(network, "forwards"))
+		return err_set(e, EINVAL, "forwards need user_mode: give that, too");
 	if (strchr(name, ','))
 		return err_set(e, EINVAL, "host_dev_name cannot have a comma");
 	if (mac && strchr(mac, ','))
 		return err_set(e, EINVAL, "guest_mac cannot have a comma");
-	buf_printf(&b, "tap=%s", name);
+	buf_printf(&b, user ? "user" : "tap=%s", name);
+	json_array_foreach(json_object_get(network, "forwards"), i, forward)
+		buf_printf(&b, ",forward=%s", json_string_value(forward));
 	if (mac)
 		buf_printf(&b, ",mac=%s", mac);
 	if (mtu)
@@ -376,6 +399,10 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 		rc = apply_drives(vm, json_object_get(sections, "drives"), e);
 	if (!rc)
 		rc = apply_networks(vm, json_object_get(sections, "network-interfaces"), e);
+	if (!rc)
+		rc = cpu_config_apply(vm, json_object_get(sections, "cpu-config"), e);
+	if (!rc)
+		rc = beyond_apply(vm, json_object_get(sections, "lodge"), e);
 	if (!rc)
 		rc = apply_vsock(vm, json_object_get(sections, "vsock"), e);
 	if (!rc)

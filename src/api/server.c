@@ -28,6 +28,8 @@
 #define LIBRARY "libmicrohttpd.so.12"
 #define PACKAGE "libmicrohttpd12"
 
+#define PLAIN_TEXT "text/plain; version=0.0.4"
+
 #define CONNECTIONS_SERVED 10u
 #define CONNECTIONS_MAX    128u
 
@@ -61,7 +63,8 @@ struct exchange {
 
 static enum MHD_Result send_answer(struct server *s, struct MHD_Connection *c, struct api_answer *a)
 {
-	char *text = a->body ? json_dumps(a->body, JSON_COMPACT) : NULL;
+	char *text = a->body ? json_dumps(a->body, JSON_COMPACT) : a->text;
+	const char *type = a->body ? "application/json" : PLAIN_TEXT;
 	struct MHD_Response *response = s->calls.MHD_create_response_from_buffer(
 		text ? strlen(text) : 0, text,
 		text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
@@ -73,7 +76,9 @@ static enum MHD_Result send_answer(struct server *s, struct MHD_Connection *c, s
 		return MHD_NO;
 	}
 	if (text)
-		s->calls.MHD_add_response_header(response, "Content-Type", "application/json");
+		s->calls.MHD_add_response_header(response, "Content-Type", type);
+	if (a->deprecated)
+		s->calls.MHD_add_response_header(response, "Deprecation", "true");
 	result = s->calls.MHD_queue_response(c, a->status, response);
 	s->calls.MHD_destroy_response(response);
 	return result;

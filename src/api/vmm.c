@@ -51,12 +51,15 @@ json_t *vmm_section(const struct vmm *v, const char *name)
 /* Sets what the server's flags and all sections say. */
 static int configure(const struct vmm *v, lodge_vm *vm, const json_t *sections, struct err *e)
 {
+	const char *engine = fields_text(json_object_get(sections, "lodge"), "engine", v->engine);
 	int rc = sections_apply(vm, sections, e);
 
 	if (!rc)
 		rc = lodge_vm_set(vm, "virtio", v->pci ? "pci" : "mmio");
-	if (!rc && v->engine)
-		rc = lodge_vm_set(vm, "engine", v->engine);
+	if (!rc && engine)
+		rc = lodge_vm_set(vm, "engine", engine);
+	if (!rc && v->boot_timer)
+		rc = lodge_vm_set(vm, "boot-timer", "on");
 	if (!rc)
 		rc = lodge_vm_set(vm, "reboot", "off");
 	return rc && !e->code ? err_set(e, -rc, "%s", lodge_vm_error(vm)) : rc;

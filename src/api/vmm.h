@@ -23,8 +23,11 @@
 struct vmm {
 	const char *id;
 	bool pci; /* virtio devices are on PCI, else MMIO */
-	const char *engine;
-	int console_in, console_out; /* where the serial console is, unless a file is named */
+	bool boot_timer;
+	const char *engine;            /* unless the section "lodge" names one */
+	uint64_t began, began_cpu;     /* of the process: CLOCK_MONOTONIC and processor time, ns */
+	uint64_t started, started_cpu; /* the same when InstanceStart came */
+	int console_in, console_out;   /* where the serial console is, unless a file is named */
 	struct logger logger;
 	struct metrics metrics;
 	json_t *sections; /* by name; "drives" is an array */

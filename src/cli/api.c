@@ -40,6 +40,20 @@ static int take_body_max(void *to, const struct flag *flag, const char *value)
 	return 0;
 }
 
+/* Microseconds; what is larger than a clock gives is told and not taken. */
+static int take_number(void *to, const struct flag *flag, const char *value)
+{
+	char *end;
+	unsigned long long n = strtoull(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n > INT64_MAX / 1000) {
+		cli_error("%s '%s' cannot be: give microseconds", flag->name, value);
+		return STATUS_USAGE;
+	}
+	*(uint64_t *)((char *)to + flag->at) = n;
+	return 0;
+}
+
 static const struct flag table[] = {
 	FLAG_AT("--api-sock", "PATH", "the socket (default: " SOCKET_DEFAULT ")", flag_text,
 		struct api, options.socket),
@@ -55,10 +69,28 @@ static const struct flag table[] = {
 	     take_body_max),
 	FLAG_AT("--engine", "auto|kvm|bt", "what executes guest code (default: auto)", flag_text,
 		struct api, options.engine),
+	FLAG_AT("--boot-timer", NULL, "log when the guest writes 123 to 0xC0000000", flag_switch,
+		struct api, options.boot_timer),
+	FLAG_AT("--log-path", "FILE", "where the log goes (default: nowhere)", flag_text,
+		struct api, options.log_path),
+	FLAG_AT("--level", "LEVEL", "Off, Error, Warn, Info, Debug or Trace (default: Info)",
+		flag_text, struct api, options.log_level),
+	FLAG_AT("--module", "NAME", "log lines of \"api\" or of \"vm\" only", flag_text, struct api,
+		options.log_module),
+	FLAG_AT("--show-level", NULL, "each line of the log names its level", flag_switch,
+		struct api, options.log_show_level),
+	FLAG_AT("--show-log-origin", NULL, "each line of the log names its module", flag_switch,
+		struct api, options.log_show_origin),
+	FLAG_AT("--metrics-path", "FILE", "where metrics go (default: nowhere)", flag_text,
+		struct api, options.metrics_path),
+	FLAG_AT("--start-time-us", "N", "CLOCK_MONOTONIC when the process began, microseconds",
+		take_number, struct api, options.start_us),
+	FLAG_AT("--start-time-cpu-us", "N", "its processor time then, microseconds", take_number,
+		struct api, options.start_cpu_us),
+	FLAG_AT("--parent-cpu-time-us", "N", "its parent's processor time for it", take_number,
+		struct api, options.parent_cpu_us),
 	FLAG("--no-seccomp", NULL, "has no effect: there are no filters", flag_nothing),
-	FLAG("--start-time-us", "N", "has no effect", flag_nothing),
-	FLAG("--start-time-cpu-us", "N", "has no effect", flag_nothing),
-	FLAG("--parent-cpu-time-us", "N", "has no effect", flag_nothing),
+	FLAG("--seccomp-filter", "FILE", "has no effect: there are no filters", flag_nothing),
 	FLAG_AT("--version", NULL, "print the version in Firecracker's form", flag_switch,
 		struct api, version),
 };

@@ -265,6 +265,18 @@ static int parse_vsock(const struct setting *s, void *field, const char *value, 
 	return config_vsock_set(field, value, e);
 }
 
+static int parse_cpuid(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_cpu_add_cpuid(field, value, e);
+}
+
+static int parse_msr(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_cpu_add_msr(field, value, e);
+}
+
 static int parse_virtio(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	if (strcmp(value, "pci") && strcmp(value, "mmio"))
@@ -285,10 +297,13 @@ static const struct setting settings[] = {
 	{"boot", parse_boot, FIELD(boot)},
 	{"cpu-model", parse_model, FIELD(cpu_model)},
 	{"name", parse_name, FIELD(name)},
+	{"cpuid", parse_cpuid, FIELD(cpu)},
+	{"msr", parse_msr, FIELD(cpu)},
 	{"kvmclock", parse_switch, FIELD(kvmclock)},
 	{"bt-dump", parse_dump, FIELD(dump)},
 	{"reboot", parse_switch, FIELD(reboot)},
 	{"debug-exit", parse_switch, FIELD(debug_exit)},
+	{"boot-timer", parse_switch, FIELD(boot_timer)},
 	{"rng", parse_switch, FIELD(rng)},
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
 	{"disk", parse_disk, FIELD(disks)},
@@ -314,6 +329,7 @@ void config_release(struct config *c)
 	free(c->cmdline);
 	free(c->cpu_model);
 	free(c->name);
+	config_cpu_release(&c->cpu);
 	config_disks_release(&c->disks);
 	config_nets_release(&c->nets);
 	config_ports_release(&c->ports);

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "lib/config_balloon.h"
+#include "lib/config_cpu.h"
 #include "lib/config_disk.h"
 #include "lib/config_net.h"
 #include "lib/config_port.h"
@@ -44,6 +45,8 @@ struct config {
 	bool kvmclock;
 	bool reboot;
 	bool debug_exit;
+	bool boot_timer;
+	struct machine_cpu_edits cpu;
 	bool rng;
 	struct config_disks disks;
 	struct config_nets nets;

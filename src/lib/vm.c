@@ -178,6 +178,8 @@ int lodge_vm_start(lodge_vm *vm)
 		.cpu_model = c->cpu_model ? c->cpu_model : "host",
 		.kvmclock = c->kvmclock,
 		.debug_exit = c->debug_exit,
+		.boot_timer = c->boot_timer,
+		.cpu_edits = &c->cpu,
 		.reboot = c->reboot,
 		.rng = c->rng,
 		.disks = c->disks.disk,
@@ -294,6 +296,7 @@ int lodge_vm_next_event(lodge_vm *vm, struct lodge_event *event)
 		[MACHINE_EVENT_PAUSED] = LODGE_EVENT_PAUSED,
 		[MACHINE_EVENT_RESUMED] = LODGE_EVENT_RESUMED,
 		[MACHINE_EVENT_ENDED] = LODGE_EVENT_ENDED,
+		[MACHINE_EVENT_BOOTED] = LODGE_EVENT_BOOTED,
 	};
 	struct machine_event e;
 
@@ -302,7 +305,7 @@ int lodge_vm_next_event(lodge_vm *vm, struct lodge_event *event)
 		return err_set(&vm->error, EINVAL, "the VM was not started");
 	if (!machine_next_event(vm->machine, &e))
 		return 0;
-	*event = (struct lodge_event){kinds[e.kind], e.text, e.lost};
+	*event = (struct lodge_event){kinds[e.kind], e.text, e.lost, e.time, e.cpu};
 	return 1;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/time.h"
 #include "machine/machine_int.h"
 
 #define EVENTS_MAX 64u
@@ -65,7 +66,10 @@ void machine_tell(struct machine *m, enum machine_event_kind kind, const char *t
 
 	if (told) {
 		memcpy(told->text, text, len);
-		told->event = (struct machine_event){.kind = kind, .text = told->text};
+		told->event = (struct machine_event){.kind = kind,
+						     .text = told->text,
+						     .time = time_monotonic_ns(),
+						     .cpu = time_process_cpu_ns()};
 	}
 	pthread_mutex_lock(&m->lock);
 	/* The end always has a place. */

@@ -109,6 +109,26 @@ static int build_acpi(struct machine *m, uint64_t *rsdp, struct err *e)
 	return acpi_build(&config, &m->mem, rsdp, e);
 }
 
+/* Those of a vCPU's MSRs that are to be otherwise. */
+static int edit_msrs(const struct machine *m, struct vcpu_state *state, struct err *e)
+{
+	const struct machine_cpu_edits *edits = m->config.cpu_edits;
+	unsigned count = edits ? edits->msr_count : 0;
+	uint64_t value;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct machine_msr_edit *edit = &edits->msr[i];
+
+		if (!vcpu_state_get_msr(state, edit->index, &value))
+			return err_set(e, ENOTSUP,
+				       "MSR %#x cannot be changed: it is none that a guest of "
+				       "lodge sets: leave it away",
+				       edit->index);
+		vcpu_state_set_msr(state, edit->index, (value & ~edit->mask) | edit->value);
+	}
+	return 0;
+}
+
 /* RAM and registers as a guest finds them at power-on, with its kernel loaded. vCPUs are parked. */
 static int power_on(struct machine *m, struct err *e)
 {
@@ -126,7 +146,9 @@ static int power_on(struct machine *m, struct err *e)
 		firmware_set_vcpu(&m->cpu, &state, i == 0);
 		if (i == 0)
 			boot_set_vcpu(&entry, &state);
-		rc = machine_set_state(&m->vcpus[i], &state, e);
+		rc = edit_msrs(m, &state, e);
+		if (!rc)
+			rc = machine_set_state(&m->vcpus[i], &state, e);
 	}
 	return rc;
 }

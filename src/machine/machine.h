@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "core/engine.h"
+#include "core/x86/cpuid_edit.h"
 #include "host/disk.h"
 #include "host/endpoint.h"
 #include "machine/boot/boot.h"
@@ -94,17 +95,31 @@ struct machine_balloon {
 	unsigned stats_s; /* seconds between two statistics; 0: there are none */
 };
 
+/* What vCPUs have otherwise than their model. */
+struct machine_cpu_edits {
+	struct cpuid_edit *cpuid;
+	unsigned cpuid_count;
+	struct machine_msr_edit { /* bits of the value at power-on */
+		uint32_t index;
+		uint64_t mask, value;
+	} * msr;
+	unsigned msr_count;
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
 	unsigned cpus;         /* 1 to ENGINE_VCPUS_MAX */
 	uint64_t memory;       /* bytes of RAM, a multiple of the page size */
 	const char *cpu_model; /* a name that cpuid_compose knows */
-	bool kvmclock;         /* offer the KVM paravirtual leaves */
-	bool debug_exit;       /* wire the debug-exit port */
-	bool reboot;           /* a guest's reset starts it again; else it ends the machine */
-	bool virtio_mmio;      /* virtio devices are virtio-mmio, not PCI */
-	bool rng;              /* virtio-rng */
+	/* What is to be otherwise than the model has it; the caller's, and outlives the machine. */
+	const struct machine_cpu_edits *cpu_edits;
+	bool kvmclock;    /* offer the KVM paravirtual leaves */
+	bool debug_exit;  /* wire the debug-exit port */
+	bool boot_timer;  /* wire the boot timer */
+	bool reboot;      /* a guest's reset starts it again; else it ends the machine */
+	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
+	bool rng;         /* virtio-rng */
 	const struct machine_disk *disks; /* the caller's, needed by machine_new only */
 	unsigned disk_count;
 	const struct machine_net *nets; /* the same */
@@ -150,13 +165,16 @@ enum machine_event_kind {
 	MACHINE_EVENT_RESET,   /* the guest has reset the machine, and it runs again */
 	MACHINE_EVENT_PAUSED,
 	MACHINE_EVENT_RESUMED,
-	MACHINE_EVENT_ENDED, /* the last one */
+	MACHINE_EVENT_ENDED,  /* the last one */
+	MACHINE_EVENT_BOOTED, /* the boot timer was written */
 };
 
 struct machine_event {
 	enum machine_event_kind kind;
 	const char *text; /* one line, "" for none */
 	uint64_t lost;    /* events before this one that there was no room for */
+	uint64_t time;    /* when: time_monotonic_ns */
+	uint64_t cpu;     /* and time_process_cpu_ns */
 };
 
 /* Builds a machine; NULL with e set where the host, the engine or the configuration refuses.

@@ -26,6 +26,7 @@
 #include "devices/acpi/reset.h"
 #include "devices/irqchip/ioapic.h"
 #include "devices/irqchip/pic.h"
+#include "devices/legacy/boot_timer.h"
 #include "devices/legacy/debug_exit.h"
 #include "devices/legacy/i8042.h"
 #include "devices/legacy/pit.h"
@@ -64,6 +65,7 @@ struct pc {
 	struct paravirt *paravirt;
 	struct pvpanic pvpanic;
 	struct debug_exit debug_exit;
+	struct boot_timer boot_timer;
 };
 
 /* An ISA interrupt line ends at both controllers; IRQ 0 is the I/O APIC's pin 2, as the MADT's
@@ -146,6 +148,11 @@ static void on_debug_exit(void *opaque, uint32_t value)
 	machine_request(m, REQUEST_DEBUG_EXIT);
 }
 
+static void on_booted(void *opaque)
+{
+	machine_tell(opaque, MACHINE_EVENT_BOOTED, "");
+}
+
 static void add(struct bus *bus, uint64_t base, uint64_t size, const struct bus_ops *ops, void *dev,
 		pthread_mutex_t *lock)
 {
@@ -217,6 +224,10 @@ static void wire_guest_reports(struct pc *pc, struct machine *m)
 	debug_exit_init(&pc->debug_exit, on_debug_exit, m);
 	if (m->config.debug_exit)
 		add(&m->pio, LAYOUT_DEBUG_EXIT, DEBUG_EXIT_PORTS, &debug_exit_ops, &pc->debug_exit,
+		    NULL);
+	boot_timer_init(&pc->boot_timer, on_booted, m);
+	if (m->config.boot_timer)
+		add(&m->mmio, LAYOUT_BOOT_TIMER, BOOT_TIMER_SIZE, &boot_timer_ops, &pc->boot_timer,
 		    NULL);
 }
 

@@ -175,7 +175,12 @@ static int compose_cpuid(struct machine *m, unsigned id, const struct cpuid_tabl
 		.paravirt = m->config.kvmclock ? CPUID_PARAVIRT_ALL : CPUID_PARAVIRT_NO_CLOCK,
 	};
 
-	return cpuid_compose(table, m->config.cpu_model, supported, &topology, e);
+	const struct machine_cpu_edits *edits = m->config.cpu_edits;
+	int rc = cpuid_compose(table, m->config.cpu_model, supported, &topology, e);
+
+	if (!rc && edits)
+		rc = cpuid_edit(table, edits->cpuid, edits->cpuid_count, e);
+	return rc;
 }
 
 /* Learns what the processor is; -EINVAL where RAM lies beyond its addresses. */

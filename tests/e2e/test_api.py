@@ -42,9 +42,13 @@ class Server:
         self.process = subprocess.Popen([str(word) for word in [*command, *flags]],
                                         stdin=subprocess.DEVNULL, stdout=self._out,
                                         stderr=self._err)
-        while not self.path.exists() and self.process.poll() is None:
-            time.sleep(0.01)
         self.connection = Connection(self.path)
+        while self.process.poll() is None:
+            try:
+                self.connection.connect()
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.01)
 
     def ask(self, method, path, body=None, connection=None):
         """A request; the answer's status and its JSON (None: no body)."""
@@ -409,7 +413,7 @@ def test_requests_that_come_slowly_or_not_at_all(serve):
 
 def test_the_eleventh_connection_is_told_why(serve):
     server = serve()
-    held = [Connection(server.path) for _ in range(10)]
+    held = [server.connection] + [Connection(server.path) for _ in range(9)]
     for connection in held:
         assert server.ask("GET", "/", None, connection)[0] == 200
     status, answer = server.ask("GET", "/", None, Connection(server.path))

@@ -104,6 +104,11 @@ uint32_t cpuid_word_get(const struct cpuid_table *t, enum cpuid_word word)
 	return (const uint32_t[4]){e->eax, e->ebx, e->ecx, e->edx}[words[word].reg];
 }
 
+bool cpuid_word_is(enum cpuid_word word, uint32_t leaf, uint32_t subleaf, unsigned reg)
+{
+	return words[word].leaf == leaf && words[word].subleaf == subleaf && words[word].reg == reg;
+}
+
 const char *cpuid_model_name(unsigned n)
 {
 	return n < CPUID_MODELS ? cpuid_models[n].name : NULL;

@@ -81,6 +81,9 @@ extern const unsigned cpuid_feature_count;
 /* The register behind a word; reads zero where the table has no such leaf. */
 uint32_t cpuid_word_get(const struct cpuid_table *t, enum cpuid_word word);
 
+/* Whether that register (EAX 0 to EDX 3) is the word. */
+bool cpuid_word_is(enum cpuid_word word, uint32_t leaf, uint32_t subleaf, unsigned reg);
+
 /* The XSAVE components that the table describes and a vCPU's state has room for. */
 uint64_t cpuid_xsave_usable(const struct cpuid_table *supported);
 
