@@ -332,6 +332,26 @@ def qcow2(options, kind, extras):
     return bytes(content) + calls
 
 
+def vhost_inputs():
+    """Two honest daemons, one of which acknowledges; then rings that are used honestly."""
+    def said(*answers):
+        return b"".join(struct.pack("<IIIQ", request, 5, 8, value) for request, value in answers)
+
+    features = (1, 1 << 28 | 1 << 30 | 1 << 32)
+    ring = [(request, 0) for request in (8, 10, 9, 12, 13, 18)]
+    full = said(features, (15, 9), (17, 2), (3, 0), (2, 0), (5, 0), *ring, *ring, (11, 1), *ring)
+    brief = said(features, (15, 0), (11, 1))
+    steps = b""
+    for n in range(1, 20):
+        place = 4 + (n - 1) * 8
+        steps += struct.pack("<BBHI", n & 1, 0, 0, 0)
+        for at, size, value in ((place, 2, 0), (place + 4, 2, 16), (2, 1, n)):
+            steps += struct.pack("<BBHI", 3, size, at, value)
+        steps += struct.pack("<BBHI", 2, 0, 0, 0)
+    return [(name, struct.pack("<H", len(answers)) + answers + steps)
+            for name, answers in (("full", full), ("brief", brief))]
+
+
 def save(name, files):
     """Writes one program's corpus."""
     directory = CORPUS / name
@@ -354,6 +374,7 @@ def main():
     save("virtqueue", virtqueues())
     save("virtio", virtio_inputs())
     save("virtio_net", virtio_net_inputs())
+    save("vhost", vhost_inputs())
     save("qcow2", [(name, qcow2(*how)) for name, how in QCOW2.items()])
 
 
