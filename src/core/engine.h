@@ -118,6 +118,9 @@ struct engine_env {
 	uint8_t (*intack)(void *opaque, unsigned vcpu);
 	/* A level-triggered interrupt with this vector was ended by its EOI. vCPU thread. */
 	void (*eoi)(void *opaque, uint8_t vector);
+	/* A vCPU that halted, or is about to, has a reason to be run again. For engines without
+	 * local APICs. Any thread, no lock held. */
+	void (*wake)(void *opaque, unsigned vcpu);
 	/* The machine's local APICs: not NULL for an engine without; others do not look. */
 	const struct engine_lapic_ops *lapic;
 	struct engine_options options;

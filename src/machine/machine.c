@@ -63,6 +63,14 @@ static int add_ram(struct machine *m, struct err *e)
 	return rc;
 }
 
+static void env_wake(void *opaque, unsigned vcpu)
+{
+	struct machine *m = opaque;
+
+	if (vcpu < m->config.cpus)
+		machine_vcpu_wake(&m->vcpus[vcpu]);
+}
+
 static uint8_t env_intack(void *opaque, unsigned vcpu)
 {
 	struct machine *m = opaque;
@@ -371,6 +379,7 @@ struct machine *machine_new(const struct machine_config *config, struct err *e)
 		.opaque = m,
 		.intack = env_intack,
 		.eoi = env_eoi,
+		.wake = env_wake,
 		.lapic = &machine_lapic_ops,
 		.options = config->engine_options,
 	};

@@ -32,6 +32,7 @@
 #define LSR   0x3fd
 
 #define ROUNDS 200
+#define KICKS  200
 #define TICKS  40
 #define LINES  100
 #define STACK  8192
@@ -42,11 +43,11 @@ extern u8 wake_hlt[], wake_woken[];
 void wake_main(void);
 void wake_halt(void); /* STI, HLT, CLI */
 
-enum work { IDLE, RING, TICKING, POLLING };
+enum work { IDLE, RING, TICKING, POLLING, KICKED };
 
 static struct processor {
 	volatile enum work work; /* IDLE when it is done */
-	volatile u32 ready, token, ticks, early;
+	volatile u32 ready, token, ticks, early, kicks;
 } processors[CPUS];
 
 struct start_values { /* in the copy of wake_begin */
@@ -58,6 +59,7 @@ struct start_values { /* in the copy of wake_begin */
 u8 wake_stacks[CPUS][STACK] __attribute__((aligned(16)));
 static struct gate_table idtr;
 static volatile bool enough;
+static u32 refused;
 
 __asm__(".pushsection .text\n"
 	".code16\n"
@@ -183,6 +185,52 @@ static void tick(struct processor *p)
 	}
 }
 
+/* KVM_HC_KICK_CPU, where CPUID says KVM_FEATURE_PV_UNHALT: what locks of Linux's are waited for by.
+ * A kick ends a halt with interrupts off; one that comes before ends the next. */
+static bool has_kick(void)
+{
+	u32 r[4];
+
+	cpuid(0x40000000, 0, r);
+	if (r[0] < 0x40000001 || r[1] != 0x4b4d564b)
+		return false;
+	cpuid(0x40000001, 0, r);
+	return r[0] >> 7 & 1;
+}
+
+static void kick(unsigned i)
+{
+	u64 n = 5;
+
+	if (vendor_amd())
+		__asm__ volatile("vmmcall" : "+a"(n) : "b"(0ull), "c"((u64)i) : "memory");
+	else
+		__asm__ volatile("vmcall" : "+a"(n) : "b"(0ull), "c"((u64)i) : "memory");
+	refused += n != 0;
+}
+
+/* Sleeps between kicks, no interrupt comes through, and counts. */
+static void be_kicked(struct processor *p)
+{
+	__asm__ volatile("cli" : : : "memory");
+	p->token = ~0u; /* from here on a kick is for these halts */
+	for (u32 n = 1; n <= KICKS; n++) {
+		__asm__ volatile("hlt" : : : "memory");
+		p->kicks = n;
+	}
+	__asm__ volatile("sti" : : : "memory");
+}
+
+static void kick_all(void)
+{
+	for (u32 n = 0; n < KICKS; n++)
+		for (unsigned i = 1; i < CPUS; i++) {
+			while (processors[i].token != ~0u || processors[i].kicks != n)
+				__asm__ volatile("pause");
+			kick(i);
+		}
+}
+
 static void poll_console(void)
 {
 	while (!enough)
@@ -200,6 +248,9 @@ static void work(unsigned i, enum work what)
 		break;
 	case POLLING:
 		poll_console();
+		break;
+	case KICKED:
+		be_kicked(&processors[i]);
 		break;
 	case IDLE:
 		break;
@@ -280,6 +331,11 @@ static u32 ticks_of(const struct processor *p)
 	return p->ticks;
 }
 
+static u32 kicks_of(const struct processor *p)
+{
+	return p->kicks;
+}
+
 static u32 early_of(const struct processor *p)
 {
 	return p->early;
@@ -310,6 +366,16 @@ void main(void)
 	begin(TICKING);
 	join();
 	check("each timer wakes its processor", total(ticks_of), (CPUS - 1) * TICKS);
+
+	check("KVM_FEATURE_PV_UNHALT is there", has_kick(), true);
+	if (has_kick()) {
+		begin(KICKED);
+		kick_all();
+		join();
+		check("kicks wake who halts without interrupts", total(kicks_of),
+		      (CPUS - 1) * KICKS);
+		check("and succeed", refused, 0);
+	}
 
 	begin(POLLING);
 	print();

@@ -175,6 +175,11 @@ struct cpu {
 	bool nmi_pending;   /* taken over from ATTENTION_NMI */
 	bool nmi_masked;
 	bool halted;
+	_Atomic bool unhalted; /* the next HLT is over at once, or the one under way is: a
+				* hypercall of another vCPU's, interp/hypercall.c */
+	struct {
+		uint64_t last, since; /* host TSC: the last PAUSE, and the first of its loop */
+	} paused;
 	bool partly;           /* part of the instruction under way has been executed for good */
 	uint8_t activity;      /* enum vcpu_activity, beside halted */
 	uint64_t debug_hits;   /* DR6 bits of data breakpoints that this instruction met */

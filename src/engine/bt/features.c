@@ -96,6 +96,7 @@ static const struct word words[] = {
  * all vCPUs' clocks agree. */
 #define KVM_CLOCK        (B(0) | B(3))
 #define KVM_NO_IO_DELAY  B(1)
+#define KVM_PV_UNHALT    B(7)
 #define KVM_CLOCK_STABLE B(24)
 
 static bool host_leaf(uint32_t leaf, uint32_t subleaf, struct cpuid_entry *e)
@@ -218,7 +219,8 @@ static void put_paravirt(struct cpuid_table *t)
 	memcpy(&e.ecx, name + 4, 4);
 	memcpy(&e.edx, name + 8, 4);
 	put(t, &e);
-	e = (struct cpuid_entry){.leaf = PARAVIRT + 1, .eax = KVM_CLOCK | KVM_NO_IO_DELAY};
+	e = (struct cpuid_entry){.leaf = PARAVIRT + 1,
+				 .eax = KVM_CLOCK | KVM_NO_IO_DELAY | KVM_PV_UNHALT};
 	if (power->edx & BIT(8)) /* the host's processors agree about the TSC */
 		e.eax |= KVM_CLOCK_STABLE;
 	put(t, &e);

@@ -342,6 +342,7 @@ static void set_events(struct cpu *cpu, const struct vcpu_state *s)
 	cpu->nmi_pending = s->events.nmi_pending;
 	cpu->nmi_masked = s->events.nmi_masked;
 	cpu->halted = s->activity == VCPU_HALTED;
+	cpu->unhalted = false;
 	cpu->activity = s->activity == VCPU_HALTED ? VCPU_RUNNING : s->activity;
 	cpu->debug_hits = 0;
 	cpu->repeat_at = 0;
@@ -429,7 +430,7 @@ void cpu_get_state(struct cpu *cpu, struct vcpu_state *s)
 	s->tsc_khz = cpu->vm->tsc_khz;
 	get_msrs(cpu, s);
 	get_events(cpu, &s->events);
-	s->activity = cpu->halted ? VCPU_HALTED : cpu->activity;
+	s->activity = cpu->halted && !cpu->unhalted ? VCPU_HALTED : cpu->activity;
 	get_xsave(cpu, s);
 }
 

@@ -62,7 +62,7 @@ static void nop(struct cpu *cpu, const struct insn *insn)
 
 static const struct interp_entry handlers[] = {
 	{OP_LAHF, lahf}, {OP_SAHF, sahf}, {OP_CLC, clc},   {OP_STC, stc}, {OP_CMC, cmc},
-	{OP_CLD, cld},   {OP_STD, std},   {OP_SALC, salc}, {OP_NOP, nop}, {OP_PAUSE, nop},
+	{OP_CLD, cld},   {OP_STD, std},   {OP_SALC, salc}, {OP_NOP, nop},
 };
 
 interp_fn interp_flags(const struct insn *insn)

@@ -145,8 +145,10 @@ static bool take_interrupt(struct cpu *cpu)
 }
 
 /* The processor is in a state that no instruction leaves. */
-static bool waits(const struct cpu *cpu)
+static bool waits(struct cpu *cpu)
 {
+	if (cpu->halted && atomic_exchange(&cpu->unhalted, false))
+		cpu->halted = false;
 	return cpu->halted || cpu->activity == VCPU_WAIT_INIT || cpu->activity == VCPU_WAIT_SIPI;
 }
 

@@ -5,7 +5,7 @@
  * VMX, SVM, SMX and RSM are not there, nor are MONITOR and MWAIT (CPUID does not show
  * them): they have no handler, which gives #UD.
  *
- * Source: Intel SDM vol. 2; Linux Documentation/virt/kvm/x86/hypercalls.rst.
+ * Source: Intel SDM vol. 2.
  */
 #include <immintrin.h>
 
@@ -18,6 +18,8 @@ static void hlt(struct cpu *cpu, const struct insn *insn)
 {
 	(void)insn;
 	system_require_cpl0(cpu);
+	if (atomic_exchange(&cpu->unhalted, false))
+		return;
 	cpu->halted = true;
 	cpu_attention(cpu, ATTENTION_HALT);
 }
@@ -60,27 +62,6 @@ static void serialize(struct cpu *cpu, const struct insn *insn)
 {
 	(void)cpu;
 	(void)insn;
-}
-
-/* --- KVM's hypercalls ------------------------------------------------------------------------ */
-
-#define KVM_LEAF          0x40000001
-#define KVM_HC_VAPIC_POLL 1
-#define KVM_ENOSYS        1000
-#define KVM_EPERM         1
-
-/* Intel's VMCALL and AMD's VMMCALL, each on its own vendor: the guest knows which. */
-static void vmcall(struct cpu *cpu, const struct insn *insn)
-{
-	int64_t result = -KVM_ENOSYS;
-
-	if ((insn->op == OP_VMMCALL) != cpu->amd || !cpuid_find(&cpu->cpuid, KVM_LEAF, 0))
-		cpu_raise(cpu, VECTOR_UD);
-	if (cpu->cpl)
-		result = -KVM_EPERM;
-	else if (cpu->gpr[GPR_RAX] == KVM_HC_VAPIC_POLL)
-		result = 0;
-	cpu->gpr[GPR_RAX] = cpu->mode == CPU_LONG ? (uint64_t)result : (uint32_t)result;
 }
 
 /* --- random numbers -------------------------------------------------------------------------- */
@@ -151,8 +132,9 @@ static const struct interp_entry handlers[] = {
 	{OP_MFENCE, system_fence},
 	{OP_SFENCE, system_fence},
 	{OP_SERIALIZE, serialize},
-	{OP_VMCALL, vmcall},
-	{OP_VMMCALL, vmcall},
+	{OP_PAUSE, system_pause},
+	{OP_VMCALL, system_vmcall},
+	{OP_VMMCALL, system_vmcall},
 	{OP_RDRAND, rdrand},
 	{OP_RDSEED, rdrand},
 };

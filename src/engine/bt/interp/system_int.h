@@ -50,6 +50,10 @@ void system_rdtscp(struct cpu *cpu, const struct insn *insn);
 void system_rdpid(struct cpu *cpu, const struct insn *insn);
 void system_rdpmc(struct cpu *cpu, const struct insn *insn);
 
+/* hypercall.c: what a guest says of its waiting. */
+void system_vmcall(struct cpu *cpu, const struct insn *insn);
+void system_pause(struct cpu *cpu, const struct insn *insn);
+
 /* interrupt_flag.c */
 void system_cli(struct cpu *cpu, const struct insn *insn);
 void system_sti(struct cpu *cpu, const struct insn *insn);

@@ -372,6 +372,20 @@ static void hypercalls(void **state)
 	assert_int_equal(hypercall(mine, 1), RIG_NO_FAULT);
 	assert_int_equal(cpu->gpr[GPR_RAX], 0);
 	assert_int_equal(hypercall(other, 1), VECTOR_UD);
+	/* A kick of itself is for the next HLT, and for no other. */
+	cpu->gpr[GPR_RCX] = cpu->id;
+	assert_int_equal(hypercall(mine, 5), RIG_NO_FAULT);
+	assert_int_equal(cpu->gpr[GPR_RAX], 0);
+	assert_int_equal(rig_op(cpu, OP_HLT), RIG_NO_FAULT);
+	assert_false(cpu->halted);
+	assert_int_equal(rig_op(cpu, OP_HLT), RIG_NO_FAULT);
+	assert_true(cpu->halted);
+	cpu->halted = false;
+	/* Nobody there. */
+	cpu->gpr[GPR_RCX] = UINT64_MAX;
+	assert_int_equal(hypercall(mine, 5), RIG_NO_FAULT);
+	assert_int_equal(cpu->gpr[GPR_RAX], 0);
+	assert_false(cpu->unhalted);
 	rig_ring3(cpu);
 	assert_int_equal(hypercall(mine, 1), RIG_NO_FAULT);
 	assert_int_equal(cpu->gpr[GPR_RAX], (uint64_t)-1);

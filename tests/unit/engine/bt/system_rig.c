@@ -109,6 +109,13 @@ static void init_cpu(struct rig *r, unsigned id)
 	need(!cpu_set_state(cpu, &state, NULL));
 }
 
+/* No vCPU of a rig sleeps. */
+static void wake(void *opaque, unsigned vcpu)
+{
+	(void)opaque;
+	(void)vcpu;
+}
+
 void rig_init_vendor(struct rig *r, bool amd)
 {
 	memset(r, 0, sizeof(*r));
@@ -122,6 +129,7 @@ void rig_init_vendor(struct rig *r, bool amd)
 		.mmio = &r->mmio,
 		.clock = &r->clock,
 		.opaque = r,
+		.wake = wake,
 		.lapic = &lapic_ops,
 	};
 	r->vm.env = &r->env;
