@@ -9,15 +9,14 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
-import uuid
 from pathlib import Path
 
 import pytest
 
-from lab import debian, guests, modules
+from lab import debian, guests, modules, networks
 from lab.host import Host
+from lab.networks import free_port, peer, tap
 from place import Place
 
 BUSES = {"pci": "virtio_pci", "mmio": "virtio_mmio"}
@@ -78,26 +77,6 @@ def run(place, kernel, path, *flags, within=(), timeout=150):
     """Boots to the end of the script; what it printed.  `within`: words before lodge's."""
     command = place.command(kernel("cloud"), path, *flags, cmdline=CMDLINE)
     return shown(place.machine.run([*within, *command], timeout=timeout))
-
-
-@contextlib.contextmanager
-def peer(size, *addresses, within=()):
-    """netpeer.py; gives the payload's SHA-256 and its ports."""
-    process = subprocess.Popen([*within, sys.executable,
-                                str(Path(__file__).with_name("netpeer.py")), str(size),
-                                *addresses], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        digest, *ports = process.stdout.readline().decode().split()
-        yield digest, [int(port) for port in ports]
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def send(address, take):
@@ -287,20 +266,9 @@ def test_what_passt_refuses_is_told(bt, kernel, initrd):
 
 @pytest.fixture
 def namespace():
-    """A network namespace, gone with the test: words that run a command in it."""
-    name = f"lodge-{uuid.uuid4().hex[:8]}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    within = ["ip", "netns", "exec", name]
-    subprocess.run([*within, "ip", "link", "set", "lo", "up"], check=True)
-    yield within
-    subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-def tap(within, name, *words, address=None):
-    for command in (["tuntap", "add", name, "mode", "tap", *words], ["link", "set", name, "up"]):
-        subprocess.run([*within, "ip", *command], check=True)
-    if address:
-        subprocess.run([*within, "ip", "addr", "add", address, "dev", name], check=True)
+    """Words that run a command in a network namespace, gone with the test."""
+    with networks.namespace() as within:
+        yield within
 
 
 UP = """

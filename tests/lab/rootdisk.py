@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import cache, debian, initramfs, modules, userland
 
-PACKAGES = ["systemd-sysv", "udev", "dbus", "e2fsprogs", "kmod"]
+PACKAGES = ["systemd-sysv", "udev", "dbus", "e2fsprogs", "kmod", "iproute2", "openssh-server"]
 LEFT_OUT = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"]
 BUSES = ["virtio_pci", "virtio_mmio"]
 SIZE = "1G"
@@ -37,6 +37,14 @@ ExecStart=/bin/sh /lodge.sh
 # A unit that multi-user.target wants would be part of it: this one is started when it is reached.
 _TARGET = """[Unit]
 Wants=lodge-test.service
+"""
+
+# For a network card, if the machine has one.
+_NETWORK = """[Match]
+Name=e*
+
+[Network]
+DHCP=ipv4
 """
 
 _SCRIPT = """export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -90,9 +98,16 @@ def _write(root, name, text):
     path.write_text(text)
 
 
+def _enable(root, unit):
+    """As systemctl does for a unit that multi-user.target wants."""
+    link = Path(root, f"etc/systemd/system/multi-user.target.wants/{unit}")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(f"/lib/systemd/system/{unit}")
+
+
 def image():
     """Path of the image, which is not to be written to: copy it (see `copy`)."""
-    key = _key(PACKAGES, LEFT_OUT, _UNIT, _TARGET, _SCRIPT, SIZE)
+    key = _key(PACKAGES, LEFT_OUT, _UNIT, _TARGET, _NETWORK, _SCRIPT, SIZE)
     path = cache.directory("images") / f"rootdisk-{key}.ext4"
     with cache.lock("rootdisk"):
         if path.exists():
@@ -103,6 +118,8 @@ def image():
             _write(root, "etc/systemd/system/lodge-test.service", _UNIT)
             _write(root, "etc/systemd/system/multi-user.target.d/lodge.conf", _TARGET)
             _write(root, "lodge.sh", _SCRIPT)
+            _write(root, "etc/systemd/network/card.network", _NETWORK)
+            _enable(root, "systemd-networkd.service")
             _write(root, "etc/fstab", "/dev/vda / ext4 defaults 0 1\n")
             _write(root, "etc/hostname", "lodge\n")
             aside.unlink(missing_ok=True)
@@ -120,9 +137,9 @@ def copy(to):
 
 def initrd(script=""):
     """Path of the initramfs; `script` becomes the system's /script."""
-    loaded = modules.in_order(debian.modules("cloud"),
-                              ["virtio_blk", *BUSES])
-    path = cache.directory("images") / f"rootdisk-{_key(_INIT, script, debian.release())}.cpio"
+    loaded = modules.in_order(debian.modules("cloud"), ["virtio_blk", "virtio_net", *BUSES])
+    key = _key(_INIT, script, [name for name, _ in loaded], debian.release())
+    path = cache.directory("images") / f"rootdisk-{key}.cpio"
     if path.exists():
         return path
     archive = initramfs.Archive()

@@ -14,6 +14,8 @@ import socketserver
 import sys
 import threading
 
+BLOCK = 1 << 26  # what is random; more than that is the same again
+
 
 def family(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -27,14 +29,20 @@ def serve(kind, handler, address):
 
 
 def main():
-    payload = random.Random(5).randbytes(int(sys.argv[1]))
+    size = int(sys.argv[1])
+    block = random.Random(5).randbytes(min(size, BLOCK))
+
+    def payload():
+        for at in range(0, size, BLOCK):
+            yield block[:size - at]
 
     class Give(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
-            self.send_header("Content-Length", str(len(payload)))
+            self.send_header("Content-Length", str(size))
             self.end_headers()
-            self.wfile.write(payload)
+            for data in payload():
+                self.wfile.write(data)
 
         def log_message(self, *_):
             pass
@@ -50,7 +58,10 @@ def main():
     ports = [port for address in sys.argv[2:] for port in
              (serve(http.server.HTTPServer, Give, address),
               serve(socketserver.TCPServer, Take, address))]
-    print(hashlib.sha256(payload).hexdigest(), *ports, flush=True)
+    digest = hashlib.sha256()
+    for data in payload():
+        digest.update(data)
+    print(digest.hexdigest(), *ports, flush=True)
     sys.stdin.read()
 
 
