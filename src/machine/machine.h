@@ -266,8 +266,8 @@ int machine_ended_fd(const struct machine *m);
 /* How it ended; result->end is MACHINE_RUNNING while it runs. Any thread. */
 void machine_result(struct machine *m, struct machine_result *result);
 
-/* Nanoseconds of processor time that the thread of each vCPU took; fills up to max, returns how many
- * vCPUs there are. Any thread, after machine_start. */
+/* Nanoseconds of processor time that the thread of each vCPU took; fills up to max, returns how
+ * many vCPUs there are. Any thread, after machine_start. */
 size_t machine_cpu_times(struct machine *m, uint64_t *ns, size_t max);
 
 /* Counters of engine and buses; fills up to max, returns how many there are. Any thread. */
