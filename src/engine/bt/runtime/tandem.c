@@ -59,15 +59,18 @@ static void set(struct cpu *cpu, const struct registers *r)
 	cpu->fpu.fds = r->selectors[1];
 }
 
-/* Interprets the region's instructions, up to stop, or to what branches, cannot be done twice or
- * raises an exception. Returns how many. */
-static unsigned interpret(struct cpu *cpu, const struct region *region, uint64_t stop)
+/* Interprets the region's instructions, up to stop where that comes after having been passed so
+ * often (a loop's turns), or to what branches, cannot be done twice or raises an exception. Returns
+ * how many. */
+static unsigned interpret(struct cpu *cpu, const struct region *region, uint64_t stop,
+			  unsigned passed)
 {
 	struct journal *j = cpu->journal;
 	struct cpu_exception exception = cpu->exception;
 	struct registers before;
 	volatile unsigned done = 0;
 	volatile unsigned notes = 0;
+	volatile unsigned passes = passed;
 	jmp_buf unwind;
 
 	memcpy(&unwind, &cpu->unwind, sizeof(unwind));
@@ -75,8 +78,9 @@ static unsigned interpret(struct cpu *cpu, const struct region *region, uint64_t
 	j->open = true;
 	get(cpu, &before);
 	if (!_setjmp(cpu->unwind)) {
-		while (done < region->count && cpu->rip == region->insn[done].linear &&
-		       (!done || cpu->rip != stop)) {
+		while (done < region->count && cpu->rip == region->insn[done].linear) {
+			if (done && cpu->rip == stop && !passes--)
+				break;
 			notes = j->count;
 			get(cpu, &before);
 			interp_execute(cpu);
@@ -136,6 +140,8 @@ static void read_region(struct cpu *cpu, struct region *region)
 	const struct block *b = cpu->translator->checked;
 
 	region_read(cpu, region, b->linear, b->gpa);
+	if (b->hot)
+		region_unroll(cpu, region);
 	region_analyse(cpu, region);
 }
 
@@ -143,6 +149,12 @@ static void read_region(struct cpu *cpu, struct region *region)
 static bool branches_to(const struct region_insn *i, uint64_t rip)
 {
 	return i->insn.op == OP_JCC && i->linear + i->insn.len + i->insn.imm == rip;
+}
+
+/* Where one that does not end it leads out of it. */
+static bool leads_out_to(const struct region *region, const struct region_insn *i, uint64_t rip)
+{
+	return i->insn.op == OP_JCC && !region_ends(region, i) && region_way_out(region, i) == rip;
 }
 
 /* Flags that are live where the block was left. */
@@ -153,7 +165,8 @@ static unsigned live_at(const struct region *region, uint64_t rip)
 		if (region->insn[n].linear == rip)
 			return region_live_before(&region->insn[n]);
 	for (unsigned n = 0; n < region->count; n++)
-		if (branches_to(&region->insn[n], rip))
+		if (leads_out_to(region, &region->insn[n], rip) ||
+		    branches_to(&region->insn[n], rip))
 			return region->insn[n].live;
 	return region->count ? region->insn[region->count - 1].live : FLAGS_STATUS;
 }
@@ -219,7 +232,7 @@ static unsigned foresee(struct cpu *cpu, const struct region *region, const stru
 
 	do {
 		j->disturbed = false;
-		done = interpret(cpu, region, NOWHERE);
+		done = interpret(cpu, region, NOWHERE, 0);
 		get(cpu, want);
 		journal_undo(j);
 		set(cpu, start);
@@ -227,11 +240,20 @@ static unsigned foresee(struct cpu *cpu, const struct region *region, const stru
 	return done;
 }
 
-/* The block came less far: to got. Interprets as much once more. What the block wrote stays. */
+/* As want and the journal say. */
+static bool agrees(struct cpu *cpu, const struct region *region, const struct registers *want,
+		   const struct registers *got)
+{
+	return same(region, want, got) && journal_agrees(cpu->journal);
+}
+
+/* The block came less far: to got; in a loop, in one of its turns. Interprets as much once more.
+ * What the block wrote stays. idle: it may have done nothing. */
 static void foresee_less(struct cpu *cpu, const struct region *region,
 			 const struct registers *start, struct registers *want,
 			 const struct registers *got, bool idle)
 {
+	unsigned most = region->turn ? region->count / region->turn : !idle;
 	struct journal *j = cpu->journal, *written = malloc(sizeof(*written));
 
 	if (!written)
@@ -239,15 +261,20 @@ static void foresee_less(struct cpu *cpu, const struct region *region,
 	*written = *j;
 	for (unsigned n = 0; n < written->count; n++)
 		memcpy(written->note[n].new, written->note[n].host, written->note[n].len);
-	journal_undo(j);
-	j->count = 0;
-	set(cpu, start);
-	if (!idle)
-		interpret(cpu, region, got->rip);
-	get(cpu, want);
-	journal_undo(j);
-	for (unsigned n = 0; n < written->count; n++)
-		memcpy(written->note[n].host, written->note[n].new, written->note[n].len);
+	for (unsigned turns = !idle;; turns++) {
+		*j = *written;
+		journal_undo(j);
+		j->count = 0;
+		set(cpu, start);
+		if (turns)
+			interpret(cpu, region, got->rip, turns - 1);
+		get(cpu, want);
+		journal_undo(j);
+		for (unsigned n = 0; n < written->count; n++)
+			memcpy(written->note[n].host, written->note[n].new, written->note[n].len);
+		if (turns >= most || agrees(cpu, region, want, got))
+			break;
+	}
 	free(written);
 }
 
@@ -286,7 +313,7 @@ void tandem(struct cpu *cpu, const uint8_t *far)
 	if (moved(cpu, &region))
 		return;
 	/* It may have been left on the way, perhaps where it would branch to in the end. */
-	if ((got.rip != want.rip || idle || !same(&region, &want, &got)) && done)
+	if ((got.rip != want.rip || idle || !agrees(cpu, &region, &want, &got)) && done)
 		foresee_less(cpu, &region, &start, &want, &got, idle);
 	if (!same(&region, &want, &got))
 		differ(cpu->translator, &region, &start, &want, &got, false);

@@ -24,6 +24,13 @@ struct key {
 	uint8_t seg; /* SEG_FS, SEG_GS, or SEG_DS for all without a base */
 };
 
+/* The number of what two values, the second shifted, add up to. */
+struct sum {
+	uint32_t base, index;
+	uint32_t number;
+	uint8_t shift;
+};
+
 struct analysis {
 	const struct cpu *cpu;
 	const struct region *r;
@@ -36,6 +43,8 @@ struct analysis {
 	unsigned branches;           /* conditional ones that have been met */
 	unsigned born[ACCESSES_MAX]; /* of groups: how many had been met */
 	struct key key[ACCESSES_MAX];
+	struct sum sum[REGION_MAX];
+	unsigned sums;
 };
 
 static void renew(struct analysis *a, unsigned reg)
@@ -257,6 +266,40 @@ static bool names_all(const struct insn *insn)
 	}
 }
 
+/* base + (index << shift): the same number for the same numbers. Of 64 bits. */
+static struct value sum_of(struct analysis *a, struct value base, struct value index, uint8_t shift)
+{
+	struct value v = {.constant = base.constant + (index.constant << shift)};
+	struct sum *s = a->sum;
+
+	while (s < a->sum + a->sums &&
+	       (s->base != base.number || s->index != index.number || s->shift != shift))
+		s++;
+	if (s == a->sum + a->sums) {
+		*s = (struct sum){base.number, index.number, ++a->last_number, shift};
+		a->sums++;
+	}
+	v.number = s->number;
+	return v;
+}
+
+/* A register and another, in it. */
+static bool is_sum_of_registers(const struct insn *insn)
+{
+	const struct insn_operand *o = insn->operand;
+
+	return insn->op == OP_ADD && insn->op_size == 8 && o[0].kind == OPERAND_GPR &&
+	       o[1].kind == OPERAND_GPR;
+}
+
+/* LEA of an index, and perhaps a base. */
+static bool is_indexed(const struct insn *insn)
+{
+	return insn->op == OP_LEA && insn->op_size == 8 && insn->addr_size == 8 &&
+	       insn->mem.index < GPR_COUNT &&
+	       (insn->mem.base < GPR_COUNT || insn->mem.base == MEM_REG_NONE);
+}
+
 /* What the registers hold behind an instruction that is copied, or LEA. */
 static void follow(struct analysis *a, const struct insn *insn)
 {
@@ -276,6 +319,15 @@ static void follow(struct analysis *a, const struct insn *insn)
 	if (insn->op == OP_LEA && insn->op_size == a->word && insn->addr_size == a->word &&
 	    m->base < GPR_COUNT && m->index == MEM_REG_NONE) {
 		a->reg[o[0].reg] = a->reg[m->base];
+		a->reg[o[0].reg].constant += (uint64_t)m->disp;
+		return;
+	}
+	if (a->word == 8 && is_sum_of_registers(insn)) {
+		a->reg[o[0].reg] = sum_of(a, a->reg[o[0].reg], a->reg[o[1].reg], 0);
+		return;
+	}
+	if (a->word == 8 && is_indexed(insn)) {
+		a->reg[o[0].reg] = sum_of(a, value_of(a, m->base), a->reg[m->index], m->shift);
 		a->reg[o[0].reg].constant += (uint64_t)m->disp;
 		return;
 	}

@@ -173,6 +173,30 @@ void lower_jmp(struct lower *l)
 	go_indirect(l, 0);
 }
 
+/* Out of a region of several turns, by the exit of the branch in the first of them: the jump there
+ * is taken for the same reason. */
+static void go_out_as_before(struct lower *l, unsigned n, unsigned cond)
+{
+	emit_jcc_to(l->e, cond, l->way_out[n].jump);
+	l->unlinked[l->way_out[n].exit].save_flags |= l->flags_host && !l->flags_saved;
+}
+
+/* A conditional branch out of the middle of the block. */
+static void go_out(struct lower *l)
+{
+	unsigned n = (unsigned)(l->i - l->r->insn), turn = l->r->turn;
+	bool last = turn && n % turn == turn - 1; /* of its turn: another begins if it is taken */
+	unsigned cond = l->i->insn.cond ^ (last ? 1u : 0u);
+
+	if (turn && n >= turn) {
+		go_out_as_before(l, n % turn, cond);
+		return;
+	}
+	l->way_out[n].exit = l->exits;
+	l->way_out[n].jump = emit_here(l->e);
+	add_exit(l, lower_wrap(l, region_way_out(l->r, l->i)), emit_jcc(l->e, cond));
+}
+
 void lower_jcc(struct lower *l)
 {
 	uint64_t target = target_linear(l);
@@ -181,7 +205,12 @@ void lower_jcc(struct lower *l)
 
 	flags_need(l);
 	if (!region_ends(l->r, l->i)) {
-		add_exit(l, target, emit_jcc(l->e, l->i->insn.cond));
+		go_out(l);
+		return;
+	}
+	if (l->r->turn) {
+		go_out_as_before(l, l->r->turn - 1, l->i->insn.cond ^ 1u);
+		go(l, target);
 		return;
 	}
 	if (is_backward(l, target) && is_near(l, next_linear(l))) {

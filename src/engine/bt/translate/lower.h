@@ -146,6 +146,11 @@ struct lower {
 	struct leaving leaving[LEAVING_MAX];
 	struct vectors_wanted wanted[WANTED_MAX];
 	struct handled handled[REGION_MAX];
+	/* The jumps out of the middle, and their exits, by instruction. */
+	struct {
+		const uint8_t *jump;
+		unsigned exit;
+	} way_out[REGION_MAX];
 };
 
 /* Emits: the guest's R10 or R11 into its own place, if it is not there. */

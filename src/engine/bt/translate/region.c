@@ -65,7 +65,7 @@ static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, 
 	r->count = 0;
 	r->bytes = 0;
 	r->branches = false;
-	r->within = 0;
+	r->within = r->turn = 0;
 	while (r->count < REGION_MAX && r->bytes < len && !r->branches) {
 		struct region_insn *i = &r->insn[r->count];
 
@@ -98,6 +98,7 @@ void region_read(struct cpu *cpu, struct region *r, uint64_t linear, uint64_t gp
 	r->gpa = gpa;
 	r->count = r->bytes = r->generation = 0;
 	r->branches = r->crosses = false;
+	r->turn = 0;
 	while ((host = host_of(cpu, gpa))) {
 		memcpy(bytes, host, len);
 		decode_all(cpu, r, bytes, len);
@@ -157,6 +158,12 @@ static unsigned flags_wanted_near(struct cpu *cpu, const struct region *r, uint6
 	return (linear ^ r->linear) & ~MASK(12) ? FLAGS_STATUS : flags_wanted(cpu, r, linear);
 }
 
+/* The same where linear may be the region's beginning, before which the flags live are known. */
+static unsigned flags_wanted_there(struct cpu *cpu, const struct region *r, uint64_t linear)
+{
+	return linear == r->linear ? r->live : flags_wanted_near(cpu, r, linear);
+}
+
 /* Flags that are live where the region ends. */
 static unsigned live_at_end(struct cpu *cpu, const struct region *r)
 {
@@ -171,7 +178,7 @@ static unsigned live_at_end(struct cpu *cpu, const struct region *r)
 	if (last->insn.operand[0].kind != OPERAND_REL ||
 	    kind_of(cpu, &last->insn) == KIND_HANDLER_GO)
 		return FLAGS_STATUS;
-	live = flags_wanted_near(cpu, r, next + last->insn.imm);
+	live = flags_wanted_there(cpu, r, next + last->insn.imm);
 	if (last->insn.op == OP_JCC)
 		live |= flags_wanted_near(cpu, r, next);
 	return live;
@@ -182,7 +189,8 @@ unsigned region_live_before(const struct region_insn *i)
 	return (i->live & ~kind_flags_written(&i->insn)) | kind_flags_read(&i->insn);
 }
 
-void region_analyse(struct cpu *cpu, struct region *r)
+/* Backwards, from what is known of the region's beginning to what is found out of it. */
+static void analyse(struct cpu *cpu, struct region *r)
 {
 	unsigned live = r->count ? live_at_end(cpu, r) : FLAGS_STATUS;
 
@@ -190,9 +198,27 @@ void region_analyse(struct cpu *cpu, struct region *r)
 		struct region_insn *i = &r->insn[n];
 
 		if (i->insn.op == OP_JCC && !region_ends(r, i))
-			live |= flags_wanted_near(cpu, r, i->linear + i->insn.len + i->insn.imm);
+			live |= flags_wanted_near(cpu, r, region_way_out(r, i));
 		i->live = (uint16_t)live;
 		live = region_live_before(i);
 	}
 	r->live = (uint16_t)live;
+}
+
+static bool goes_back(const struct region *r)
+{
+	const struct region_insn *last = &r->insn[r->count - 1];
+
+	return r->branches && last->insn.operand[0].kind == OPERAND_REL &&
+	       last->linear + last->insn.len + last->insn.imm == r->linear;
+}
+
+/* A region may go back to itself: what is live before it is so behind it, too. Flags that pass
+ * through it do so in one turn. */
+void region_analyse(struct cpu *cpu, struct region *r)
+{
+	r->live = 0;
+	analyse(cpu, r);
+	if (r->live && goes_back(r))
+		analyse(cpu, r);
 }

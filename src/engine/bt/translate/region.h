@@ -35,6 +35,7 @@ struct region {
 	unsigned bytes;
 	bool branches;   /* it is one, and so the block's end */
 	unsigned within; /* conditional branches that do not end it */
+	unsigned turn;   /* instructions of a loop that is there several times; 0: it is not */
 	bool crosses;    /* it crosses the page's end */
 	struct region_crossing crossing;
 	uint16_t live; /* status flags that may be read before they are written, at the beginning */
@@ -51,6 +52,13 @@ bool region_takes(struct cpu *cpu, const struct region_insn *i);
 /* Adds the instruction that begins with the len bytes at first, the last ones of the page, if it is
  * one that can be. */
 void region_cross(struct cpu *cpu, struct region *r, const uint8_t *first, unsigned len);
+
+/* Makes several turns of a region that is a loop, if it is one that can be: unroll.c. bytes stays
+ * that of one. */
+void region_unroll(const struct cpu *cpu, struct region *r);
+
+/* Where the region is left by this conditional branch of it, which does not end it. */
+uint64_t region_way_out(const struct region *r, const struct region_insn *i);
 
 /* Whether the instruction, one of the region, is the branch that ends it. */
 static inline bool region_ends(const struct region *r, const struct region_insn *i)

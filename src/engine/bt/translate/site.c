@@ -33,10 +33,25 @@
 	 (int32_t)(offsetof(struct tlb_sites, site) + (m)->site * sizeof(struct tlb_site) + \
 		   offsetof(struct tlb_site, member)))
 
+/* Of a loop that is there several times, the turns have the same sites. */
+static bool take_as_before(struct lower *l, struct missing_access *m)
+{
+	for (const struct missing_access *b = l->missing; l->r->turn && b < m; b++) {
+		if (!b->sited || b->rip != m->rip || b->access != m->access)
+			continue;
+		m->site = b->site;
+		m->sited = true;
+		return true;
+	}
+	return false;
+}
+
 bool site_take(struct lower *l, struct missing_access *m)
 {
 	struct hot *h = &l->t->hot;
 
+	if (take_as_before(l, m))
+		return true;
 	if (!l->b->hot || h->sites == TLB_SITES ||
 	    hot_is(h->wanders, hot_bit(l->i->linear, l->b->context)))
 		return false;

@@ -17,6 +17,9 @@ bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t 
 	struct region r;
 
 	region_read(t->cpu, &r, linear, gpa);
+	b->hot = b->context < BLOCK_PLAIN && hot_block(&t->hot, linear, b->context);
+	if (b->hot)
+		region_unroll(t->cpu, &r);
 	dump_guest(t, &r);
 	dump_decoded(t, &r);
 	region_analyse(t->cpu, &r);
@@ -27,7 +30,6 @@ bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t 
 	b->generation = r.generation;
 	b->bytes = (uint16_t)r.bytes;
 	b->count = (uint16_t)r.count;
-	b->hot = b->context < BLOCK_PLAIN && hot_block(&t->hot, linear, b->context);
 	if (!lower_region(t, &r, b))
 		return false;
 	dump_host(t, b);
