@@ -21,14 +21,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -119,6 +124,25 @@ static bool write_file(const char *name, const char *text)
 	return n == (ssize_t)strlen(text);
 }
 
+/* QEMU's wants to leave all groups but one, and ends if it cannot; in a user namespace that a user
+ * makes nobody can (setgroups must be denied). Those are the groups of the user for whom it works
+ * anyway: it is told that it has left them. */
+static void keep_groups(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setgroups, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO), /* errno 0: it succeeds */
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {ARRAY_LEN(filter), filter};
+
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		fail("cannot keep its groups");
+}
+
 /* In a user namespace, in which this user is root. */
 static void enter_user(const struct child *c)
 {
@@ -128,6 +152,7 @@ static void enter_user(const struct child *c)
 	    !write_file("/proc/self/uid_map", c->uid_map) ||
 	    !write_file("/proc/self/gid_map", c->gid_map))
 		fail("cannot become root of a user namespace");
+	keep_groups();
 }
 
 /* The directory, and all that is mounted below it, read-only for this process and its children. */

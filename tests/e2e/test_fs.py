@@ -293,6 +293,36 @@ umount /m; echo umounted $?; mount -t virtiofs shared /m; cat /m/file; echo agai
     assert gone(here, 0)
 
 
+def test_without_privileges(here, kernel, initrd):
+    """Another user than root, with groups: the directory is the guest's as far as it is his."""
+    there = Path(here.name, "there")
+    there.mkdir()
+    files = [(product.lodge(), "lodge", 0o755), (kernel("cloud"), "kernel", 0o644),
+             (image(initrd, "pci", "echo made >/m/new; echo no >/m/sub/new; cat /m/given; "
+                    "rm -f /m/given /m/alien; echo $?"), "initrd", 0o644)]
+    for source, name, mode in files:
+        (there / name).write_bytes(Path(source).read_bytes())
+        (there / name).chmod(mode)
+    Path(here.path, "given").write_text("given\n")
+    Path(here.path, "sub").chmod(0o755)
+    Path(here.path, "alien").symlink_to("/etc/shadow")
+    for name in (".", "given"):
+        os.chown(Path(here.path, name), 65534, 65534)
+    for options, made in ((",ro", False), ("", True)):
+        done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--groups",
+                               "65534,100", there / "lodge", "run", "--engine", "bt", "--kernel",
+                               there / "kernel", "--initrd", there / "initrd", "--share",
+                               f"{here.path}:shared{options}", "--cmdline",
+                               "console=ttyS0 quiet cryptomgr.notests lodge.show=script"],
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0 and done.stderr == "", done
+        assert "given\n" in done.stdout.replace("\r", "") and "can't create" in done.stdout
+        assert Path(here.path, "new").exists() is made
+        assert Path(here.path, "given").exists() is not made
+    assert os.stat(Path(here.path, "new")).st_uid == 65534
+    assert not Path(here.path, "sub", "new").exists()
+
+
 def refusal(*words, wrapper=(), **options):
     done = subprocess.run([*wrapper, product.lodge(), "run", "--engine", "bt", "--kernel",
                            "/dev/null", *words], capture_output=True, text=True, timeout=60,
