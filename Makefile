@@ -14,6 +14,8 @@
 #                   software engine; needs root, mmdebstrap, fio and the network; takes minutes
 # make check-vmx    a guest under kvm-intel, in Bochs; takes minutes
 # make check-torture  a hostile driver at every virtio device, under sanitizers; takes minutes
+# make check-api    10,000 requests made by docs/openapi.json, before and after a VM's start, under
+#                   sanitizers; takes minutes
 # make fuzz         the fuzz programs, build/fuzz/<name>; needs clang
 # make fuzz-run     runs each for FUZZ_SECONDS on a copy of its corpus
 # make bench        the figures of docs/, measured again: every program of bench/, or with BENCH=cpu
@@ -154,7 +156,7 @@ HELP_LIB := $(BUILD)/libunit.a
 PC       := $(BUILD)/lodge.pc
 
 .PHONY: all lib man unit insn rules check lab check-slow check-userland check-io check-vmx \
-        check-torture fuzz fuzz-run bench bench-programs format install uninstall clean
+        check-torture check-api fuzz fuzz-run bench bench-programs format install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
@@ -274,6 +276,13 @@ check-torture:
 	$(MAKE) BUILD=build-asan SANITIZE=address,undefined all
 	LODGE=$(CURDIR)/build-asan/lodge LODGE_TORTURE_SEEDS=$(TORTURE_SEEDS) \
 	  LODGE_TORTURE_ROUNDS=$(TORTURE_ROUNDS) $(PYTEST) tests/guest/virtio -k "bt and not interp"
+
+API_REQUESTS ?= 10000
+API_SEED     ?= 1
+check-api:
+	$(MAKE) BUILD=build-asan SANITIZE=address,undefined all
+	LODGE=$(CURDIR)/build-asan/lodge LODGE_API_REQUESTS=$(API_REQUESTS) \
+	  LODGE_API_SEED=$(API_SEED) $(PYTEST) tests/e2e/test_openapi.py
 
 # The suite of bench/cpu: static, for it is also a guest's only program; always by the same
 # compiler, without vectors but where it asks for them, so that its parts measure what they are
