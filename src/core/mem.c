@@ -34,8 +34,10 @@ int mem_init(struct mem *m, unsigned flags, struct err *e)
 void mem_release(struct mem *m)
 {
 	for (unsigned i = 0; i < m->count; i++) {
-		munmap(m->regions[i].host, m->regions[i].size);
+		if (m->regions[i].kind != MEM_FILE)
+			munmap(m->regions[i].host, m->regions[i].size);
 		free(m->regions[i].dirty);
+		free(m->regions[i].plugged);
 	}
 	if (m->fd >= 0)
 		close(m->fd);
@@ -78,7 +80,7 @@ static uint8_t *map_next(const struct mem *m, uint64_t gpa, uint64_t size)
 	if (!host)
 		return NULL;
 	if (mmap(host, size, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE | MAP_FIXED, m->fd,
-		 shared ? (off_t)m->size : 0) == MAP_FAILED) {
+		 shared ? (off_t)m->fd_size : 0) == MAP_FAILED) {
 		munmap(host, size);
 		return NULL;
 	}
@@ -89,25 +91,91 @@ static uint8_t *map_next(const struct mem *m, uint64_t gpa, uint64_t size)
 	return host;
 }
 
-int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
+static int check_room(const struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
 {
+	return region_fits(m, gpa, size) ? 0
+					 : err_set(e, EINVAL, "no room for %llu bytes of RAM at 0x%llx",
+						   (unsigned long long)size,
+						   (unsigned long long)gpa);
+}
+
+/* Memory of our own as the next region. */
+static int add(struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
+{
+	int rc = check_room(m, gpa, size, e);
 	uint8_t *host;
 
-	if (!region_fits(m, gpa, size))
-		return err_set(e, EINVAL, "no room for %llu bytes of RAM at 0x%llx",
-			       (unsigned long long)size, (unsigned long long)gpa);
-	if (m->flags & MEM_SHARED && ftruncate(m->fd, (off_t)(m->size + size)))
+	if (rc)
+		return rc;
+	if (m->flags & MEM_SHARED && ftruncate(m->fd, (off_t)(m->fd_size + size)))
 		return err_errno(e, errno, "cannot make guest memory of %llu MiB",
-				 (unsigned long long)((m->size + size) >> 20));
+				 (unsigned long long)((m->fd_size + size) >> 20));
 	host = map_next(m, gpa, size);
 	if (!host)
 		return err_errno(e, errno, "cannot map guest memory of %llu MiB",
 				 (unsigned long long)(size >> 20));
 	m->regions[m->count] = (struct mem_region){
-		.gpa = gpa, .size = size, .host = host, .fd_offset = m->size, .slot = m->count};
-	m->size += size;
+		.gpa = gpa, .size = size, .host = host, .fd_offset = m->fd_size, .slot = m->count};
+	m->fd_size += size;
 	m->count++;
 	return 0;
+}
+
+int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
+{
+	int rc = add(m, gpa, size, e);
+
+	if (!rc)
+		m->size += size;
+	return rc;
+}
+
+int mem_add_blocks(struct mem *m, uint64_t gpa, uint64_t size, uint64_t block, struct err *e)
+{
+	uint64_t *plugged = calloc((size_t)(size / block + 63) / 64, sizeof(*plugged));
+	int rc = plugged ? add(m, gpa, size, e) : err_errno(e, ENOMEM, "cannot make guest memory");
+
+	assert(!(block & (block - 1)) && block >= MEM_HUGE_SIZE && !((gpa | size) & (block - 1)));
+	if (rc) {
+		free(plugged);
+		return rc;
+	}
+	m->regions[m->count - 1].kind = MEM_BLOCKS;
+	m->regions[m->count - 1].block = block;
+	m->regions[m->count - 1].plugged = plugged;
+	return 0;
+}
+
+int mem_add_file(struct mem *m, uint64_t gpa, uint64_t size, uint8_t *host, struct err *e)
+{
+	int rc = check_room(m, gpa, size, e);
+
+	if (rc)
+		return rc;
+	m->regions[m->count] = (struct mem_region){
+		.gpa = gpa, .size = size, .host = host, .slot = m->count, .kind = MEM_FILE};
+	m->count++;
+	return 0;
+}
+
+bool mem_all_plugged(const struct mem_region *r, uint64_t gpa, uint64_t len, bool plugged)
+{
+	uint64_t first = (gpa - r->gpa) / r->block, last = (gpa - r->gpa + len - 1) / r->block;
+
+	for (uint64_t i = first; i <= last; i++)
+		if ((__atomic_load_n(&r->plugged[i / 64], __ATOMIC_RELAXED) >> i % 64 & 1) != plugged)
+			return false;
+	return true;
+}
+
+static void set_plugged(const struct mem_region *r, uint64_t gpa, uint64_t len, bool plugged)
+{
+	for (uint64_t i = (gpa - r->gpa) / r->block; i < (gpa - r->gpa + len) / r->block; i++) {
+		if (plugged)
+			__atomic_fetch_or(&r->plugged[i / 64], BIT(i % 64), __ATOMIC_RELAXED);
+		else
+			__atomic_fetch_and(&r->plugged[i / 64], ~BIT(i % 64), __ATOMIC_RELAXED);
+	}
 }
 
 /* Gives [offset, offset + len) of a region back to the host. False if it refuses. */
@@ -125,6 +193,8 @@ int mem_reset(struct mem *m, struct err *e)
 	for (unsigned i = 0; i < m->count; i++) {
 		const struct mem_region *r = &m->regions[i];
 
+		if (r->kind == MEM_FILE)
+			continue;
 		if (!give_back(m, r, 0, r->size))
 			return err_errno(e, errno, "cannot clear guest memory");
 		mem_written(m, r->gpa, r->size);
@@ -150,11 +220,30 @@ void mem_discard(struct mem *m, uint64_t gpa, uint64_t len)
 	mem_written(m, gpa, len);
 }
 
+void mem_plug(struct mem *m, uint64_t gpa, uint64_t len)
+{
+	const struct mem_region *r = mem_find(m, gpa);
+
+	assert(r && r->kind == MEM_BLOCKS && range_within(gpa - r->gpa, len, r->size));
+	set_plugged(r, gpa, len, true);
+}
+
+void mem_unplug(struct mem *m, uint64_t gpa, uint64_t len)
+{
+	const struct mem_region *r = mem_find(m, gpa);
+
+	assert(r && r->kind == MEM_BLOCKS && range_within(gpa - r->gpa, len, r->size));
+	set_plugged(r, gpa, len, false);
+	if (!give_back(m, r, gpa - r->gpa, len))
+		memset(r->host + (gpa - r->gpa), 0, len);
+	mem_written(m, gpa, len);
+}
+
 bool mem_give_back(struct mem *m, uint64_t gpa, uint64_t len)
 {
 	const struct mem_region *r = mem_find(m, gpa);
 
-	if (!r || !len || (gpa | len) & (GUEST_PAGE_SIZE - 1) ||
+	if (!r || r->kind == MEM_FILE || !len || (gpa | len) & (GUEST_PAGE_SIZE - 1) ||
 	    !range_within(gpa - r->gpa, len, r->size) || !give_back(m, r, gpa - r->gpa, len))
 		return false;
 	mem_written(m, gpa, len);
@@ -174,6 +263,8 @@ const void *mem_ptr(const struct mem *m, uint64_t gpa, uint64_t len)
 	const struct mem_region *r = mem_find(m, gpa);
 
 	if (!r || !range_within(gpa - r->gpa, len, r->size))
+		return NULL;
+	if (r->kind == MEM_BLOCKS && len && !mem_all_plugged(r, gpa, len, true))
 		return NULL;
 	return r->host + (gpa - r->gpa);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Guest physical memory: regions of RAM, each a mapping of its own: private memory
- * of the process, or windows of one memfd that other processes can map too.
+ * of the process, or windows of one memfd that other processes can map too; and regions
+ * that are a file's, or RAM that comes and goes in blocks.
  *
  * Regions are added while the machine is built and stay until mem_release; the
  * table does not change while vCPUs run, so that look-ups take no lock. A device
@@ -24,7 +25,11 @@
 #define GUEST_PAGE_SHIFT 12
 #define GUEST_PAGE_SIZE  (1u << GUEST_PAGE_SHIFT)
 
-#define MEM_REGIONS_MAX 16
+#define MEM_REGIONS_MAX 24
+
+/* What engines map has a number below this: regions by theirs, and from MEM_REGIONS_MAX on the
+ * pieces that a MEM_BLOCKS region is mapped in. */
+#define MEM_SLOTS_MAX (MEM_REGIONS_MAX + 32)
 
 /* A huge page of the host. In each region host and guest physical addresses are the same modulo
  * this, so that a huge page here can be one in the guest's page tables as well. */
@@ -36,6 +41,12 @@ enum {
 	MEM_HUGE = 1 << 1,   /* with transparent huge pages, if the host has them for the asking */
 };
 
+enum mem_kind {
+	MEM_RAM,
+	MEM_FILE,   /* a file's bytes, which are not ours to clear; the mapping is its owner's */
+	MEM_BLOCKS, /* RAM in blocks, which are there or not: mem_plug */
+};
+
 struct mem_region {
 	uint64_t gpa;       /* first guest physical address, page-aligned */
 	uint64_t size;      /* bytes, a multiple of the page size */
@@ -43,6 +54,9 @@ struct mem_region {
 	uint64_t fd_offset; /* of this region's first byte in the memfd; without one in all RAM */
 	unsigned slot;      /* its number, 0.. in the order of adding: engines name it by this */
 	uint64_t *dirty;    /* a bit a page set by device writes; NULL until mem_dirty_start */
+	enum mem_kind kind;
+	uint64_t block;    /* MEM_BLOCKS: bytes of a block */
+	uint64_t *plugged; /* MEM_BLOCKS: a bit a block */
 };
 
 /* Told of device writes to RAM; called on the writing thread, after the write. */
@@ -55,8 +69,9 @@ struct mem {
 	struct mem_region regions[MEM_REGIONS_MAX];
 	unsigned count;
 	unsigned flags;
-	int fd;        /* MEM_SHARED: the memfd behind all regions; else -1 */
-	uint64_t size; /* bytes of RAM in all regions, and of the memfd */
+	int fd;           /* MEM_SHARED: the memfd behind all regions but files'; else -1 */
+	uint64_t size;    /* bytes of RAM in all regions of MEM_RAM */
+	uint64_t fd_size; /* bytes of the memfd, were there one */
 	struct mem_observer observer;
 };
 
@@ -71,7 +86,24 @@ void mem_release(struct mem *m);
  * taken only when touched. Before vCPUs run. 0, or -errno with e set. */
 int mem_add_ram(struct mem *m, uint64_t gpa, uint64_t size, struct err *e);
 
-/* All RAM back to zero, as at power-on, and its pages back to the host. No vCPU may run and no
+/* Adds RAM in blocks of that many bytes (a power of two, MEM_HUGE_SIZE or more), none of which is
+ * there yet: accesses by the functions here find no RAM. As mem_add_ram. */
+int mem_add_blocks(struct mem *m, uint64_t gpa, uint64_t size, uint64_t block, struct err *e);
+
+/* Adds size bytes that lie at host, the caller's, mapped until after mem_release. As mem_add_ram. */
+int mem_add_file(struct mem *m, uint64_t gpa, uint64_t size, uint8_t *host, struct err *e);
+
+/* Blocks of a MEM_BLOCKS region are there from now on, zeroed; or are no more, and their memory is
+ * the host's again: pointers into them stay good, and read zeroes. [gpa, gpa + len) is whole blocks
+ * of one region. One thread at a time. */
+void mem_plug(struct mem *m, uint64_t gpa, uint64_t len);
+void mem_unplug(struct mem *m, uint64_t gpa, uint64_t len);
+
+/* Whether all blocks that [gpa, gpa + len) touches are there, or all are not. Any thread; the range
+ * lies in that region. */
+bool mem_all_plugged(const struct mem_region *r, uint64_t gpa, uint64_t len, bool plugged);
+
+/* All RAM, not files', back to zero, as at power-on, and its pages back to the host. No vCPU may run and no
  * device may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
 int mem_reset(struct mem *m, struct err *e);
 

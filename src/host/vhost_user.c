@@ -146,22 +146,28 @@ static const char *order_addr(struct vhost_user *v, unsigned queue)
 /* Tells of memory, by rising addresses. */
 static const char *order_memory(struct vhost_user *v)
 {
-	struct vhost_table t = {.count = v->mem->count + 1};
+	struct vhost_table t = {.count = 0};
 	int fds[REGIONS_MAX];
 	struct vhost_message m = {
-		.request = VHOST_SET_MEM_TABLE, .payload = &t, .fds = fds, .fd_count = t.count};
+		.request = VHOST_SET_MEM_TABLE, .payload = &t, .fds = fds};
 	uint64_t last = 0;
+	unsigned ram = 0;
 
 	_Static_assert(sizeof(t) <= VHOST_PAYLOAD_MAX && REGIONS_MAX <= VHOST_FDS_MAX, "");
+	/* A file's memory is not in the memfd: it is none of the daemon's. */
+	for (unsigned i = 0; i < v->mem->count; i++)
+		ram += v->mem->regions[i].kind != MEM_FILE;
+	t.count = m.fd_count = ram + 1;
 	if (t.count > REGIONS_MAX)
 		return "the guest's memory has too many parts for it";
-	for (unsigned i = 0; i < v->mem->count; i++) {
+	for (unsigned i = 0; i < ram; i++) {
 		const struct mem_region *next = NULL;
 
 		for (unsigned k = 0; k < v->mem->count; k++) {
 			const struct mem_region *r = &v->mem->regions[k];
 
-			if ((!i || r->gpa > last) && (!next || r->gpa < next->gpa))
+			if (r->kind != MEM_FILE && (!i || r->gpa > last) &&
+			    (!next || r->gpa < next->gpa))
 				next = r;
 		}
 		last = next->gpa;
@@ -170,11 +176,11 @@ static const char *order_memory(struct vhost_user *v)
 		t.regions[i].size = next->size;
 		t.regions[i].offset = next->fd_offset;
 	}
-	fds[v->mem->count] = v->rings_fd;
-	t.regions[v->mem->count].gpa = t.regions[v->mem->count].addr = RINGS_ADDR;
-	t.regions[v->mem->count].size = (uint64_t)v->count * VHOST_RING_BYTES;
+	fds[ram] = v->rings_fd;
+	t.regions[ram].gpa = t.regions[ram].addr = RINGS_ADDR;
+	t.regions[ram].size = (uint64_t)v->count * VHOST_RING_BYTES;
 	m.size = 8 + t.count * sizeof(t.regions[0]);
-	v->reached = v->mem->count;
+	v->reached = ram;
 	return order(v, &m);
 }
 

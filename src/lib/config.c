@@ -259,6 +259,12 @@ static int parse_balloon(const struct setting *s, void *field, const char *value
 	return config_balloon_set(field, value, e);
 }
 
+static int parse_pmem(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_pmems_add(field, value, e);
+}
+
 static int parse_vsock(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	(void)s;
@@ -311,6 +317,7 @@ static const struct setting settings[] = {
 	{"port", parse_port, FIELD(ports)},
 	{"share", parse_share, FIELD(shares)},
 	{"balloon", parse_balloon, FIELD(balloon)},
+	{"pmem", parse_pmem, FIELD(pmems)},
 	{"vsock", parse_vsock, FIELD(vsock)},
 };
 
@@ -335,6 +342,7 @@ void config_release(struct config *c)
 	config_ports_release(&c->ports);
 	config_shares_release(&c->shares);
 	config_vsock_release(&c->vsock);
+	config_pmems_release(&c->pmems);
 }
 
 int config_set(struct config *c, const char *name, const char *value, struct err *e)

@@ -14,6 +14,7 @@
 #include "lib/config_cpu.h"
 #include "lib/config_disk.h"
 #include "lib/config_net.h"
+#include "lib/config_pmem.h"
 #include "lib/config_port.h"
 #include "lib/config_share.h"
 #include "lib/config_vsock.h"
@@ -53,6 +54,7 @@ struct config {
 	struct config_ports ports;
 	struct config_shares shares;
 	struct machine_balloon balloon;
+	struct config_pmems pmems;
 	struct machine_vsock vsock; /* path NULL: none */
 	bool virtio_mmio;           /* virtio devices are virtio-mmio, not PCI */
 };

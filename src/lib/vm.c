@@ -190,6 +190,8 @@ int lodge_vm_start(lodge_vm *vm)
 		.shares = c->shares.share,
 		.share_count = c->shares.count,
 		.balloon = c->balloon,
+		.pmems = c->pmems.pmem,
+		.pmem_count = c->pmems.count,
 		.virtio_mmio = c->virtio_mmio,
 		.ports = c->ports.port,
 		.port_count = c->ports.count,

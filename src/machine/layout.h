@@ -7,7 +7,7 @@
  *	0xC000_0000  device window: boot timer, virtio-mmio, 32-bit PCI window
  *	0xE800_0000  PCIe configuration space (ECAM), one bus (1 MiB)
  *	0xFEC0_0000  I/O APIC; 0xFEE0_0000 local APICs
- *	0x1_0000_0000  RAM above 4 GiB, then the 64-bit PCI window
+ *	0x1_0000_0000  RAM above 4 GiB, then hotplugged and persistent memory
  *
  * ECAM lies below 4 GiB, not above RAM, so that 32-bit guests reach it.
  */
@@ -46,9 +46,9 @@
 #define LAYOUT_IOAPIC             0xfec00000ULL
 #define LAYOUT_LAPIC              0xfee00000ULL
 
-/* The 64-bit PCI window: its base is the end of RAM, at least this, rounded up to 1 GiB. */
-#define LAYOUT_PCI64_MIN  0x400000000ULL
-#define LAYOUT_PCI64_SIZE 0x4000000000ULL
+/* Memory that is no RAM from the start begins at a multiple of this, above the RAM: a guest may map
+ * it, and keep account of it, in large pieces. */
+#define LAYOUT_MEMORY_ALIGN GIB(1)
 
 /* Ports. */
 #define LAYOUT_PIC_MASTER 0x20

@@ -24,6 +24,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "devices/acpi/erst.h"
 #include "machine/acpi/tables.h"
 #include "machine/layout.h"
@@ -69,6 +70,20 @@ static void env_wake(void *opaque, unsigned vcpu)
 
 	if (vcpu < m->config.cpus)
 		machine_vcpu_wake(&m->vcpus[vcpu]);
+}
+
+uint64_t machine_memory_place(const struct machine *m, uint64_t size, struct err *e)
+{
+	uint64_t at = LAYOUT_HIGH_RAM;
+
+	for (unsigned i = 0; i < m->mem.count; i++)
+		at = MAX(at, m->mem.regions[i].gpa + m->mem.regions[i].size);
+	at = align_up(at, LAYOUT_MEMORY_ALIGN);
+	if (range_within(at, size, BIT(m->cpu.phys_bits)))
+		return at;
+	err_set(e, ENOSPC, "the guest's processor has addresses of %u bits: give less memory",
+		m->cpu.phys_bits);
+	return 0;
 }
 
 static uint8_t env_intack(void *opaque, unsigned vcpu)

@@ -66,6 +66,15 @@ struct machine_port {
 	char *path;
 };
 
+#define MACHINE_PMEMS_MAX 8
+
+/* A file that is persistent memory of the guest's. */
+struct machine_pmem {
+	char *path;
+	bool readonly; /* what the guest writes stays in this VM */
+	struct limiter_config limits;
+};
+
 /* The size of a console's window, in characters; 0: not known. */
 struct machine_window {
 	uint16_t columns, rows;
@@ -130,6 +139,8 @@ struct machine_config {
 	const struct machine_share *shares; /* the same */
 	unsigned share_count;
 	struct machine_balloon balloon;
+	const struct machine_pmem *pmems; /* the same */
+	unsigned pmem_count;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
 	int console_in;          /* descriptors of the console, -1 for none; duplicated */
 	int console_out;
@@ -216,6 +227,7 @@ enum machine_change_kind {
 	 * very image that the disk has, as MACHINE_CHANGE_DISK_SIZE. */
 	MACHINE_CHANGE_DISK_FILE,
 	MACHINE_CHANGE_DISK_LIMITS,   /* limits[0] */
+	MACHINE_CHANGE_PMEM_LIMITS, /* limits[0] */
 	MACHINE_CHANGE_NET_LIMITS,    /* limits[0] of what comes, [1] of what is sent */
 	MACHINE_CHANGE_BALLOON,       /* size */
 	MACHINE_CHANGE_BALLOON_STATS, /* seconds */

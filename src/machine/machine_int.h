@@ -97,6 +97,10 @@ struct machine {
  * has completed the current one. Any thread, any lock held. */
 void machine_request(struct machine *m, unsigned requests);
 
+/* Where size bytes of memory other than RAM go: above all that there is. Before vCPUs run. 0 where
+ * the processor's addresses do not reach so far, with e set. */
+uint64_t machine_memory_place(const struct machine *m, uint64_t size, struct err *e);
+
 /* control.c: calls of other threads, pauses. I/O thread. */
 struct machine_pending;
 void machine_run_calls(struct machine *m);

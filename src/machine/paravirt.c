@@ -38,7 +38,7 @@ struct seat {
 /* The kinds of devices, in the order in which they are on the bus. */
 static const struct paravirt_kind *const kinds[] = {
 	&paravirt_disks, &paravirt_nets,    &paravirt_rng, &paravirt_consoles,
-	&paravirt_vsock, &paravirt_balloon, &paravirt_fs,
+	&paravirt_vsock, &paravirt_balloon, &paravirt_fs, &paravirt_pmem,
 };
 
 struct paravirt {
@@ -220,6 +220,7 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 		[MACHINE_CHANGE_DISK_FILE] = &paravirt_disks,
 		[MACHINE_CHANGE_DISK_LIMITS] = &paravirt_disks,
 		[MACHINE_CHANGE_NET_LIMITS] = &paravirt_nets,
+		[MACHINE_CHANGE_PMEM_LIMITS] = &paravirt_pmem,
 		[MACHINE_CHANGE_BALLOON] = &paravirt_balloon,
 		[MACHINE_CHANGE_BALLOON_STATS] = &paravirt_balloon,
 		[MACHINE_CHANGE_BALLOON_HINTS] = &paravirt_balloon,

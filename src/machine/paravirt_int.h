@@ -38,6 +38,7 @@ extern const struct paravirt_kind paravirt_rng;
 extern const struct paravirt_kind paravirt_vsock;
 extern const struct paravirt_kind paravirt_balloon;
 extern const struct paravirt_kind paravirt_fs;
+extern const struct paravirt_kind paravirt_pmem;
 
 /* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */
 int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e);

@@ -29,6 +29,7 @@
 
 #include "base/time.h"
 #include "machine/layout.h"
+#include "host/memfile.h"
 #include "machine/machine_int.h"
 
 /* Guest code runs on threads of this stack: device models are shallow. */
@@ -150,6 +151,8 @@ static void *vcpu_thread(void *opaque)
 {
 	struct machine_vcpu *v = opaque;
 	struct engine_detail detail;
+	/* Translated code has the guest's stack pointer. */
+	void *stack = v->machine->config.pmem_count ? memfile_enter() : NULL;
 
 	name_thread(v->id);
 	while (wait_until_run(v)) {
@@ -162,6 +165,7 @@ static void *vcpu_thread(void *opaque)
 		exit = v->machine->engine->run(v->engine_vcpu, &detail);
 		after_run(v, exit, &detail);
 	}
+	memfile_leave(stack);
 	return NULL;
 }
 

@@ -94,7 +94,7 @@ struct engine_vm {
 	_Atomic uint32_t post_first; /* its oldest entry; written under post_lock */
 
 	pthread_mutex_t lock;                       /* guards everything below */
-	struct mem_region regions[MEM_REGIONS_MAX]; /* by slot; size 0: not mapped */
+	struct mem_region regions[MEM_SLOTS_MAX]; /* by slot; size 0: not mapped */
 	bool dirty_logging;
 	struct msi_msg pins[ENGINE_GSIS_MAX]; /* level-triggered routes that KVM knows of */
 	uint32_t pins_routed;                 /* a bit a pin: pins[] is in KVM's table */

@@ -35,7 +35,7 @@ int kvm_map(struct engine_vm *vm, const struct mem_region *region, struct err *e
 {
 	int rc;
 
-	assert(region->slot < MEM_REGIONS_MAX);
+	assert(region->slot < MEM_SLOTS_MAX);
 	pthread_mutex_lock(&vm->lock);
 	rc = set_slot(vm, region, region->size, vm->dirty_logging, e);
 	if (!rc)
@@ -48,7 +48,7 @@ int kvm_unmap(struct engine_vm *vm, const struct mem_region *region, struct err 
 {
 	int rc;
 
-	assert(region->slot < MEM_REGIONS_MAX);
+	assert(region->slot < MEM_SLOTS_MAX);
 	pthread_mutex_lock(&vm->lock);
 	rc = set_slot(vm, region, 0, false, e);
 	if (!rc)
@@ -63,7 +63,7 @@ static int set_logging(struct engine_vm *vm, bool log, struct err *e)
 
 	pthread_mutex_lock(&vm->lock);
 	vm->dirty_logging = log;
-	for (unsigned i = 0; !rc && i < MEM_REGIONS_MAX; i++)
+	for (unsigned i = 0; !rc && i < MEM_SLOTS_MAX; i++)
 		if (vm->regions[i].size)
 			rc = set_slot(vm, &vm->regions[i], vm->regions[i].size, log, e);
 	pthread_mutex_unlock(&vm->lock);

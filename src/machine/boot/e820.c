@@ -37,6 +37,8 @@ unsigned e820_build(const struct mem *m, struct e820_entry map[E820_MAX])
 		uint64_t start = m->regions[i].gpa;
 		uint64_t end = start + m->regions[i].size;
 
+		if (m->regions[i].kind != MEM_RAM)
+			continue; /* their devices tell of them */
 		if (start >= LAYOUT_KERNEL) {
 			map_add(&out, start, end, E820_RAM);
 			continue;

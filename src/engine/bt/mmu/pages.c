@@ -23,22 +23,22 @@ static uint64_t pages_of(const struct mem_region *region)
 	return region->size >> GUEST_PAGE_SHIFT;
 }
 
-/* The slot of the region that holds gpa, or MEM_REGIONS_MAX. */
+/* The slot of the region that holds gpa, or MEM_SLOTS_MAX. */
 static unsigned slot_of(const struct pages *p, uint64_t gpa)
 {
 	unsigned slot = 0;
 
-	while (slot < MEM_REGIONS_MAX &&
-	       !(p->region[slot] && gpa - p->region[slot]->gpa < p->region[slot]->size))
-		slot++;
-	return slot;
+	for (; slot < p->slots; slot++)
+		if (p->region[slot] && gpa - p->region[slot]->gpa < p->region[slot]->size)
+			return slot;
+	return MEM_SLOTS_MAX;
 }
 
 struct page *pages_find(struct pages *p, uint64_t gpa)
 {
 	unsigned slot = slot_of(p, gpa);
 
-	if (slot == MEM_REGIONS_MAX)
+	if (slot == MEM_SLOTS_MAX)
 		return NULL;
 	return &p->page[slot][(gpa - p->region[slot]->gpa) >> GUEST_PAGE_SHIFT];
 }
@@ -48,7 +48,7 @@ uint8_t *pages_host(struct pages *p, uint64_t gpa, struct page **page)
 	unsigned slot = slot_of(p, gpa);
 	uint64_t offset;
 
-	if (slot == MEM_REGIONS_MAX) {
+	if (slot == MEM_SLOTS_MAX) {
 		*page = NULL;
 		return NULL;
 	}
@@ -71,6 +71,7 @@ int pages_map(struct pages *p, const struct mem_region *region)
 	p->page[region->slot] = page;
 	p->dirty[region->slot] = dirty;
 	p->region[region->slot] = region;
+	p->slots = MAX(p->slots, region->slot + 1);
 	return 0;
 }
 
@@ -133,7 +134,7 @@ void pages_written(struct pages *p, uint64_t gpa, uint64_t len)
 	for (; len; gpa += part, len -= part) {
 		part = MIN(len, GUEST_PAGE_SIZE - gpa % GUEST_PAGE_SIZE);
 		slot = slot_of(p, gpa);
-		if (slot == MEM_REGIONS_MAX)
+		if (slot == MEM_SLOTS_MAX)
 			continue;
 		offset = gpa - p->region[slot]->gpa;
 		index = offset >> GUEST_PAGE_SHIFT;
@@ -179,7 +180,7 @@ bool pages_mark_writable(struct pages *p, uint64_t gpa, struct page *record)
 
 void pages_dirty_start(struct pages *p)
 {
-	for (unsigned slot = 0; slot < MEM_REGIONS_MAX; slot++) {
+	for (unsigned slot = 0; slot < MEM_SLOTS_MAX; slot++) {
 		if (!p->region[slot])
 			continue;
 		for (uint64_t i = 0; i < (pages_of(p->region[slot]) + 63) / 64; i++)

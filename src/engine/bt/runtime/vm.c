@@ -83,7 +83,7 @@ int bt_vm_create_checked(struct engine_vm **vm, const struct engine_env *env, st
 void bt_vm_destroy(struct engine_vm *vm)
 {
 	vm->vm.env->mem->observer = (struct mem_observer){NULL, NULL};
-	for (unsigned i = 0; i < MEM_REGIONS_MAX; i++)
+	for (unsigned i = 0; i < MEM_SLOTS_MAX; i++)
 		if (vm->vm.pages.region[i])
 			pages_unmap(&vm->vm.pages, vm->vm.pages.region[i]);
 	kvmclock_release(&vm->vm.kvmclock);

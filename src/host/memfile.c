@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The handler finds the file by the address, in a table of those that are mapped: a
+ * signal handler gets no argument. A place of the table is taken and given back by one
+ * atomic exchange of its pointer; a file is freed when nobody touches its memory, hence
+ * when no handler can be looking at it.
+ *
+ * In the place of what is lost comes plain memory, at the same address: the instruction
+ * that faulted is then executed again. The handler uses system calls alone, and no canary:
+ * the thread may be executing a guest's code, with its registers.
+ */
+#include "host/memfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+
+#define FILES_MAX 256
+#define PAGE      4096u
+#define STACK     (64u << 10)
+
+struct memfile {
+	int fd, lost_fd;
+	uint8_t *host;
+	uint64_t size, length;
+	_Atomic uint64_t end; /* from here on it is plain memory */
+	atomic_bool lost;
+	atomic_flag busy; /* a handler is at work */
+};
+
+static struct memfile *_Atomic files[FILES_MAX];
+static struct sigaction earlier;
+static pthread_once_t installed = PTHREAD_ONCE_INIT;
+
+/* Plain memory in [offset, end), and the owner is told. */
+static bool replace(struct memfile *f, uint64_t offset, uint64_t end)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	if (mmap(f->host + offset, end - offset, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		return false;
+	madvise(f->host + offset, end - offset, MADV_DONTFORK);
+	atomic_store(&f->lost, true);
+	n = write(f->lost_fd, &one, sizeof(one));
+	(void)n; /* it can only be full */
+	return true;
+}
+
+/* The page at offset cannot be had: from the file's end on, or (an error of reading) that page. */
+static bool lose(struct memfile *f, uint64_t offset)
+{
+	uint64_t page = align_down(offset, PAGE), length, end;
+	struct stat st;
+	bool done = true;
+
+	while (atomic_flag_test_and_set(&f->busy))
+		;
+	end = atomic_load(&f->end);
+	if (offset < end) {
+		length = fstat(f->fd, &st) || S_ISBLK(st.st_mode) ? end : (uint64_t)st.st_size;
+		if (page >= length) {
+			length = align_up(length, PAGE);
+			done = replace(f, length, end);
+			atomic_store(&f->end, length);
+		} else {
+			done = replace(f, page, page + PAGE);
+		}
+	}
+	atomic_flag_clear(&f->busy);
+	return done;
+}
+
+static struct memfile *find(uintptr_t address)
+{
+	for (unsigned i = 0; i < FILES_MAX; i++) {
+		struct memfile *f = atomic_load(&files[i]);
+
+		if (f && address - (uintptr_t)f->host < f->size)
+			return f;
+	}
+	return NULL;
+}
+
+static void hand_on(int sig, siginfo_t *info, void *context)
+{
+	if (earlier.sa_flags & SA_SIGINFO) {
+		earlier.sa_sigaction(sig, info, context);
+		return;
+	}
+	if (earlier.sa_handler == SIG_DFL || earlier.sa_handler == SIG_IGN) {
+		/* The instruction faults again, and ends the process. */
+		signal(sig, SIG_DFL);
+		if (info->si_code <= 0)
+			raise(sig); /* it was sent */
+		return;
+	}
+	earlier.sa_handler(sig);
+}
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	struct memfile *f = info->si_code > 0 ? find((uintptr_t)info->si_addr) : NULL;
+	int error = errno;
+
+	if (!f || !lose(f, (uint64_t)((uint8_t *)info->si_addr - f->host)))
+		hand_on(sig, info, context);
+	errno = error;
+}
+
+static void install(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGBUS, NULL, &earlier);
+	sigaction(SIGBUS, &action, NULL);
+}
+
+void *memfile_enter(void)
+{
+	stack_t stack = {.ss_sp = malloc(STACK), .ss_size = STACK};
+
+	if (stack.ss_sp)
+		sigaltstack(&stack, NULL);
+	return stack.ss_sp;
+}
+
+void memfile_leave(void *stack)
+{
+	const stack_t none = {.ss_flags = SS_DISABLE};
+
+	if (stack)
+		sigaltstack(&none, NULL);
+	free(stack);
+}
+
+static int refuse_open(const char *path, bool readonly, struct err *e)
+{
+	switch (errno) {
+	case ENOENT:
+		return err_set(e, ENOENT,
+			       "cannot open the memory file %s: there is no such file: make one "
+			       "with 'truncate -s SIZE FILE'",
+			       path);
+	case EISDIR:
+		return err_set(e, EISDIR, "the memory file %s is a directory: give a file", path);
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return err_errno(e, errno,
+				 readonly ? "cannot read the memory file %s"
+					  : "cannot write to the memory file %s (',ro' asks to "
+					    "read only)",
+				 path);
+	}
+	return err_errno(e, errno, "cannot open the memory file %s", path);
+}
+
+static int open_file(struct memfile *f, const char *path, bool readonly, struct err *e)
+{
+	struct flock lock = {.l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+	struct stat st;
+	off_t end;
+
+	f->fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (f->fd < 0)
+		return refuse_open(path, readonly, e);
+	if (fstat(f->fd, &st))
+		return err_errno(e, errno, "cannot look at the memory file %s", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_set(e, EINVAL, "the memory file %s is no file: give one", path);
+	if (fcntl(f->fd, F_OFD_SETLK, &lock) && (errno == EAGAIN || errno == EACCES))
+		return err_set(e, EBUSY,
+			       "the memory file %s is in use by another program: end that one, or "
+			       "have all of them read only with ',ro'",
+			       path);
+	end = lseek(f->fd, 0, SEEK_END);
+	if (end < 0)
+		return err_errno(e, errno, "cannot measure the memory file %s", path);
+	if (!end)
+		return err_set(e, EINVAL,
+			       "the memory file %s is empty: give it a length with 'truncate -s "
+			       "SIZE FILE'",
+			       path);
+	f->length = (uint64_t)end;
+	return 0;
+}
+
+/* Plain memory at an address that suits, and the file on top of its beginning. */
+static int map_file(struct memfile *f, const char *path, bool readonly, struct err *e)
+{
+	uint64_t size = align_up(f->length, MEMFILE_UNIT), before;
+	uint8_t *p = mmap(NULL, size + MEMFILE_UNIT, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return err_errno(e, errno, "cannot map the memory file %s", path);
+	before = -(uintptr_t)p % MEMFILE_UNIT;
+	if (before)
+		munmap(p, before);
+	if (before != MEMFILE_UNIT)
+		munmap(p + before + size, MEMFILE_UNIT - before);
+	f->host = p + before;
+	f->size = size;
+	atomic_init(&f->end, align_up(f->length, PAGE));
+	if (mmap(f->host, f->length, PROT_READ | PROT_WRITE,
+		 (readonly ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED) | MAP_FIXED, f->fd,
+		 0) == MAP_FAILED)
+		return err_errno(e, errno, "cannot map the memory file %s", path);
+	madvise(f->host, size, MADV_DONTDUMP);
+	madvise(f->host, size, MADV_DONTFORK);
+	return 0;
+}
+
+static int enlist(struct memfile *f, const char *path, struct err *e)
+{
+	for (unsigned i = 0; i < FILES_MAX; i++) {
+		struct memfile *none = NULL;
+
+		if (atomic_compare_exchange_strong(&files[i], &none, f))
+			return 0;
+	}
+	return err_set(e, ENOSPC, "the memory file %s is one too many for this process", path);
+}
+
+struct memfile *memfile_open(const char *path, bool readonly, struct err *e)
+{
+	struct memfile *f = calloc(1, sizeof(*f));
+	int rc;
+
+	if (!f) {
+		err_errno(e, ENOMEM, "cannot map the memory file %s", path);
+		return NULL;
+	}
+	f->fd = -1;
+	f->lost_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = f->lost_fd < 0 ? err_errno(e, errno, "cannot map the memory file %s", path)
+			    : open_file(f, path, readonly, e);
+	if (!rc)
+		rc = map_file(f, path, readonly, e);
+	if (!rc)
+		rc = enlist(f, path, e);
+	if (rc) {
+		memfile_free(f);
+		return NULL;
+	}
+	pthread_once(&installed, install);
+	return f;
+}
+
+void memfile_free(struct memfile *f)
+{
+	if (!f)
+		return;
+	for (unsigned i = 0; i < FILES_MAX; i++) {
+		struct memfile *own = f;
+
+		atomic_compare_exchange_strong(&files[i], &own, NULL);
+	}
+	if (f->host)
+		munmap(f->host, f->size);
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->lost_fd >= 0)
+		close(f->lost_fd);
+	free(f);
+}
+
+uint8_t *memfile_host(const struct memfile *f)
+{
+	return f->host;
+}
+
+uint64_t memfile_size(const struct memfile *f)
+{
+	return f->size;
+}
+
+uint64_t memfile_length(const struct memfile *f)
+{
+	return f->length;
+}
+
+int memfile_flush(struct memfile *f)
+{
+	struct stat st;
+
+	if (fdatasync(f->fd)) {
+		/* What failed to be written is clean now, and a second flush would find nothing. */
+		atomic_store(&f->lost, true);
+		return -errno;
+	}
+	if (!fstat(f->fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size < f->length)
+		return -EIO;
+	return atomic_load(&f->lost) ? -EIO : 0;
+}
+
+int memfile_lost_fd(const struct memfile *f)
+{
+	return f->lost_fd;
+}
