@@ -13,8 +13,10 @@
  *	lodge_vm_result(vm, &result);
  *	lodge_vm_free(vm);
  *
- * Nothing here is global: several VMs may live in one process, no signal handler
- * is installed, nothing exits the process. Functions that return int give 0 or a
+ * Nothing here is global: several VMs may live in one process, and nothing exits it. No
+ * signal handler is installed, but for SIGBUS where a VM has pmem (its file may be made
+ * shorter by anybody), which hands on what is not of such a file; a program that has a
+ * handler of its own installs it before the first such VM is started. Functions that return int give 0 or a
  * negative errno; the words to it are lodge_vm_error(). A lodge_vm may be used
  * from one thread at a time, except where a function says "any thread".
  */
@@ -71,10 +73,10 @@ void lodge_vm_free(lodge_vm *vm);
  * boot-timer (on, off: Firecracker's, see LODGE_EVENT_BOOTED), kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
  * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
- * balloon (a virtio balloon, lodge-run(1)), disk (FILE), net (user or tap=NAME), share (a directory
- * for the guest: DIR or DIR:TAG) and port (a named port of a virtio console: NAME,socket=PATH or
- * NAME,file=PATH or NAME,pty=LINK): these four with options as in lodge-run(1), and each call adds
- * one.
+ * balloon (a virtio balloon, lodge-run(1)), disk (FILE), net (user or tap=NAME), pmem (FILE:
+ * persistent memory), share (a directory for the guest: DIR or DIR:TAG) and port (a named port of a
+ * virtio console: NAME,socket=PATH or NAME,file=PATH or NAME,pty=LINK): these five with options as
+ * in lodge-run(1), and each call adds one.
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
 int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);
@@ -117,7 +119,7 @@ int lodge_vm_pause(lodge_vm *vm);
 int lodge_vm_resume(lodge_vm *vm);
 
 /*
- * Changes a device of a VM that runs. device: "disk0", "net0", ..., by the order in which they were
+ * Changes a device of a VM that runs. device: "disk0", "net0", "pmem0", ..., by the order in which they were
  * set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
  * told), "file=FILE" (its image is another from now on, its name all to the value's end, of the
  * same format and as read-only or not as the first; what is under way ends on the old one; on

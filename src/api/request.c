@@ -125,7 +125,9 @@ static int patch_machine(const struct job *j, json_t **shown, struct err *e)
 /* The field by which the items of a list have their ids. */
 static const char *id_field(const char *section)
 {
-	return !strcmp(section, "drives") ? "drive_id" : "iface_id";
+	return !strcmp(section, "drives") ? "drive_id"
+	       : !strcmp(section, "pmem") ? "id"
+					  : "iface_id";
 }
 
 /* Adds an item to its section's list, or replaces the one of the same id. */
@@ -210,7 +212,10 @@ static int patch_item(const struct job *j, json_t **shown, struct err *e)
 	at = rc ? rc : place(j, &item, e);
 	if (at < 0)
 		return at;
-	snprintf(device, sizeof(device), "%s%d", !strcmp(j->section, "drives") ? "disk" : "net",
+	snprintf(device, sizeof(device), "%s%d",
+		 !strcmp(j->section, "drives") ? "disk"
+		 : !strcmp(j->section, "pmem") ? "pmem"
+					       : "net",
 		 at);
 	rc = sections_change(j->body, value, sizeof(value), e);
 	if (!rc)
@@ -312,6 +317,8 @@ static const struct route {
 	{"PATCH", "drives/*", sections_drive_patch, patch_item, "drive"},
 	{"PATCH", "network-interfaces/*", sections_network_patch, patch_item, "network"},
 	{"PUT", "vsock", sections_vsock, put_section, "vsock"},
+	{"PUT", "pmem/*", sections_pmem, put_item, "pmem"},
+	{"PATCH", "pmem/*", sections_pmem_patch, patch_item, "pmem"},
 	{"GET", "balloon", NULL, balloon_get, "balloon"},
 	{"PUT", "balloon", sections_balloon, put_section, "balloon"},
 	{"PATCH", "balloon", sections_balloon_patch, balloon_patch, "balloon"},
@@ -535,10 +542,11 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 int api_configure(struct vmm *v, const json_t *file, struct err *e)
 {
 	/* The kernel's command line depends on the drives. */
-	static const char *const names[] = {"logger",      "metrics", "machine-config",
-					    "cpu-config",  "drives",  "network-interfaces",
-					    "boot-source", "vsock",   "balloon",
-					    "entropy",     "serial",  "lodge"};
+	static const char *const names[] = {"logger",     "metrics",     "machine-config",
+					    "cpu-config", "drives",      "network-interfaces",
+					    "pmem",       "boot-source", "vsock",
+					    "balloon",    "entropy",     "serial",
+					    "lodge"};
 	const char *name;
 	json_t *value;
 

@@ -117,6 +117,21 @@ const struct field sections_network_patch[] = {
 	{0},
 };
 
+const struct field sections_pmem[] = {
+	{.name = "id", .type = FIELD_TEXT, .required = true},
+	{.name = "path_on_host", .type = FIELD_TEXT, .required = true},
+	{.name = "root_device", .type = FIELD_FLAG},
+	{.name = "read_only", .type = FIELD_FLAG},
+	{.name = "rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{0},
+};
+
+const struct field sections_pmem_patch[] = {
+	{.name = "id", .type = FIELD_TEXT, .required = true},
+	{.name = "rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{0},
+};
+
 const struct field sections_vsock[] = {
 	{.name = "guest_cid", .type = FIELD_NUMBER, .required = true, .min = 3, .max = UINT32_MAX},
 	{.name = "uds_path", .type = FIELD_TEXT, .required = true},
@@ -161,13 +176,19 @@ static int check_file(const char *what, const char *path, int flags, struct err 
 	return 0;
 }
 
-/* What the drives add to the command line. */
-static void root_arguments(const json_t *drives, char *text, size_t size)
+/* What drives and persistent memory add to the command line. */
+static void root_arguments(const json_t *drives, const json_t *pmems, char *text, size_t size)
 {
-	const json_t *drive;
+	const json_t *drive, *pmem;
 	size_t i;
 
 	text[0] = '\0';
+	json_array_foreach(pmems, i, pmem)
+	{
+		if (fields_flag(pmem, "root_device"))
+			snprintf(text, size, " root=/dev/pmem%zu %s", i,
+				 fields_flag(pmem, "read_only") ? "ro" : "rw");
+	}
 	json_array_foreach(drives, i, drive)
 	{
 		const char *partuuid = fields_text(drive, "partuuid", NULL);
@@ -190,7 +211,8 @@ static int apply_boot_source(lodge_vm *vm, const json_t *sections, struct err *e
 
 	if (!boot)
 		return 0;
-	root_arguments(json_object_get(sections, "drives"), root, sizeof(root));
+	root_arguments(json_object_get(sections, "drives"), json_object_get(sections, "pmem"), root,
+		       sizeof(root));
 	len = snprintf(line, sizeof(line), "%s%s", fields_text(boot, "boot_args", CMDLINE_PLAIN),
 		       root);
 	if (len > CMDLINE_MAX)
@@ -355,6 +377,50 @@ static int apply_networks(lodge_vm *vm, const json_t *networks, struct err *e)
 	return rc;
 }
 
+static int apply_pmem(lodge_vm *vm, const json_t *pmem, struct err *e)
+{
+	const char *path = fields_text(pmem, "path_on_host", "");
+	bool readonly = fields_flag(pmem, "read_only");
+	struct buf b = BUF_INIT;
+	int rc;
+
+	if (strchr(path, ','))
+		return err_set(e, EINVAL, "path_on_host cannot have a comma: give a link to %s",
+			       path);
+	rc = check_file("memory file", path, readonly ? O_RDONLY : O_RDWR, e);
+	if (rc)
+		return rc;
+	buf_printf(&b, "%s%s", path, readonly ? ",ro" : "");
+	add_limiter(&b, &flag_words, "", json_object_get(pmem, "rate_limiter"));
+	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
+			    : lodge_vm_set(vm, "pmem", buf_str(&b));
+	buf_release(&b);
+	return rc;
+}
+
+/* In the order in which they came: the guest numbers them so. */
+static int apply_pmems(lodge_vm *vm, const json_t *sections, struct err *e)
+{
+	const json_t *pmem, *drive;
+	unsigned roots = 0, drives = 0;
+	int rc = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(sections, "pmem"), i, pmem)
+	{
+		roots += fields_flag(pmem, "root_device");
+		if (!rc)
+			rc = apply_pmem(vm, pmem, e);
+	}
+	json_array_foreach(json_object_get(sections, "drives"), i, drive)
+		drives += fields_flag(drive, "is_root_device");
+	if (!rc && roots && roots + drives > 1)
+		return err_set(e, EINVAL,
+			       "there is a root device already: give root_device once, and no "
+			       "drive's is_root_device");
+	return rc;
+}
+
 static int apply_vsock(lodge_vm *vm, const json_t *vsock, struct err *e)
 {
 	struct buf b = BUF_INIT;
@@ -403,6 +469,8 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 		rc = cpu_config_apply(vm, json_object_get(sections, "cpu-config"), e);
 	if (!rc)
 		rc = beyond_apply(vm, json_object_get(sections, "lodge"), e);
+	if (!rc)
+		rc = apply_pmems(vm, sections, e);
 	if (!rc)
 		rc = apply_vsock(vm, json_object_get(sections, "vsock"), e);
 	if (!rc)

@@ -19,6 +19,8 @@ extern const struct field sections_drive[];
 extern const struct field sections_network[];
 extern const struct field sections_drive_patch[];
 extern const struct field sections_network_patch[];
+extern const struct field sections_pmem[];
+extern const struct field sections_pmem_patch[];
 extern const struct field sections_vsock[];
 extern const struct field sections_balloon[];
 extern const struct field sections_balloon_patch[];

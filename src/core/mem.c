@@ -93,10 +93,10 @@ static uint8_t *map_next(const struct mem *m, uint64_t gpa, uint64_t size)
 
 static int check_room(const struct mem *m, uint64_t gpa, uint64_t size, struct err *e)
 {
-	return region_fits(m, gpa, size) ? 0
-					 : err_set(e, EINVAL, "no room for %llu bytes of RAM at 0x%llx",
-						   (unsigned long long)size,
-						   (unsigned long long)gpa);
+	return region_fits(m, gpa, size)
+		       ? 0
+		       : err_set(e, EINVAL, "no room for %llu bytes of RAM at 0x%llx",
+				 (unsigned long long)size, (unsigned long long)gpa);
 }
 
 /* Memory of our own as the next region. */
@@ -163,7 +163,8 @@ bool mem_all_plugged(const struct mem_region *r, uint64_t gpa, uint64_t len, boo
 	uint64_t first = (gpa - r->gpa) / r->block, last = (gpa - r->gpa + len - 1) / r->block;
 
 	for (uint64_t i = first; i <= last; i++)
-		if ((__atomic_load_n(&r->plugged[i / 64], __ATOMIC_RELAXED) >> i % 64 & 1) != plugged)
+		if ((__atomic_load_n(&r->plugged[i / 64], __ATOMIC_RELAXED) >> i % 64 & 1) !=
+		    plugged)
 			return false;
 	return true;
 }

@@ -148,8 +148,7 @@ static const char *order_memory(struct vhost_user *v)
 {
 	struct vhost_table t = {.count = 0};
 	int fds[REGIONS_MAX];
-	struct vhost_message m = {
-		.request = VHOST_SET_MEM_TABLE, .payload = &t, .fds = fds};
+	struct vhost_message m = {.request = VHOST_SET_MEM_TABLE, .payload = &t, .fds = fds};
 	uint64_t last = 0;
 	unsigned ram = 0;
 

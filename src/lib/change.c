@@ -42,6 +42,7 @@ static struct limiter_bucket *find_bucket(struct machine_limits *l, const char *
 static int parse_limit(struct machine_change *c, const char *word, size_t len, struct err *e)
 {
 	bool net = c->kind == MACHINE_CHANGE_NET_LIMITS;
+	bool pmem = c->kind == MACHINE_CHANGE_PMEM_LIMITS;
 	bool tx = net && !strncmp(word, "tx-", 3);
 	const char *name = word + (net && (tx || !strncmp(word, "rx-", 3)) ? 3 : 0);
 	size_t name_len = strcspn(name, "=,");
@@ -52,8 +53,9 @@ static int parse_limit(struct machine_change *c, const char *word, size_t len, s
 		b = find_bucket(&c->limits[tx], name, name_len);
 	if (!b)
 		return err_set(e, EINVAL, "'%.*s' cannot be changed: give %s", (int)len, word,
-			       net ? "rx-bandwidth, rx-ops, tx-bandwidth or tx-ops, with a rate"
-				   : "size, file=FILE, or bandwidth or ops with a rate");
+			       net    ? "rx-bandwidth, rx-ops, tx-bandwidth or tx-ops, with a rate"
+			       : pmem ? "bandwidth or ops with a rate"
+				      : "size, file=FILE, or bandwidth or ops with a rate");
 	len -= (size_t)(rate - word);
 	if (len == strlen(NONE) && !strncmp(rate, NONE, len)) {
 		*b = (struct limiter_bucket){0};
@@ -94,9 +96,11 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 		return parse_balloon(c, value, e);
 	if (parse_device(c, device, "net"))
 		c->kind = MACHINE_CHANGE_NET_LIMITS;
+	else if (parse_device(c, device, "pmem"))
+		c->kind = MACHINE_CHANGE_PMEM_LIMITS;
 	else if (!parse_device(c, device, "disk"))
 		return err_set(e, EINVAL,
-			       "'%s' cannot be changed: give diskN, netN or "
+			       "'%s' cannot be changed: give diskN, netN, pmemN or "
 			       "balloon",
 			       device);
 	if (c->kind == MACHINE_CHANGE_DISK_LIMITS && !strcmp(value, "size")) {

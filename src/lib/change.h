@@ -7,7 +7,7 @@
 #include "machine/machine.h"
 
 /*
- * device: "diskN", "netN" or "balloon". value: for a disk "size", "file=FILE" (all that
+ * device: "diskN", "netN", "pmemN" or "balloon". value: for a disk "size", "file=FILE" (all that
  * follows is the name, which c->path points to within value), or "bandwidth=RATE" and
  * "ops=RATE"; for a network the same words with "rx-" and "tx-" before them; several with commas
  * between; for the balloon "size=SIZE", "stats=SECONDS", or "hinting=" with start, hold or stop.

@@ -24,9 +24,8 @@ static int parse_option(struct machine_pmem *pmem, const char *option, size_t le
 	if (!strncmp(option, ops, strlen(ops)))
 		return config_limit(&pmem->limits.ops, "pmem: ops", option + strlen(ops),
 				    len - strlen(ops), e);
-	return err_set(e, EINVAL,
-		       "pmem has no option '%.*s': give ro, bandwidth=RATE or ops=RATE", (int)len,
-		       option);
+	return err_set(e, EINVAL, "pmem has no option '%.*s': give ro, bandwidth=RATE or ops=RATE",
+		       (int)len, option);
 }
 
 int config_pmems_add(struct config_pmems *p, const char *value, struct err *e)

@@ -227,7 +227,7 @@ enum machine_change_kind {
 	 * very image that the disk has, as MACHINE_CHANGE_DISK_SIZE. */
 	MACHINE_CHANGE_DISK_FILE,
 	MACHINE_CHANGE_DISK_LIMITS,   /* limits[0] */
-	MACHINE_CHANGE_PMEM_LIMITS, /* limits[0] */
+	MACHINE_CHANGE_PMEM_LIMITS,   /* limits[0] */
 	MACHINE_CHANGE_NET_LIMITS,    /* limits[0] of what comes, [1] of what is sent */
 	MACHINE_CHANGE_BALLOON,       /* size */
 	MACHINE_CHANGE_BALLOON_STATS, /* seconds */

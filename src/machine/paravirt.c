@@ -38,7 +38,7 @@ struct seat {
 /* The kinds of devices, in the order in which they are on the bus. */
 static const struct paravirt_kind *const kinds[] = {
 	&paravirt_disks, &paravirt_nets,    &paravirt_rng, &paravirt_consoles,
-	&paravirt_vsock, &paravirt_balloon, &paravirt_fs, &paravirt_pmem,
+	&paravirt_vsock, &paravirt_balloon, &paravirt_fs,  &paravirt_pmem,
 };
 
 struct paravirt {

@@ -167,5 +167,4 @@ static void release(void *state)
 	free(all);
 }
 
-const struct paravirt_kind paravirt_pmem = {
-	.make = make, .release = release, .change = change};
+const struct paravirt_kind paravirt_pmem = {.make = make, .release = release, .change = change};

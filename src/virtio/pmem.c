@@ -11,7 +11,8 @@
 /* 5.19.6: what a flush ended with. */
 enum { STATUS_OK, STATUS_FAILED };
 
-static void store_status(struct virtio_pmem *p, const struct virtio_pmem_request *r, uint32_t status)
+static void store_status(struct virtio_pmem *p, const struct virtio_pmem_request *r,
+			 uint32_t status)
 {
 	store_le(r->status, STATUS_SIZE, status);
 	mem_written(p->device.mem, r->status_gpa, STATUS_SIZE);

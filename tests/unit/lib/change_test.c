@@ -104,7 +104,7 @@ static void what_cannot_be(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
-		refuse(devices[i], "size", "give diskN, netN or balloon");
+		refuse(devices[i], "size", "give diskN, netN, pmemN or balloon");
 	refuse("net0", "size", "'size' cannot be changed");
 	refuse("disk0", "", "'' cannot be changed");
 	refuse("disk0", "colour=1", "'colour=1' cannot be changed");

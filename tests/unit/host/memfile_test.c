@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A file as memory: what is written to it, and what is left when the file goes away under it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "host/memfile.h"
+
+#define LENGTH (3u << 20) /* one unit and a half */
+
+static char path[64];
+static int fd;
+static struct sigaction ours; /* which cmocka puts its own in the place of */
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(path, "/tmp/lodge-memfile-XXXXXX");
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, LENGTH), 0);
+	assert_int_equal(pwrite(fd, "first", 5, 0), 5);
+	assert_int_equal(pwrite(fd, "later", 5, 2 << 20), 5);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close(fd);
+	unlink(path);
+	return 0;
+}
+
+static struct memfile *open_it(bool readonly)
+{
+	struct err e = ERR_INIT;
+	struct memfile *f = memfile_open(path, readonly, &e);
+
+	assert_non_null(f);
+	sigaction(SIGBUS, &ours, NULL);
+	return f;
+}
+
+static bool is_lost(const struct memfile *f)
+{
+	struct pollfd p = {.fd = memfile_lost_fd(f), .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void writes_are_the_files(void **state)
+{
+	struct memfile *f = open_it(false);
+	char text[6] = "";
+
+	(void)state;
+	assert_int_equal(memfile_size(f), 4 << 20);
+	assert_int_equal(memfile_length(f), LENGTH);
+	assert_int_equal((uintptr_t)memfile_host(f) % MEMFILE_UNIT, 0);
+	assert_memory_equal(memfile_host(f), "first", 5);
+	memcpy(memfile_host(f), "other", 5);
+	memset(memfile_host(f) + LENGTH, 0xff, memfile_size(f) - LENGTH); /* nobody's */
+	assert_int_equal(memfile_flush(f), 0);
+	assert_int_equal(pread(fd, text, 5, 0), 5);
+	assert_string_equal(text, "other");
+	assert_false(is_lost(f));
+	memfile_free(f);
+}
+
+static void a_private_one_keeps_its_writes(void **state)
+{
+	struct memfile *f = open_it(true);
+	char text[6] = "";
+
+	(void)state;
+	memcpy(memfile_host(f), "other", 5);
+	assert_int_equal(memfile_flush(f), 0);
+	assert_int_equal(pread(fd, text, 5, 0), 5);
+	assert_string_equal(text, "first");
+	memfile_free(f);
+}
+
+static void what_the_file_lost_reads_as_zero(void **state)
+{
+	struct memfile *f = open_it(false);
+	volatile uint8_t *host = memfile_host(f);
+
+	(void)state;
+	assert_int_equal(host[2 << 20], 'l');
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_int_equal(host[0], 'f');
+	assert_int_equal(memfile_flush(f), -EIO); /* before anybody touched it */
+	assert_int_equal(host[2 << 20], 0);
+	assert_true(is_lost(f));
+	host[2 << 20] = 1;
+	host[1 << 20] = 2;
+	assert_int_equal(host[2 << 20], 1);
+	assert_int_equal(host[0], 'f');
+	assert_int_equal(ftruncate(fd, LENGTH), 0);
+	assert_int_equal(memfile_flush(f), -EIO); /* for ever */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(host[0], 0);
+	assert_int_equal(host[2 << 20], 1);
+	memfile_free(f);
+}
+
+/* Threads that find it gone at the same time, one of them with a stack of its own for it. */
+static void *touch(void *opaque)
+{
+	volatile uint8_t *host = opaque;
+	void *stack = memfile_enter();
+	uint64_t sum = 0;
+
+	for (unsigned at = 0; at < LENGTH; at += 4096)
+		sum += host[at];
+	memfile_leave(stack);
+	return (void *)(uintptr_t)sum;
+}
+
+static void threads_that_touch_it_at_once(void **state)
+{
+	struct memfile *f = open_it(false);
+	pthread_t threads[4];
+	void *sum;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 0), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, touch, memfile_host(f)), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(threads); i++) {
+		pthread_join(threads[i], &sum);
+		assert_null(sum);
+	}
+	memfile_free(f);
+}
+
+/* Somebody else's mapping of the same file is not ours to mend. */
+static void other_faults_end_the_process(void **state)
+{
+	struct memfile *f = open_it(false);
+	volatile uint8_t *own = mmap(NULL, LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+	int status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 0), 0);
+	child = fork();
+	if (!child) {
+		struct sigaction none = {.sa_handler = SIG_DFL};
+
+		sigaction(SIGSEGV, &none, NULL);
+		_exit(own[0]);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) != 0); /* a sanitizer's exit */
+	munmap((void *)own, LENGTH);
+	memfile_free(f);
+}
+
+static void refuses(const char *name, bool readonly, const char *words)
+{
+	struct err e = ERR_INIT;
+
+	assert_null(memfile_open(name, readonly, &e));
+	assert_non_null(strstr(e.text, words));
+}
+
+static void what_cannot_be_mapped_is_refused(void **state)
+{
+	struct memfile *f;
+
+	(void)state;
+	refuses("/nonexistent/file", false, "no such file");
+	refuses("/tmp", false, "is a directory");
+	refuses("/dev/null", true, "is no file");
+	f = open_it(false);
+	refuses(path, false, "in use");
+	refuses(path, true, "in use");
+	memfile_free(f);
+	f = open_it(true);
+	memfile_free(open_it(true));
+	refuses(path, false, "in use");
+	memfile_free(f);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	refuses(path, false, "is empty");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(writes_are_the_files),
+		TEST(a_private_one_keeps_its_writes),
+		TEST(what_the_file_lost_reads_as_zero),
+		TEST(threads_that_touch_it_at_once),
+		TEST(other_faults_end_the_process),
+		TEST(what_cannot_be_mapped_is_refused),
+	};
+
+	setup(NULL);
+	memfile_free(memfile_open(path, true, NULL));
+	sigaction(SIGBUS, NULL, &ours);
+	teardown(NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
