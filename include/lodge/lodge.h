@@ -16,9 +16,9 @@
  * Nothing here is global: several VMs may live in one process, and nothing exits it. No
  * signal handler is installed, but for SIGBUS where a VM has pmem (its file may be made
  * shorter by anybody), which hands on what is not of such a file; a program that has a
- * handler of its own installs it before the first such VM is started. Functions that return int give 0 or a
- * negative errno; the words to it are lodge_vm_error(). A lodge_vm may be used
- * from one thread at a time, except where a function says "any thread".
+ * handler of its own installs it before the first such VM is started. Functions that
+ * return int give 0 or a negative errno; the words to it are lodge_vm_error(). A lodge_vm
+ * may be used from one thread at a time, except where a function says "any thread".
  */
 #ifndef LODGE_H
 #define LODGE_H
@@ -119,8 +119,8 @@ int lodge_vm_pause(lodge_vm *vm);
 int lodge_vm_resume(lodge_vm *vm);
 
 /*
- * Changes a device of a VM that runs. device: "disk0", "net0", "pmem0", ..., by the order in which they were
- * set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
+ * Changes a device of a VM that runs. device: "disk0", "net0", "pmem0", ..., by the order in which
+ * they were set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
  * told), "file=FILE" (its image is another from now on, its name all to the value's end, of the
  * same format and as read-only or not as the first; what is under way ends on the old one; on
  * failure that stays), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE",

@@ -93,7 +93,7 @@ struct engine_vm {
 	pthread_mutex_t post_lock;   /* held by who empties the ring of posted writes */
 	_Atomic uint32_t post_first; /* its oldest entry; written under post_lock */
 
-	pthread_mutex_t lock;                       /* guards everything below */
+	pthread_mutex_t lock;                     /* guards everything below */
 	struct mem_region regions[MEM_SLOTS_MAX]; /* by slot; size 0: not mapped */
 	bool dirty_logging;
 	struct msi_msg pins[ENGINE_GSIS_MAX]; /* level-triggered routes that KVM knows of */

@@ -44,8 +44,8 @@ static const struct acpi_mmio_device virtio[] = {
 
 static const struct acpi_config plain = {
 	.cpus = 1,
-	.pci64_base = LAYOUT_PCI64_MIN,
-	.pci64_size = LAYOUT_PCI64_SIZE,
+	.pci64_base = 0x400000000ULL,
+	.pci64_size = 0x4000000000ULL,
 	.keyboard = true,
 	.pvpanic = true,
 };

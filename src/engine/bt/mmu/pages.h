@@ -56,7 +56,7 @@ struct pages {
 	const struct mem_region *region[MEM_SLOTS_MAX];
 	struct page *page[MEM_SLOTS_MAX];       /* one a page of the region, by slot */
 	_Atomic uint64_t *dirty[MEM_SLOTS_MAX]; /* a bit a page, written while logging */
-	unsigned slots; /* all regions are below this */
+	unsigned slots;                         /* all regions are below this */
 	_Atomic bool logging;
 	/* Told of each page of code that was written, on the writing thread, after its generation
 	 * was raised. NULL: nobody asks. */
