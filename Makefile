@@ -39,6 +39,7 @@ BINDIR  ?= $(PREFIX)/bin
 LIBDIR  ?= $(PREFIX)/lib
 INCDIR  ?= $(PREFIX)/include
 MANDIR  ?= $(PREFIX)/share/man
+SHAREDIR ?= $(PREFIX)/share
 DESTDIR ?=
 WERROR  ?= 0
 VERSION := $(shell cat VERSION)
@@ -329,6 +330,11 @@ fuzz-run: fuzz
 format:
 	$(Q)tools/check-format --fix
 
+SHELLS          := bash zsh fish
+COMPLETION_bash := bash-completion/completions/lodge
+COMPLETION_zsh  := zsh/site-functions/_lodge
+COMPLETION_fish := fish/vendor_completions.d/lodge.fish
+
 install: all lib man $(PC)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCDIR)/lodge \
 	  $(MANDIR)/man1 $(MANDIR)/man3)
@@ -342,6 +348,8 @@ install: all lib man $(PC)
 	install -m 644 $(PC) $(DESTDIR)$(LIBDIR)/pkgconfig/lodge.pc
 	$(foreach s,1 3,$(if $(filter %.$s,$(MAN)),install -m 644 $(filter %.$s,$(MAN)) \
 	  $(DESTDIR)$(MANDIR)/man$s/ &&)) :
+	$(foreach s,$(SHELLS),install -d $(DESTDIR)$(SHAREDIR)/$(dir $(COMPLETION_$s)) && \
+	  $(BUILD)/lodge completion $s >$(DESTDIR)$(SHAREDIR)/$(COMPLETION_$s) &&) :
 
 uninstall:
 	[ "$$(readlink $(DESTDIR)$(BINDIR)/firecracker)" != lodge ] || \
@@ -350,7 +358,8 @@ uninstall:
 	  $(DESTDIR)$(LIBDIR)/liblodge.a $(DESTDIR)$(LIBDIR)/liblodge.so \
 	  $(DESTDIR)$(LIBDIR)/liblodge.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/liblodge.so.$(VERSION) \
 	  $(DESTDIR)$(LIBDIR)/pkgconfig/lodge.pc \
-	  $(foreach s,1 3,$(addprefix $(DESTDIR)$(MANDIR)/man$s/,$(notdir $(filter %.$s,$(MAN)))))
+	  $(foreach s,1 3,$(addprefix $(DESTDIR)$(MANDIR)/man$s/,$(notdir $(filter %.$s,$(MAN))))) \
+	  $(foreach s,$(SHELLS),$(DESTDIR)$(SHAREDIR)/$(COMPLETION_$s))
 	-rmdir $(DESTDIR)$(INCDIR)/lodge 2>/dev/null
 
 clean:

@@ -27,7 +27,9 @@ struct verb {
 	const struct flags *flags; /* what it takes */
 };
 
-extern const struct verb verb_run, verb_api, verb_host, verb_version, verb_help;
+extern const struct verb verb_run, verb_ps, verb_console, verb_stop, verb_kill, verb_pause,
+	verb_resume, verb_stats, verb_inspect, verb_logs, verb_api, verb_host, verb_completion,
+	verb_version, verb_help;
 
 /* All of them, in the order of "lodge help"; NULL past the last. */
 const struct verb *cli_verb(size_t n);
@@ -39,9 +41,10 @@ int cli_unknown_verb(const char *name);
 /* One line on stderr, "lodge: " before it. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Writes text to stdout whole; a failure (a full disk, a closed pipe) is told and gives
- * STATUS_FAILED, else STATUS_OK. */
+/* Writes text, or bytes, to stdout whole. A failure (a full disk) is told and gives STATUS_FAILED,
+ * else STATUS_OK; a reader that went away wants no words. */
 int cli_print(const char *text);
+int cli_write(const char *bytes, size_t len);
 
 /* The word of the n that is nearest to what was typed, or NULL where none is near. */
 const char *cli_nearest(const char *typed, const char *const *words, size_t n);

@@ -188,3 +188,13 @@ int flags_parse(const struct flags *flags, void *to, const char **arguments, int
 		return status;
 	return seen[flags->count] ? flags_print_help(flags) : FLAGS_GO;
 }
+
+int flags_parse_name(const struct flags *flags, void *to, const char **name, int argc, char **argv)
+{
+	int status = flags_parse(flags, to, name, argc, argv);
+
+	if (status != FLAGS_GO || *name)
+		return status;
+	cli_error("%s wants the name of a VM: 'lodge ps' lists them", flags->verb);
+	return STATUS_USAGE;
+}

@@ -68,6 +68,9 @@ struct flags {
  */
 int flags_parse(const struct flags *flags, void *to, const char **arguments, int argc, char **argv);
 
+/* The same for a verb that wants its one argument. */
+int flags_parse_name(const struct flags *flags, void *to, const char **name, int argc, char **argv);
+
 /* What --help prints: its exit status. */
 int flags_print_help(const struct flags *flags);
 

@@ -17,10 +17,16 @@ void cli_error(const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
+int cli_write(const char *bytes, size_t len)
+{
+	if (fwrite(bytes, 1, len, stdout) == len && fflush(stdout) == 0)
+		return STATUS_OK;
+	if (errno != EPIPE)
+		cli_error("cannot write to standard output: %s", strerror(errno));
+	return STATUS_FAILED;
+}
+
 int cli_print(const char *text)
 {
-	if (fputs(text, stdout) != EOF && fflush(stdout) == 0)
-		return STATUS_OK;
-	cli_error("cannot write to standard output: %s", strerror(errno));
-	return STATUS_FAILED;
+	return cli_write(text, strlen(text));
 }

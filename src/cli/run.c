@@ -11,16 +11,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/detach.h"
+#include "cli/listed.h"
 #include "cli/run_flags.h"
+#include "cli/signals.h"
 #include "cli/terminal.h"
 #include "lodge/lodge.h"
 
@@ -37,36 +38,23 @@ struct session {
 	int signals; /* signalfd */
 	int keys;    /* write end of the pipe to the console on stdio; -1: stdin is not ours */
 	struct end com1, hvc;
+	struct end socket; /* of a detached VM's console, until it has started */
+	struct listed listed;
+	struct detach detach;
+	const char *said; /* how the VM ended, in words */
 	int status; /* decided before the VM's end: STATUS_TIMEOUT or STATUS_STOPPED; else -1 */
 };
 
-/* Blocks the signals that end lodge, and that of a terminal's new size, in this thread and in the
- * VM's, and has them read. One that was ignored when lodge began (nohup, a script's background job)
- * is still; a blocked one would be delivered all the same. */
-static int open_signals(void)
-{
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
-	struct sigaction action;
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		if (!sigaction(numbers[i], NULL, &action) && action.sa_handler != SIG_IGN)
-			sigaddset(&set, numbers[i]);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* Whether stdin is a terminal that we may read: a background job may not. */
-static bool own_terminal(void)
-{
-	return isatty(STDIN_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp();
-}
-
 static int open_stdio(struct session *s, struct end *end)
 {
-	int pipefd[2];
+	int pipefd[2], rc;
 
+	if (s->flags.detach) {
+		rc = listed_console(&s->listed, &s->socket.in, &s->socket.out);
+		end->in = s->socket.in;
+		end->out = s->socket.out;
+		return rc;
+	}
 	if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
 		return -EBADF;
 	end->out = STDOUT_FILENO;
@@ -74,7 +62,7 @@ static int open_stdio(struct session *s, struct end *end)
 		end->in = STDIN_FILENO;
 		return 0;
 	}
-	if (!own_terminal())
+	if (!terminal_is_ours(STDIN_FILENO))
 		return 0;
 	if (pipe2(pipefd, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
@@ -138,7 +126,7 @@ static void set_window(struct session *s)
 {
 	uint16_t columns, rows;
 
-	if (s->hvc.out != STDOUT_FILENO)
+	if (s->hvc.out != STDOUT_FILENO || s->flags.detach)
 		return;
 	if (terminal_window(STDOUT_FILENO, &columns, &rows) ||
 	    terminal_window(STDIN_FILENO, &columns, &rows))
@@ -154,14 +142,12 @@ static void stop(struct session *s, int status)
 
 static void on_signal(struct session *s)
 {
-	struct signalfd_siginfo info;
+	bool window, end = signals_read(s->signals, &window);
 
-	while (read(s->signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGWINCH)
-			set_window(s);
-		else
-			stop(s, STATUS_STOPPED);
-	}
+	if (window)
+		set_window(s);
+	if (end)
+		stop(s, STATUS_STOPPED);
 }
 
 static void on_escape(struct session *s, enum terminal_key key)
@@ -170,6 +156,7 @@ static void on_escape(struct session *s, enum terminal_key key)
 
 	switch (key) {
 	case TERMINAL_NONE:
+	case TERMINAL_DETACH: /* this VM would end with the terminal */
 		break;
 	case TERMINAL_QUIT:
 		stop(s, STATUS_STOPPED);
@@ -252,7 +239,7 @@ static void wait_for_end(struct session *s)
 {
 	long long deadline = s->flags.timeout > 0 ? now_ms() + (long long)(s->flags.timeout * 1000)
 						  : 0;
-	struct pollfd fds[] = {
+	struct pollfd fds[4 + LISTED_FDS] = {
 		{lodge_vm_fd(s->vm), POLLIN, 0},
 		{s->signals, POLLIN, 0},
 		{s->keys >= 0 ? STDIN_FILENO : -1, POLLIN, 0},
@@ -260,7 +247,8 @@ static void wait_for_end(struct session *s)
 	};
 
 	for (;;) {
-		int n = poll(fds, 4, time_left(deadline));
+		nfds_t count = 4 + listed_poll(&s->listed, fds + 4);
+		int n = poll(fds, count, time_left(deadline));
 
 		if (n < 0 && errno != EINTR)
 			break;
@@ -272,12 +260,17 @@ static void wait_for_end(struct session *s)
 			fds[2].fd = -1;
 		if (n > 0 && fds[3].revents)
 			on_events(s);
+		if (n > 0)
+			listed_polled(&s->listed, fds + 4);
+		if (s->listed.stop)
+			stop(s, STATUS_STOPPED);
 		if (deadline && now_ms() >= deadline) {
 			stop(s, STATUS_TIMEOUT);
 			deadline = 0;
 		}
 	}
 	lodge_vm_wait(s->vm, -1);
+	listed_drain(&s->listed);
 }
 
 static void print_stats(lodge_vm *vm)
@@ -308,6 +301,7 @@ static int report(struct session *s)
 
 	if (lodge_vm_result(s->vm, &result))
 		return STATUS_FAILED;
+	s->said = result.end == LODGE_END_STOPPED ? "" : result.text;
 	written = all_written(&result);
 	if (s->flags.stats)
 		print_stats(s->vm);
@@ -325,6 +319,38 @@ static int report(struct session *s)
 	return result.end == LODGE_END_POWEROFF && !written ? STATUS_FAILED : (int)result.end;
 }
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* A VM that has a name is found by it. */
+static int list(struct session *s, char **argv)
+{
+	const struct run_flags *f = &s->flags;
+
+	int rc = f->name || f->detach ? listed_open(&s->listed, s->vm, f->name, f->detach, argv + 1)
+				      : 0;
+
+	/* Where that cannot be, on a host without such a directory, it runs all the same. */
+	return rc == STATUS_FAILED && !f->detach ? 0 : rc;
+}
+
+static int started(struct session *s)
+{
+	int rc = s->listed.open ? listed_serve(&s->listed) : 0;
+
+	close_fd(&s->socket.in); /* the VM has its own */
+	close_fd(&s->socket.out);
+	if (!rc && s->flags.detach) {
+		detach_ready(&s->detach, s->listed.entry.name);
+		log_take_stderr(&s->listed.log);
+	}
+	return rc;
+}
+
 static int start_and_wait(struct session *s)
 {
 	int rc;
@@ -338,6 +364,9 @@ static int start_and_wait(struct session *s)
 		cli_error("%s", lodge_vm_error(s->vm));
 		return STATUS_FAILED;
 	}
+	rc = started(s);
+	if (rc)
+		return rc;
 	if (s->keys >= 0) {
 		rc = terminal_open(&s->terminal, STDIN_FILENO);
 		if (rc)
@@ -345,17 +374,22 @@ static int start_and_wait(struct session *s)
 	}
 	wait_for_end(s);
 	terminal_close(&s->terminal);
-	return report(s);
+	rc = report(s);
+	listed_ended(&s->listed, rc, s->said);
+	return rc;
 }
 
 static void session_close(struct session *s)
 {
 	terminal_close(&s->terminal);
+	listed_close(&s->listed);
 	lodge_vm_free(s->vm);
 	if (s->keys >= 0) {
 		close(s->keys);
 		close(s->com1.in >= 0 ? s->com1.in : s->hvc.in);
 	}
+	close_fd(&s->socket.in);
+	close_fd(&s->socket.out);
 	if (s->com1.opened_out)
 		close(s->com1.out);
 	if (s->hvc.opened_out)
@@ -369,17 +403,21 @@ static int run(int argc, char **argv)
 			    .keys = -1,
 			    .com1 = {.in = -1, .out = -1},
 			    .hvc = {.in = -1, .out = -1},
+			    .socket = {.in = -1, .out = -1},
 			    .status = -1};
 	int status;
 
-	s.signals = open_signals();
+	s.signals = signals_open();
 	if (!s.vm || s.signals < 0) {
 		cli_error("cannot start: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
 	status = run_flags_parse(&s.flags, s.vm, argc, argv);
-	if (status == FLAGS_GO)
-		status = start_and_wait(&s);
+	if (status == FLAGS_GO && (!s.flags.detach || detach_fork(&s.detach, s.signals, &status))) {
+		status = list(&s, argv);
+		if (!status)
+			status = start_and_wait(&s);
+	}
 	session_close(&s);
 	return status;
 }

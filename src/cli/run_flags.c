@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/entry.h"
 
 static int take_config(void *to, const struct flag *flag, const char *value)
 {
@@ -24,6 +25,14 @@ static int take_kernel(void *to, const struct flag *flag, const char *value)
 {
 	((struct run_flags *)to)->kernel = true;
 	return take_config(to, flag, value);
+}
+
+static int take_name(void *to, const struct flag *flag, const char *value)
+{
+	int status = take_config(to, flag, value);
+
+	((struct run_flags *)to)->name = value;
+	return status ? status : entry_check_name(value);
 }
 
 static int take_no_reboot(void *to, const struct flag *flag, const char *value)
@@ -68,7 +77,9 @@ static const struct flag table[] = {
 	FLAG("--rng", "on|off", "virtio entropy device (default: off)", take_config),
 	FLAG("--virtio", "pci|mmio", "bus of the virtio devices (default: pci)", take_config),
 	FLAG("--debug-exit", "on|off", "port 0xF4 ends test guests (default: off)", take_config),
-	FLAG("--name", "NAME", "a name for the machine", take_config),
+	FLAG("--name", "NAME", "what 'lodge ps' and other verbs know the machine by", take_name),
+	FLAG_AT("--detach", NULL, "go on in the background, print the name", flag_switch,
+		struct run_flags, detach),
 	FLAG_AT("--console", "stdio|file=PATH|none", "serial console (default: stdio)",
 		take_console, struct run_flags, console),
 	FLAG_AT("--virtio-console", "stdio|file=PATH|none", "virtio console hvc0 (default: none)",

@@ -14,6 +14,8 @@ struct run_flags {
 	const char *virtio_console; /* hvc0: the same */
 	double timeout;             /* seconds; 0: none */
 	bool stats;                 /* print counters at the end */
+	bool detach;                /* go on in the background */
+	const char *name;           /* the VM's; NULL: none */
 	bool kernel;                /* there is one */
 };
 

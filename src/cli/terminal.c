@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #define CTRL_A 0x01
 
@@ -80,6 +81,11 @@ void terminal_close(struct terminal *t)
 	t->raw = false;
 }
 
+bool terminal_is_ours(int fd)
+{
+	return isatty(fd) && tcgetpgrp(fd) == getpgrp();
+}
+
 bool terminal_window(int fd, uint16_t *columns, uint16_t *rows)
 {
 	struct winsize size;
@@ -103,6 +109,8 @@ static enum terminal_key escape_key(char key)
 		return TERMINAL_POWER;
 	case 'c':
 		return TERMINAL_CTRL_ALT_DEL;
+	case 'd':
+		return TERMINAL_DETACH;
 	default:
 		return TERMINAL_NONE;
 	}

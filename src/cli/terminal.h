@@ -4,7 +4,7 @@
  *
  * In raw mode every key goes to the guest, Ctrl-C too. Ctrl-A introduces a word to
  * lodge itself: x quits, h lists the keys, p presses the power button, c sends
- * ctrl-alt-del, a sends Ctrl-A.
+ * ctrl-alt-del, d detaches ("lodge console"), a sends Ctrl-A.
  *
  * A user whose program died of a bug must not be left with a terminal that does not
  * echo: while it is raw, the signals of a fault put it back first.
@@ -26,6 +26,7 @@ enum terminal_key {
 	TERMINAL_HELP,
 	TERMINAL_POWER,
 	TERMINAL_CTRL_ALT_DEL,
+	TERMINAL_DETACH, /* "lodge console" only */
 };
 
 struct terminal {
@@ -49,6 +50,9 @@ void terminal_close(struct terminal *t);
  * were looked at.
  */
 enum terminal_key terminal_sort(struct terminal *t, char *bytes, size_t *len, size_t *used);
+
+/* Whether fd is a terminal that we may read: a background job may not. */
+bool terminal_is_ours(int fd);
 
 /* The size of the terminal fd, in characters; false if fd is none. */
 bool terminal_window(int fd, uint16_t *columns, uint16_t *rows);

@@ -10,7 +10,9 @@
 #include "lodge/lodge.h"
 
 static const struct verb *const verbs[] = {
-	&verb_run, &verb_api, &verb_host, &verb_version, &verb_help,
+	&verb_run,   &verb_ps,     &verb_console,    &verb_stop,    &verb_kill,
+	&verb_pause, &verb_resume, &verb_stats,      &verb_inspect, &verb_logs,
+	&verb_api,   &verb_host,   &verb_completion, &verb_version, &verb_help,
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
