@@ -19,7 +19,8 @@ import os
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_uint16, c_uint64, c_void_p
 from dataclasses import dataclass
 
-__all__ = ["VM", "End", "Error", "Event", "EventKind", "Result", "State", "Usage", "version"]
+__all__ = ["VM", "End", "Error", "Event", "EventKind", "Metadata", "Result", "State", "Usage",
+           "version"]
 
 _SO = "liblodge.so.0"
 _STATS_MAX = 512
@@ -123,6 +124,12 @@ _FUNCTIONS = {
     "lodge_vm_console": (c_int, c_void_p, c_int, c_int),
     "lodge_vm_virtio_console": (c_int, c_void_p, c_int, c_int),
     "lodge_vm_window": (None, c_void_p, c_uint16, c_uint16),
+    "lodge_metadata_new": (c_void_p, c_size_t),
+    "lodge_metadata_free": (None, c_void_p),
+    "lodge_metadata_put": (c_int, c_void_p, c_char_p, c_char_p, c_size_t),
+    "lodge_metadata_patch": (c_int, c_void_p, c_char_p, c_char_p, c_size_t),
+    "lodge_metadata_json": (c_void_p, c_void_p),
+    "lodge_vm_metadata": (c_int, c_void_p, c_void_p),
     "lodge_vm_start": (c_int, c_void_p),
     "lodge_vm_fd": (c_int, c_void_p),
     "lodge_vm_state": (c_int, c_void_p),
@@ -154,11 +161,52 @@ def _load():
 
 
 _lib = _load()
+_libc = ctypes.CDLL(None)
+_libc.free.restype, _libc.free.argtypes = None, (c_void_p,)
 
 
 def version():
     """The library's version."""
     return _lib.lodge_version().decode()
+
+
+class Metadata:
+    """What guests may read by HTTP: one JSON value, given and shown as text. It may serve several
+    VMs, and be changed while they run."""
+
+    def __init__(self, text=None, limit=0):
+        self.handle = _lib.lodge_metadata_new(limit)
+        if not self.handle:
+            raise MemoryError
+        if text is not None:
+            self.put(text)
+
+    def __del__(self):
+        _lib.lodge_metadata_free(self.handle)
+
+    def _call(self, function, text):
+        why = ctypes.create_string_buffer(512)
+        rc = function(self.handle, text.encode(), why, len(why))
+        if rc:
+            raise Error(-rc, why.value.decode(errors="replace"))
+
+    def put(self, text):
+        """Replaces it."""
+        self._call(_lib.lodge_metadata_put, text)
+
+    def patch(self, text):
+        """Changes it by a JSON merge patch."""
+        self._call(_lib.lodge_metadata_patch, text)
+
+    def text(self):
+        """It, as compact JSON."""
+        text = _lib.lodge_metadata_json(self.handle)
+        if not text:
+            raise MemoryError
+        try:
+            return ctypes.string_at(text).decode()
+        finally:
+            _libc.free(text)
 
 
 class VM:
@@ -213,6 +261,10 @@ class VM:
         finally:
             os.close(writer)
         return os.fdopen(reader, "rb", buffering=0)
+
+    def metadata(self, metadata):
+        """Before start, with the setting "metadata" (may be ""): the guest reads this Metadata."""
+        self._check(_lib.lodge_vm_metadata(self._vm, metadata.handle))
 
     def virtio_console(self, stdin, stdout):
         """Before start: hvc0 on these descriptors, -1 for none."""

@@ -73,10 +73,11 @@ void lodge_vm_free(lodge_vm *vm);
  * boot-timer (on, off: Firecracker's, see LODGE_EVENT_BOOTED), kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
  * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
- * balloon (a virtio balloon, lodge-run(1)), disk (FILE), net (user or tap=NAME), pmem (FILE:
- * persistent memory), share (a directory for the guest: DIR or DIR:TAG) and port (a named port of a
- * virtio console: NAME,socket=PATH or NAME,file=PATH or NAME,pty=LINK): these five with options as
- * in lodge-run(1), and each call adds one.
+ * balloon (a virtio balloon, lodge-run(1)), metadata (JSON for the guest to read:
+ * [FILE][,OPTION...], lodge-run(1); see lodge_vm_metadata), disk (FILE), net (user or tap=NAME),
+ * pmem (FILE: persistent memory), share (a directory for the guest: DIR or DIR:TAG) and port (a
+ * named port of a virtio console: NAME,socket=PATH or NAME,file=PATH or NAME,pty=LINK): these five
+ * with options as in lodge-run(1), and each call adds one.
  * -ENOENT: no such name; -EINVAL: not a value for it.
  */
 int lodge_vm_set(lodge_vm *vm, const char *name, const char *value);
@@ -98,6 +99,34 @@ int lodge_vm_virtio_console(lodge_vm *vm, int in, int out);
 /* The size in characters of the window that the virtio console is shown in; 0: not known. Before
  * or after lodge_vm_start, whenever it changes: the guest is told. */
 void lodge_vm_window(lodge_vm *vm, uint16_t columns, uint16_t rows);
+
+/*
+ * Metadata: one JSON value that guests read over HTTP from a link-local address, on their networks,
+ * as from a cloud's metadata service; the setting "metadata" says how. It may be changed at any
+ * time, and serve several VMs.
+ */
+typedef struct lodge_metadata lodge_metadata;
+
+/* Makes metadata without a value, of up to limit bytes as compact JSON (0: 51200); NULL if memory
+ * is out. Frees it, when no VM has it any more; NULL is allowed. Any thread. */
+lodge_metadata *lodge_metadata_new(size_t limit);
+void lodge_metadata_free(lodge_metadata *md);
+
+/*
+ * Replaces the value by a JSON text, or changes it by a JSON merge patch (RFC 7396). 0; -EINVAL: it
+ * is no JSON; -EMSGSIZE: it is over the limit; -ENOENT: there is nothing to be patched yet. Nothing
+ * is changed then, and why, if not NULL, has one line of up to size bytes. Any thread.
+ */
+int lodge_metadata_put(lodge_metadata *md, const char *json, char *why, size_t size);
+int lodge_metadata_patch(lodge_metadata *md, const char *patch, char *why, size_t size);
+
+/* The value as compact JSON, "{}" where there is none; free() it. NULL if memory is out. Any
+ * thread. */
+char *lodge_metadata_json(lodge_metadata *md);
+
+/* Has the VM serve that metadata, of which md's owner need not keep his own hold; without this call
+ * it has some of its own. NULL takes it away. Before lodge_vm_start. */
+int lodge_vm_metadata(lodge_vm *vm, lodge_metadata *md);
 
 /* Checks the whole configuration, builds the machine and lets it run. */
 int lodge_vm_start(lodge_vm *vm);

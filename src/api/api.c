@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/mmds.h"
 #include "api/request.h"
 #include "api/server.h"
 #include "api/vmm.h"
@@ -168,6 +169,7 @@ enum api_end api_serve(const struct api_options *o, struct err *e)
 			.pci = o->pci,
 			.engine = o->engine,
 			.boot_timer = o->boot_timer,
+			.metadata_max = o->metadata_max ? o->metadata_max : o->body_max,
 			.console_in = STDIN_FILENO,
 			.console_out = STDOUT_FILENO};
 	enum api_end end = API_FAILED;
@@ -183,6 +185,8 @@ enum api_end api_serve(const struct api_options *o, struct err *e)
 	}
 	if (!rc)
 		note_ready(o, &v);
+	if (!rc && o->metadata)
+		rc = mmds_load(&v, o->metadata, e);
 	if (!rc && o->config_file)
 		rc = start_by_file(&v, o->config_file, e);
 	if (!rc) {

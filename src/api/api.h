@@ -20,6 +20,8 @@ struct api_options {
 	const char *id;          /* the VM's name */
 	const char *config_file; /* NULL: none; else the VM is started by it at once */
 	const char *engine;      /* NULL: auto */
+	const char *metadata;    /* a file with what the guest may read; NULL: none */
+	size_t metadata_max;     /* bytes of that; 0: as body_max */
 	const char *log_path;    /* NULL: none; else as by PUT /logger, with what follows */
 	const char *log_level, *log_module; /* NULL: the default */
 	bool log_show_level, log_show_origin;

@@ -35,6 +35,9 @@ struct field {
 	bool deprecated;
 };
 
+/* The table of a body that may be any JSON value, and is taken as it is. */
+extern const struct field fields_any[];
+
 /* Checks body against the table. 0, or -EINVAL with e set to words that name the field. */
 int fields_check(const struct field *fields, const json_t *body, struct err *e);
 

@@ -17,6 +17,7 @@
 #include "api/cpu_config.h"
 #include "api/fields.h"
 #include "api/job.h"
+#include "api/mmds.h"
 #include "api/sections.h"
 #include "api/vmm.h"
 #include "api/prometheus.h"
@@ -327,6 +328,10 @@ static const struct route {
 	{"GET", "balloon/hinting/status", NULL, balloon_get_hinting, "balloon"},
 	{"PATCH", "balloon/hinting/start", balloon_start, balloon_start_hinting, "balloon"},
 	{"PATCH", "balloon/hinting/stop", balloon_stop, balloon_stop_hinting, "balloon"},
+	{"GET", "mmds", NULL, mmds_get, "mmds"},
+	{"PUT", "mmds", fields_any, mmds_put, "mmds"},
+	{"PATCH", "mmds", fields_any, mmds_patch, "mmds"},
+	{"PUT", "mmds/config", mmds_config, mmds_put_config, "mmds"},
 	{"PUT", "entropy", sections_entropy, put_section, "entropy"},
 	{"PUT", "serial", sections_serial, put_section, "serial"},
 	{"PUT", "logger", logger_fields, put_logger, "logger"},
@@ -462,7 +467,8 @@ static void run_route(struct vmm *v, const struct route *route, const char *id,
 	v->metrics.requests[route - routes].count++;
 	snprintf(section, sizeof(section), "%.*s", (int)strcspn(route->path, "/"), route->path);
 	if (!rc && r->body) {
-		job.body = fields_compact(r->body);
+		job.body = route->fields == fields_any ? json_deep_copy(r->body)
+						       : fields_compact(r->body);
 		if (!job.body)
 			rc = err_set(&e, ENOMEM, "memory is out");
 	}
@@ -473,7 +479,7 @@ static void run_route(struct vmm *v, const struct route *route, const char *id,
 	v->metrics.deprecated += a->deprecated;
 	json_decref(job.body);
 	if (rc)
-		api_refuse(a, 400, e.text);
+		api_refuse(a, rc == -EMSGSIZE ? 413 : 400, e.text);
 	else
 		a->status = a->body || a->text ? 200 : 204;
 	v->metrics.requests[route - routes].fails += rc != 0;
@@ -513,9 +519,11 @@ void api_handle(struct vmm *v, const struct api_request *r, struct api_answer *a
 /* The request that a section of a configuration file stands for. */
 static int give(struct vmm *v, const char *path, const json_t *body, struct err *e)
 {
-	const struct api_request r = {.method = "PUT", .path = path, .body = body};
+	struct api_request r = {.method = "PUT", .path = path, .body = body};
 	struct api_answer a;
 
+	if (!strcmp(path, "mmds-config"))
+		r.path = "mmds/config";
 	api_handle(v, &r, &a);
 	if (a.status >= 400)
 		err_set(e, EINVAL, "%s: %s", path, fields_text(a.body, "fault_message", ""));
@@ -542,11 +550,11 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 int api_configure(struct vmm *v, const json_t *file, struct err *e)
 {
 	/* The kernel's command line depends on the drives. */
-	static const char *const names[] = {"logger",     "metrics",     "machine-config",
-					    "cpu-config", "drives",      "network-interfaces",
-					    "pmem",       "boot-source", "vsock",
-					    "balloon",    "entropy",     "serial",
-					    "lodge"};
+	static const char *const names[] = {"logger",      "metrics", "machine-config",
+					    "cpu-config",  "drives",  "network-interfaces",
+					    "mmds-config", "pmem",    "boot-source",
+					    "vsock",       "balloon", "entropy",
+					    "serial",      "lodge"};
 	const char *name;
 	json_t *value;
 

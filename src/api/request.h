@@ -2,7 +2,8 @@
 /*
  * A request and its answer, without the HTTP around them.
  *
- * Answers: 200 with a JSON value, 204 with none, 400 with {"fault_message": "..."}.
+ * Answers: 200 with a JSON value, 204 with none, 400 with {"fault_message": "..."}; 413 where what
+ * is to be kept is too long.
  */
 #ifndef LODGE_API_REQUEST_H
 #define LODGE_API_REQUEST_H

@@ -63,7 +63,7 @@ struct exchange {
 
 static enum MHD_Result send_answer(struct server *s, struct MHD_Connection *c, struct api_answer *a)
 {
-	char *text = a->body ? json_dumps(a->body, JSON_COMPACT) : a->text;
+	char *text = a->body ? json_dumps(a->body, JSON_COMPACT | JSON_ENCODE_ANY) : a->text;
 	const char *type = a->body ? "application/json" : PLAIN_TEXT;
 	struct MHD_Response *response = s->calls.MHD_create_response_from_buffer(
 		text ? strlen(text) : 0, text,

@@ -13,6 +13,7 @@ int vmm_init(struct vmm *v, struct err *e)
 {
 	v->sections = json_object();
 	v->vm = NULL;
+	v->metadata = NULL;
 	logger_init(&v->logger, v->id);
 	metrics_init(&v->metrics);
 	return v->sections ? 0 : err_set(e, ENOMEM, "memory is out");
@@ -21,6 +22,7 @@ int vmm_init(struct vmm *v, struct err *e)
 void vmm_release(struct vmm *v)
 {
 	lodge_vm_free(v->vm);
+	lodge_metadata_free(v->metadata);
 	logger_release(&v->logger);
 	metrics_release(&v->metrics);
 	json_decref(v->sections);
@@ -111,6 +113,26 @@ static int give_console(const struct vmm *v, lodge_vm *vm, struct err *e)
 	return rc;
 }
 
+lodge_metadata *vmm_metadata(struct vmm *v, struct err *e)
+{
+	if (!v->metadata)
+		v->metadata = lodge_metadata_new(v->metadata_max);
+	if (!v->metadata)
+		err_set(e, ENOMEM, "memory is out");
+	return v->metadata;
+}
+
+/* The metadata service's store, if there is a service. */
+static int give_metadata(struct vmm *v, lodge_vm *vm, struct err *e)
+{
+	lodge_metadata *md;
+
+	if (!vmm_section(v, "mmds-config"))
+		return 0;
+	md = vmm_metadata(v, e);
+	return md ? lodge_vm_metadata(vm, md) : e->code;
+}
+
 int vmm_start(struct vmm *v, struct err *e)
 {
 	lodge_vm *vm;
@@ -124,6 +146,8 @@ int vmm_start(struct vmm *v, struct err *e)
 	rc = configure(v, vm, v->sections, e);
 	if (!rc)
 		rc = give_console(v, vm, e);
+	if (!rc)
+		rc = give_metadata(v, vm, e);
 	if (!rc)
 		rc = lodge_vm_start(vm);
 	if (!rc) {

@@ -30,8 +30,10 @@ struct vmm {
 	int console_in, console_out;   /* where the serial console is, unless a file is named */
 	struct logger logger;
 	struct metrics metrics;
-	json_t *sections; /* by name; "drives" is an array */
-	lodge_vm *vm;     /* NULL: not started */
+	json_t *sections;         /* by name; "drives" is an array */
+	lodge_vm *vm;             /* NULL: not started */
+	size_t metadata_max;      /* bytes of the metadata; 0: the library's default */
+	lodge_metadata *metadata; /* NULL: nobody has asked for it yet */
 };
 
 /* Makes one that is not started; -ENOMEM with e set. id, engine: the caller's, outlive it. */
@@ -53,6 +55,9 @@ json_t *vmm_section(const struct vmm *v, const char *name);
  * of its own. Before the start. 0, or -errno with e set and nothing changed.
  */
 int vmm_set_section(struct vmm *v, const char *name, json_t *section, struct err *e);
+
+/* What the guest may read; it outlives the VM. NULL with e set if memory is out. */
+lodge_metadata *vmm_metadata(struct vmm *v, struct err *e);
 
 /* Builds the VM of all sections and lets it run. 0 or -errno with e set. */
 int vmm_start(struct vmm *v, struct err *e);

@@ -26,9 +26,8 @@ struct api {
 	bool no_api, version;
 };
 
-static int take_body_max(void *to, const struct flag *flag, const char *value)
+static int take_bytes(void *to, const struct flag *flag, const char *value)
 {
-	struct api *api = to;
 	char *end;
 	unsigned long long n = strtoull(value, &end, 10);
 
@@ -36,7 +35,7 @@ static int take_body_max(void *to, const struct flag *flag, const char *value)
 		cli_error("%s '%s' cannot be: give bytes, up to 1 GiB", flag->name, value);
 		return STATUS_USAGE;
 	}
-	api->options.body_max = (size_t)n;
+	*(size_t *)(void *)((char *)to + flag->at) = (size_t)n;
 	return 0;
 }
 
@@ -65,8 +64,12 @@ static const struct flag table[] = {
 		no_api),
 	FLAG_AT("--enable-pci", NULL, "virtio devices on PCI (default: MMIO)", flag_switch,
 		struct api, options.pci),
-	FLAG("--http-api-max-payload-size", "BYTES", "of a request (default: 51200)",
-	     take_body_max),
+	FLAG_AT("--http-api-max-payload-size", "BYTES", "of a request (default: 51200)", take_bytes,
+		struct api, options.body_max),
+	FLAG_AT("--metadata", "FILE", "what the guest may read, as JSON", flag_text, struct api,
+		options.metadata),
+	FLAG_AT("--mmds-size-limit", "BYTES", "of the metadata (default: as of a request)",
+		take_bytes, struct api, options.metadata_max),
 	FLAG_AT("--engine", "auto|kvm|bt", "what executes guest code (default: auto)", flag_text,
 		struct api, options.engine),
 	FLAG_AT("--boot-timer", NULL, "log when the guest writes 123 to 0xC0000000", flag_switch,

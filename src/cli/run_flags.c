@@ -68,6 +68,8 @@ static const struct flag table[] = {
 	FLAG("--kvmclock", "on|off", "paravirtual clock (default: on)", take_config),
 	FLAG_MANY("--disk", "FILE[,OPTION...]", "virtio disk, see lodge-run(1)", take_config),
 	FLAG_MANY("--net", "user|tap=NAME[,...]", "virtio network, see lodge-run(1)", take_config),
+	FLAG("--metadata", "FILE[,OPTION...]",
+	     "JSON that the guest reads by HTTP, see lodge-run(1)", take_config),
 	FLAG_MANY("--share", "DIR[:TAG][,ro]", "a directory for the guest, by virtio-fs",
 		  take_config),
 	FLAG("--vsock", "cid=N,socket=PATH", "virtio sockets, see lodge-run(1)", take_config),

@@ -28,12 +28,17 @@ static void tell_gone(struct netif *n)
 	n->user.gone(n->user.opaque, n->why);
 }
 
+static bool aside_waits(const struct netif *n, unsigned queue)
+{
+	return !queue && n->aside.takes && n->aside.waiting(n->aside.opaque);
+}
+
 static void read_frames(struct netif_port *p)
 {
 	struct netif *n = p->netif;
 
 	p->paused = !n->user.readable(n->user.opaque, p->queue);
-	if (!p->paused && n->ops->staged(n, p->queue))
+	if (!p->paused && (n->ops->staged(n, p->queue) || aside_waits(n, p->queue)))
 		netif_resume(n, p->queue);
 }
 
@@ -103,6 +108,20 @@ void netif_connect(struct netif *n, const struct netif_user *user)
 	n->user = *user;
 }
 
+void netif_attach(struct netif *n, const struct netif_aside *aside)
+{
+	n->aside = *aside;
+}
+
+void netif_reset(struct netif *n)
+{
+	if (!n->aside.takes)
+		return;
+	if (n->front == NETIF_FRONT_ASIDE)
+		n->front = NETIF_FRONT_NONE;
+	n->aside.reset(n->aside.opaque);
+}
+
 void netif_free(struct netif *n)
 {
 	if (n)
@@ -122,8 +141,11 @@ void netif_blocked(struct netif *n, unsigned queue)
 
 int netif_send(struct netif *n, unsigned queue, const struct netif_span *spans, unsigned count)
 {
-	int rc = n->why ? -ENODEV : n->ops->send(n, queue, spans, count);
+	int rc;
 
+	if (n->aside.takes && n->aside.takes(n->aside.opaque, spans, count))
+		return 0;
+	rc = n->why ? -ENODEV : n->ops->send(n, queue, spans, count);
 	if (rc == -EAGAIN)
 		netif_blocked(n, queue);
 	return rc;
@@ -138,14 +160,40 @@ int netif_flush(struct netif *n, unsigned queue)
 	return rc;
 }
 
-int netif_receive(struct netif *n, unsigned queue, const uint8_t **frame, size_t *len)
+/* A frame of the interface's own. */
+static int receive(struct netif *n, unsigned queue, const uint8_t **frame, size_t *len)
 {
 	return n->why ? -EAGAIN : n->ops->receive(n, queue, frame, len);
 }
 
+int netif_receive(struct netif *n, unsigned queue, const uint8_t **frame, size_t *len)
+{
+	int rc;
+
+	if (queue || !n->aside.takes)
+		return receive(n, queue, frame, len);
+	/* The user may be in the middle of a frame: it stays the same one until it is done with. */
+	if (n->front == NETIF_FRONT_NONE &&
+	    n->aside.next(n->aside.opaque, &n->aside_frame, &n->aside_len))
+		n->front = NETIF_FRONT_ASIDE;
+	if (n->front == NETIF_FRONT_ASIDE) {
+		*frame = n->aside_frame;
+		*len = n->aside_len;
+		return 0;
+	}
+	rc = receive(n, queue, frame, len);
+	n->front = rc ? NETIF_FRONT_NONE : NETIF_FRONT_OWN;
+	return rc;
+}
+
 void netif_received(struct netif *n, unsigned queue)
 {
-	n->ops->received(n, queue);
+	bool aside = !queue && n->front == NETIF_FRONT_ASIDE;
+
+	if (!queue)
+		n->front = NETIF_FRONT_NONE;
+	if (!aside)
+		n->ops->received(n, queue);
 }
 
 void netif_resume(struct netif *n, unsigned queue)

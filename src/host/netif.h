@@ -86,6 +86,21 @@ struct netif_ops {
 	void (*free)(struct netif *n);
 };
 
+/*
+ * Somebody beside the interface, who takes some of the frames that the user sends, and has some for
+ * the user of his own. All are called as netif_send and netif_receive are, one at a time.
+ */
+struct netif_aside {
+	/* Whether a frame, as netif_send has it, is his: then it goes no further. */
+	bool (*takes)(void *opaque, const struct netif_span *spans, unsigned count);
+	/* His next frame for the user, as netif_receive has it, which stays as it is until the next
+	 * call; false: there is none. */
+	bool (*next)(void *opaque, const uint8_t **frame, size_t *len);
+	bool (*waiting)(void *opaque); /* whether there would be one; any thread */
+	void (*reset)(void *opaque);   /* the user begins anew: nothing said before holds */
+	void *opaque;
+};
+
 struct netif_port {
 	struct netif *netif;
 	unsigned queue;
@@ -101,6 +116,11 @@ struct netif {
 	const struct netif_ops *ops;
 	struct event_loop *loop;
 	struct netif_user user;
+	struct netif_aside aside; /* takes NULL: there is nobody */
+	/* Queue 0's frame that was received last, if it is not done with: whose it is. */
+	enum { NETIF_FRONT_NONE, NETIF_FRONT_OWN, NETIF_FRONT_ASIDE } front;
+	const uint8_t *aside_frame; /* NETIF_FRONT_ASIDE's */
+	size_t aside_len;
 	unsigned queues;   /* pairs */
 	bool header;       /* each frame has a header; without, checksums are whole and right */
 	unsigned sends;    /* enum netif_offload: what the user may leave undone */
@@ -115,6 +135,13 @@ struct netif {
 
 /* Tells the interface its user, who is not called before netif_resume. Before the loop runs. */
 void netif_connect(struct netif *n, const struct netif_user *user);
+
+/* Puts somebody beside it. His frames come by queue 0; whenever there are some, after it was empty,
+ * he calls netif_resume for it. Before the loop runs, once. */
+void netif_attach(struct netif *n, const struct netif_aside *aside);
+
+/* The user begins anew, see netif_aside.reset. As netif_send. */
+void netif_reset(struct netif *n);
 
 /* Frees it. After the loop. NULL is allowed. */
 void netif_free(struct netif *n);

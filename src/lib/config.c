@@ -241,6 +241,12 @@ static int parse_net(const struct setting *s, void *field, const char *value, st
 	return config_nets_add(field, value, e);
 }
 
+static int parse_metadata(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_mmds_set(field, value, e);
+}
+
 static int parse_port(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	(void)s;
@@ -314,6 +320,7 @@ static const struct setting settings[] = {
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},
+	{"metadata", parse_metadata, FIELD(mmds)},
 	{"port", parse_port, FIELD(ports)},
 	{"share", parse_share, FIELD(shares)},
 	{"balloon", parse_balloon, FIELD(balloon)},
@@ -339,6 +346,7 @@ void config_release(struct config *c)
 	config_cpu_release(&c->cpu);
 	config_disks_release(&c->disks);
 	config_nets_release(&c->nets);
+	config_mmds_release(&c->mmds);
 	config_ports_release(&c->ports);
 	config_shares_release(&c->shares);
 	config_vsock_release(&c->vsock);
@@ -368,6 +376,10 @@ const char *config_cmdline(const struct config *c, bool hvc_alone)
 
 int config_check(const struct config *c, struct err *e)
 {
+	int rc = config_mmds_check(&c->mmds, c->nets.count, e);
+
+	if (rc)
+		return rc;
 	if (!c->kernel)
 		return err_set(e, EINVAL, "no kernel is given: name a bzImage or vmlinux");
 	if (c->balloon.size > c->memory)

@@ -13,6 +13,7 @@
 #include "lib/config_balloon.h"
 #include "lib/config_cpu.h"
 #include "lib/config_disk.h"
+#include "lib/config_mmds.h"
 #include "lib/config_net.h"
 #include "lib/config_pmem.h"
 #include "lib/config_port.h"
@@ -51,6 +52,7 @@ struct config {
 	bool rng;
 	struct config_disks disks;
 	struct config_nets nets;
+	struct config_mmds mmds;
 	struct config_ports ports;
 	struct config_shares shares;
 	struct machine_balloon balloon;

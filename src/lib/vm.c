@@ -20,6 +20,7 @@
 #include "machine/engines.h"
 #include "lodge/lodge.h"
 #include "machine/machine.h"
+#include "mmds/store.h"
 
 struct console {
 	bool given;
@@ -30,6 +31,7 @@ struct lodge_vm {
 	struct config config;
 	struct console com1, hvc;        /* hvc: the virtio console */
 	struct machine_window window;    /* its window's size */
+	struct mmds_store *metadata;     /* what the guest may read; NULL: not given */
 	int dump;                        /* opened for config.dump.file; -1: not */
 	struct machine *_Atomic machine; /* NULL until it was started */
 	atomic_bool stop;                /* asked for since lodge_vm_start began */
@@ -81,6 +83,7 @@ void lodge_vm_free(lodge_vm *vm)
 	close_consoles(vm);
 	if (vm->dump >= 0)
 		close(vm->dump);
+	mmds_store_drop(vm->metadata);
 	config_release(&vm->config);
 	free(vm);
 }
@@ -168,6 +171,33 @@ static int open_dump(lodge_vm *vm, struct engine_options *options)
 	return 0;
 }
 
+int lodge_vm_metadata(lodge_vm *vm, lodge_metadata *md)
+{
+	int rc = begin_configuring(vm);
+
+	if (rc)
+		return rc;
+	mmds_store_drop(vm->metadata);
+	vm->metadata = md ? mmds_store_hold((struct mmds_store *)(void *)md) : NULL;
+	return 0;
+}
+
+/* The metadata service, if there is to be one: its store is what was given, or one of the VM's. */
+static int open_metadata(lodge_vm *vm, struct machine_config *config)
+{
+	struct config_mmds *c = &vm->config.mmds;
+
+	if (!c->given)
+		return 0;
+	if (!vm->metadata)
+		vm->metadata = mmds_store_new(MMDS_STORE_DEFAULT);
+	if (!vm->metadata)
+		return err_errno(&vm->error, ENOMEM, "cannot make the metadata service");
+	c->service.store = vm->metadata;
+	config->mmds = &c->service;
+	return config_mmds_load(c, vm->metadata, &vm->error);
+}
+
 int lodge_vm_start(lodge_vm *vm)
 {
 	const struct config *c = &vm->config;
@@ -214,6 +244,8 @@ int lodge_vm_start(lodge_vm *vm)
 		rc = config_check(c, &vm->error);
 	if (!rc)
 		rc = open_dump(vm, &config.engine_options);
+	if (!rc)
+		rc = open_metadata(vm, &config);
 	if (!rc)
 		rc = engines_choose(c->engine.name ? c->engine.name : "auto", &config.engine,
 				    &vm->error);

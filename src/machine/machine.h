@@ -56,6 +56,15 @@ struct machine_net {
 	unsigned forward_count;
 };
 
+/* The metadata service on the networks (mmds/mmds.h). */
+struct machine_mmds {
+	struct mmds_store *store; /* the caller's; held for as long as it is needed */
+	bool tokens;              /* version 2 */
+	bool text;                /* JSON is never answered */
+	uint8_t address[4];
+	unsigned nets; /* bit n: it is on network n; 0: on all */
+};
+
 #define MACHINE_PORTS_MAX     7
 #define MACHINE_PORT_NAME_MAX 64
 
@@ -133,6 +142,7 @@ struct machine_config {
 	unsigned disk_count;
 	const struct machine_net *nets; /* the same */
 	unsigned net_count;
+	const struct machine_mmds *mmds;  /* the same; NULL: none */
 	const struct machine_port *ports; /* the same */
 	unsigned port_count;
 	const struct machine_vsock *vsock;  /* the same; NULL: none */

@@ -9,6 +9,8 @@
 #include "host/tap.h"
 #include "machine/machine_int.h"
 #include "machine/paravirt_int.h"
+#include "mmds/mmds.h"
+#include "mmds/service.h"
 #include "virtio/net.h"
 
 /* passt copies streams, and says so: the larger its packets, the fewer there are. Its own default,
@@ -25,11 +27,13 @@ struct card {
 	char name[MACHINE_NET_NAME_MAX + 1];
 	struct netif *netif;
 	struct virtio_net *net; /* NULL: not made */
+	struct mmds *mmds;      /* NULL: it has no metadata service */
 };
 
 struct nets {
 	struct card cards[PARAVIRT_MAX];
 	unsigned count;
+	struct mmds_service *service; /* NULL: there is none */
 };
 
 static void on_gone(void *opaque, const char *why)
@@ -61,6 +65,19 @@ static void make_up_mac(uint8_t *mac)
 {
 	host_random(mac, VIRTIO_NET_MAC_LEN);
 	mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
+}
+
+/* Puts the metadata service on the card that was added last, if it is to be there. */
+static int add_mmds(struct nets *all, const struct machine_mmds *from, struct err *e)
+{
+	struct card *c = &all->cards[all->count - 1];
+	struct mmds_config config = {c->netif, &c->machine->clock, all->service, {0}};
+
+	if (!from || (from->nets && !(from->nets >> (all->count - 1) & 1)))
+		return 0;
+	memcpy(config.address, from->address, sizeof(config.address));
+	c->mmds = mmds_new(&config, e);
+	return c->mmds ? 0 : e->code;
 }
 
 static int add_net(struct paravirt *p, struct nets *all, const struct machine_net *from,
@@ -106,8 +123,16 @@ static int make(struct paravirt *p, void **state, struct err *e)
 	*state = all = calloc(1, sizeof(*all));
 	if (!all)
 		return err_errno(e, ENOMEM, "cannot make virtio-net");
-	for (unsigned i = 0; !rc && i < c->net_count; i++)
+	if (c->mmds) {
+		all->service = mmds_service_new(c->mmds->store, c->mmds->tokens, c->mmds->text);
+		if (!all->service)
+			return err_errno(e, ENOMEM, "cannot make the metadata service");
+	}
+	for (unsigned i = 0; !rc && i < c->net_count; i++) {
 		rc = add_net(p, all, &c->nets[i], e);
+		if (!rc)
+			rc = add_mmds(all, c->mmds, e);
+	}
 	return rc;
 }
 
@@ -119,7 +144,9 @@ static void release(void *state)
 		netif_free(all->cards[i].netif);
 		if (all->cards[i].net)
 			virtio_net_free(all->cards[i].net);
+		mmds_free(all->cards[i].mmds);
 	}
+	mmds_service_free(all->service);
 	free(all);
 }
 

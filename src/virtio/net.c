@@ -127,6 +127,7 @@ static void stopped(struct virtio_device *d, unsigned queue)
 	n->used_pairs = 0;
 	limiter_cancel(&n->rx_limit);
 	limiter_cancel(&n->tx_limit);
+	netif_reset(n->netif);
 	net_filter_reset(&n->filter);
 	memcpy(n->config + NET_CONFIG_MAC, n->mac, sizeof(n->mac));
 	n->config[NET_CONFIG_STATUS] &= ~NET_ANNOUNCE;
