@@ -1,31 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of disks share: lodge on this machine, under the software engine."""
+"""What the tests of disks share: where lodge runs, on this machine under the software engine or in
+the lab under KVM, and its guests."""
 
+import contextlib
 import subprocess
 
 import pytest
 
-from lab import debian, guests
+from lab import debian, guests, modules, product, qemu
 from lab.host import Host
+from lab.machine import Machine
 
 # A disk's options, and the drivers of the bus that it is on.
 DISKS = {"cached": "", "direct": ",direct", "one-queue": ",queues=1", "qcow2": ",format=qcow2"}
 BUSES = {"pci": "virtio_pci", "mmio": "virtio_mmio"}
 
 
-def command(disk, initrd, *flags, cmdline="quiet", memory="512M"):
+def command(disk, initrd, *flags, cmdline="quiet", memory="512M", engine="bt"):
     """lodge's command line for a guest with a disk (FILE with options)."""
-    return ["lodge", "run", "--engine", "bt", "--memory", memory, "--cpus", "2", "--kernel",
+    return ["lodge", "run", "--engine", engine, "--memory", memory, "--cpus", "2", "--kernel",
             debian.vmlinuz("cloud"), "--initrd", initrd, "--disk", disk, *flags, "--cmdline",
             f"console=ttyS0 cryptomgr.notests {cmdline}"]
 
 
-def show(disk, bus, script, files, *flags, timeout=900):
+@contextlib.contextmanager
+def _lab_with(path):
+    """A machine of the lab whose disk /dev/vda is the file."""
+    words = ["-drive", f"file={path},format=raw,if=none,id=disk,discard=unmap", "-device",
+             "virtio-blk-pci,drive=disk,addr=0x10"]  # behind the agent's
+    with Machine(qemu.Options(memory=2048, qemu=words)) as machine:
+        machine.put_program(product.lodge(), "/bin/lodge")
+        there = machine.run(["lsmod"]).out
+        for name, image in modules.in_order(debian.modules("cloud"), ["virtio_blk"]):
+            if f"{name.removesuffix('.ko')} " not in there:
+                machine.put_bytes(f"/modules/{name}", image)
+                assert machine.run(["insmod", f"/modules/{name}"]).status == 0
+        yield machine
+
+
+def run(engine, path, initrd, *flags, options="", timeout=900, **words):
+    """Runs a guest to its end with the image `path` (and options) as its disk: the Result.
+
+    Under kvm a raw image is a disk of the lab's machine, so that it is a block device for lodge; a
+    qcow2 image is copied there and back.
+    """
+    if engine == "bt":
+        done = Host().run(command(f"{path}{options}", initrd, *flags, **words), timeout=timeout)
+    else:
+        with _lab_with(path) as machine:
+            disk = machine.put(path) if "qcow2" in options else "/dev/vda"
+            done = machine.run(command(f"{disk}{options}", initrd, *flags, engine="kvm", **words),
+                               timeout=4 * timeout)
+            if "qcow2" in options:
+                path.write_bytes(machine.get(disk))
+    assert done.status == 0, done.err + done.out[-2000:]
+    return done
+
+
+def show(engine, path, bus, script, files, *flags, options="", timeout=900):
     """What a guest's script prints, and the whole Result."""
     image = guests.initrd(files=guests.with_drivers(["virtio_blk", BUSES[bus]], script, files))
-    done = Host().run(command(disk, image, "--virtio", bus, *flags,
-                              cmdline="quiet lodge.show=script"), timeout=timeout)
-    assert done.status == 0, done.err + done.out[-2000:]
+    done = run(engine, path, image, "--virtio", bus, *flags, options=options, timeout=timeout,
+               cmdline="quiet lodge.show=script")
     return guests.sections(done.stdout)["script"], done
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conftest import command
+from conftest import command, run
 from lab import rootdisk
 from lab.host import Host
 
@@ -25,17 +25,16 @@ def fsck(disk):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("bus", ["pci", "mmio"])
-def test_debian_reaches_its_multi_user_target(disk, bus):
+@pytest.mark.parametrize("engine, bus", [("bt", "pci"), ("bt", "mmio"), ("kvm", "pci")])
+def test_debian_reaches_its_multi_user_target(disk, engine, bus):
     script = "dd if=/dev/urandom of=/data bs=64k count=256 2>/dev/null; md5sum /data; sync\n"
-    done = Host().run(command(disk, rootdisk.initrd(script), "--virtio", bus,
-                              cmdline="quiet lodge.do=script"), timeout=600)
-    assert done.status == 0, done.err + done.out[-2000:]
+    done = run(engine, disk, rootdisk.initrd(script), "--virtio", bus,
+               cmdline="quiet lodge.do=script")
     reached = re.search(r"LODGE-DISK: multi-user ([\d.]+)", done.out)
     assert reached, done.out[-2000:]
     assert "LODGE-DISK: failed 0" in done.out
     assert re.search(r"LODGE-DISK: root /dev/vda +ext4 +rw", done.out), done.out[-2000:]
-    print(f"\n{bus}: multi-user after {reached[1]} s of the guest's, "
+    print(f"\n{engine}, {bus}: multi-user after {reached[1]} s of the guest's, "
           f"{(done.user_us + done.system_us) / 1e6:.1f} s of the processor until power-off",
           file=sys.stderr)
     fsck(disk)
