@@ -245,3 +245,27 @@ echo IPERF
         assert received["bytes"] > 0, result
         print(f"\n{kind}, iperf3{words}: {received['bits_per_second'] / 1e6:.0f} Mbit/s",
               file=sys.stderr)
+
+
+def test_datagrams_come_in_by_a_forward():
+    """iperf3 the other way round: its server is the guest, for one port of TCP and UDP."""
+    port = networks.free_port()
+    script = f"""{USER}
+/bin/iperf3 -s -1 -p 9000 --forceflush >/tmp/log &
+until grep -q listening /tmp/log; do sleep 0.1; done
+echo READY
+wait
+"""
+    words = ["lodge", "run", "--engine", "bt", "--kernel", debian.vmlinuz("cloud"), "--initrd",
+             image("pci", script), "--net",
+             f"user,forward=tcp:127.0.0.1:{port}:9000,forward=udp:127.0.0.1:{port}:9000",
+             "--cmdline", "console=ttyS0 cryptomgr.notests quiet lodge.show=script"]
+    session = Host().spawn(words, timeout=300)
+    session.expect("READY", timeout=120)
+    client = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", str(port), "-u", "-b", "20M", "-t",
+                             "3", "-J"], capture_output=True, timeout=60)
+    assert client.returncode == 0, client.stdout
+    done = session.wait(timeout=60)
+    assert done.status == 0, done.err
+    received = json.loads(client.stdout)["end"]["sum"]
+    assert received["packets"] > 100 and received["lost_percent"] < 50, client.stdout
