@@ -168,7 +168,8 @@ static void make_readonly(const struct child *c)
 		fail("cannot share read-only");
 }
 
-/* Each file that the guest knows of is one that the daemon has open. */
+/* Each file that the guest's kernel remembers is one that the daemon has open. Root's goes on from
+ * here by itself, where it may. */
 static void raise_limit(void)
 {
 	struct rlimit files;
@@ -204,8 +205,7 @@ static void __attribute__((noreturn)) run_child(const struct child *c)
 		enter_user(c);
 	if (c->readonly)
 		make_readonly(c);
-	if (!c->privilege)
-		raise_limit();
+	raise_limit();
 	execve(c->program, c->args, environ);
 	fail("cannot run it");
 }

@@ -58,6 +58,15 @@ def share(place):
     made.close()
 
 
+@pytest.fixture(params=["bt", pytest.param("kvm", marks=pytest.mark.slow)])
+def anywhere(request):
+    """A share, as above; in the lab it takes minutes."""
+    machine = request.getfixturevalue("lab") if request.param == "kvm" else Host()
+    made = Share(Place(request.param, machine))
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def bt():
     return Place("bt", Host())
@@ -98,13 +107,13 @@ def run(share, kernel, initrd, bus, script, *more, options=""):
 
 
 @pytest.mark.parametrize("bus", BUSES)
-def test_torture(share, kernel, initrd, bus):
-    """Names, links, attributes, unlinked open files, content, four threads, and many files: 2,000
-    but in the lab, where everything is slow."""
-    files = 2000 if share.place.engine == "bt" else 100
-    text = run(share, kernel, initrd, bus, f"/fsworker torture /m {files}", "--cpus", "2")
+def test_torture(anywhere, kernel, initrd, bus):
+    """Names, links, attributes, unlinked open files, content, four threads, and many files: fewer
+    of them in the lab, where everything is slow."""
+    files = {"pci": 2000, "mmio": 300}[bus] if anywhere.place.engine == "bt" else 100
+    text = run(anywhere, kernel, initrd, bus, f"/fsworker torture /m {files}", "--cpus", "2")
     assert "done torture 0" in text, text
-    assert share.do(f"ls {share.path}").split() == ["sub"]
+    assert anywhere.do(f"ls {anywhere.path}").split() == ["sub"]
 
 
 def test_content_is_the_same_on_both_sides(share, kernel, initrd):
@@ -119,17 +128,17 @@ md5sum </m/given
     assert share.do(f"md5sum <{share.path}/given").split()[0] == given
 
 
-def test_nothing_leads_out(share, kernel, initrd):
+def test_nothing_leads_out(anywhere, kernel, initrd):
     """Links of the host's and of the guest's, and names that change from a directory to a link to
     outside and back, on both sides."""
-    share.do(f"""cd {share.path}; ln -s {share.name}/secret host-absolute
-ln -s ../secret host-relative; ln -s {share.name}/beside host-dir""")
-    times = 3000 if share.place.engine == "bt" else 300
+    anywhere.do(f"""cd {anywhere.path}; ln -s {anywhere.name}/secret host-absolute
+ln -s ../secret host-relative; ln -s {anywhere.name}/beside host-dir""")
+    times = 3000 if anywhere.place.engine == "bt" else 300
     script = f"/fsworker escape /m\n/fsworker race /m {times}"
-    text = run(share, kernel, initrd, "pci", script, "--cpus", "2")
+    text = run(anywhere, kernel, initrd, "pci", script, "--cpus", "2")
     assert "done escape 0" in text and "done race 0" in text, text
-    assert share.do(f"ls {share.name} {share.name}/beside").split() == [
-        f"{share.name}:", "beside", "secret", "share", f"{share.name}/beside:", "secret"]
+    assert anywhere.do(f"ls {anywhere.name} {anywhere.name}/beside").split() == [
+        f"{anywhere.name}:", "beside", "secret", "share", f"{anywhere.name}/beside:", "secret"]
 
 
 def expected(text):
@@ -167,26 +176,26 @@ def tiny_program(status):
     return (head + load).ljust(at, b"\0") + code.ljust(0x1000, b"\x90"), at + 1
 
 
-def test_a_program_that_the_host_changes(share, kernel, initrd):
+def test_a_program_that_the_host_changes(anywhere, kernel, initrd):
     """The guest executes a program in the directory; the host writes another byte into it; the
     guest executes that, from pages that it had executed before."""
     program, at = tiny_program(10)
-    if share.place.engine == "kvm":
-        share.place.machine.put_bytes(f"{share.path}/program", program, 0o755)
+    if anywhere.place.engine == "kvm":
+        anywhere.place.machine.put_bytes(f"{anywhere.path}/program", program, 0o755)
     else:
-        Path(f"{share.path}/program").write_bytes(program)
-        os.chmod(f"{share.path}/program", 0o755)
-    session = share.place.spawn(kernel("cloud"), image(initrd, "pci",
+        Path(f"{anywhere.path}/program").write_bytes(program)
+        os.chmod(f"{anywhere.path}/program", 0o755)
+    session = anywhere.place.spawn(kernel("cloud"), image(initrd, "pci",
                                                        "/fsworker again /m ./program 5"),
-                                *flags(share, "pci"), cmdline="quiet lodge.show=script",
-                                timeout=300)
+                                   *flags(anywhere, "pci"), cmdline="quiet lodge.show=script",
+                                   timeout=300)
     for i in range(5):
-        share.do(f"printf '\\{10 + i:03o}' | dd of={share.path}/program bs=1 seek={at} "
-                 f"conv=notrunc 2>/dev/null; : >{share.path}/go.{i}")
+        anywhere.do(f"printf '\\{10 + i:03o}' | dd of={anywhere.path}/program bs=1 seek={at} "
+                    f"conv=notrunc 2>/dev/null; : >{anywhere.path}/go.{i}")
         for _ in range(3):
             session.expect(rf"ran {i} {10 + i}\r?\n", timeout=120)
     done = session.wait(120)
-    assert done.status == 0 and complaints(share, done.err) == "", done.err
+    assert done.status == 0 and complaints(anywhere, done.err) == "", done.err
     assert len(re.findall(r"^ran ", done.out, re.MULTILINE)) == 15
 
 
@@ -203,7 +212,7 @@ mount -t virtiofs nobody /n; echo refused $?
 
 
 @pytest.mark.parametrize("bus", BUSES)
-def test_mounted_again_and_the_driver_bound_again(share, kernel, initrd, bus):
+def test_mounted_again_and_the_driver_bound_again(anywhere, kernel, initrd, bus):
     """Unmounted, unbound (which resets the device), bound and mounted, three times; then with a
     file open and writers under way."""
     script = """
@@ -217,22 +226,23 @@ dd if=/dev/zero of=/m/long bs=1M count=64 2>/dev/null & sleep 0.2
 echo $dev >unbind; echo unbound; wait
 echo $dev >bind; umount -l /m; mount -t virtiofs shared /n; echo mounted $?; cat /n/f3
 """.replace("basename", "busybox basename").replace("readlink", "busybox readlink")
-    text = run(share, kernel, initrd, bus, script, "--cpus", "2")
+    text = run(anywhere, kernel, initrd, bus, script, "--cpus", "2")
     assert re.findall(r"mounted (\d+)", text) == ["0"] * 5, text
     assert re.search(r"mounted 0\n1\nmounted 0\n2\nmounted 0\n3\n", text), text
     assert "unbound" in text and text.rstrip().endswith("3"), text
 
 
-def test_the_guest_reboots_in_the_middle(share, kernel, initrd):
+def test_the_guest_reboots_in_the_middle(anywhere, kernel, initrd):
     script = """
 if [ -e /m/second ]; then cat /m/second; exit; fi
 echo again >/m/second
 dd if=/dev/zero of=/m/long bs=64k count=100000 2>/dev/null & sleep 0.3
 echo b >/proc/sysrq-trigger; sleep 100
 """
-    done = share.place.run(kernel("cloud"), image(initrd, "pci", script), *flags(share, "pci"),
-                           cmdline="quiet lodge.show=script", timeout=300)
-    assert done.status == 0 and complaints(share, done.err) == "", done.err
+    done = anywhere.place.run(kernel("cloud"), image(initrd, "pci", script),
+                              *flags(anywhere, "pci"), cmdline="quiet lodge.show=script",
+                              timeout=300)
+    assert done.status == 0 and complaints(anywhere, done.err) == "", done.err
     assert done.out.count("mounted 0") == 2 and "again" in done.out.replace("\r", ""), done.out
 
 
