@@ -38,15 +38,45 @@ static int open_log(const struct entry *e, const char *file)
 	return openat(e->dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+/* What a guest printed for its terminal is not for this one, which would obey, and type answers to
+ * old questions: control characters are shown as ^X, but for line ends and tabs. out has twice the
+ * room of bytes. */
+static size_t show(const char *bytes, size_t len, char *out)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char byte = (unsigned char)bytes[i];
+
+		if (byte == '\r')
+			continue;
+		if (byte == 0x7f || (byte < 0x20 && byte != '\n' && byte != '\t')) {
+			out[at++] = '^';
+			byte ^= 0x40;
+		}
+		out[at++] = (char)byte;
+	}
+	return at;
+}
+
 /* All that is there from where fd stands. */
 static int copy(int fd)
 {
-	char bytes[65536];
+	char bytes[16384], shown[2 * sizeof(bytes)];
+	bool terminal = isatty(STDOUT_FILENO);
 	ssize_t n;
 
-	while ((n = read(fd, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0 && cli_write(bytes, (size_t)n))
-			return STATUS_FAILED;
+	while ((n = read(fd, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR)) {
+		size_t len = n > 0 ? (size_t)n : 0;
+		int status;
+
+		if (terminal)
+			status = cli_write(shown, show(bytes, len, shown));
+		else
+			status = cli_write(bytes, len);
+		if (status)
+			return status;
+	}
 	return 0;
 }
 

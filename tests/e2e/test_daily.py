@@ -8,10 +8,13 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -244,25 +247,31 @@ def test_without_a_place_for_names_it_runs(lodge):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's part")
-def test_two_users_see_their_own(lodge, tmp_path):
+def test_two_users_see_their_own():
     """And nobody is lured into a directory that another made, or may look into."""
-    lodge.start("wait", name="mine")
-    lodge.runtime.chmod(0o755)
-    for parent in lodge.runtime.parents[:-1]:
-        if parent.stat().st_mode & 0o005 != 0o005:
-            pytest.skip(f"others cannot come to {parent}")
-    nobody = pwd.getpwnam("nobody").pw_uid
-    program = ["setpriv", "--reuid", str(nobody), "--clear-groups", str(product.lodge())]
-    env = {**os.environ, **lodge.env}
-    done = subprocess.run([*program, "ps"], env=env, capture_output=True, text=True, timeout=LINE)
-    assert done.returncode == 1 and re.search("belongs to another|denied", done.stderr), done
-    done = subprocess.run([*program, "kill", "mine"], env=env, capture_output=True, text=True,
-                          timeout=LINE)
-    assert done.returncode == 1 and list(lodge.list()) == ["mine"]
-    (lodge.runtime / "lodge").chmod(0o755)
-    assert "others may look into it" in lodge.run("ps").err
-    (lodge.runtime / "lodge").chmod(0o700)
-    lodge.runtime.chmod(0o700)
+    with tempfile.TemporaryDirectory() as runtime, tempfile.TemporaryDirectory() as place:
+        lodge = Lodge(Path(runtime))
+        for directory in (runtime, place):
+            os.chmod(directory, 0o755)
+        shutil.copy(product.lodge(), f"{place}/lodge")
+        program = ["setpriv", "--reuid", str(pwd.getpwnam("nobody").pw_uid), "--clear-groups",
+                   f"{place}/lodge"]
+
+        def nobody(*words):
+            return subprocess.run([*program, *words], env={**os.environ, **lodge.env}, cwd="/",
+                                  capture_output=True, text=True, timeout=LINE)
+
+        lodge.start("wait", name="mine")
+        for words in (["ps"], ["kill", "mine"], ["console", "mine"]):
+            done = nobody(*words)
+            assert done.returncode == 1 and "Permission denied" in done.stderr, done
+        base = lodge.runtime / "lodge"
+        base.chmod(0o755)
+        assert "it belongs to another user" in nobody("ps").stderr
+        assert "others may look into it" in lodge.run("ps").err
+        base.chmod(0o700)
+        assert list(lodge.list()) == ["mine"]
+        lodge.good("kill", "mine")
 
 
 # The console
@@ -414,6 +423,15 @@ def test_logs_follow(lodge):
     session.expect("bare\n")
     lodge.good("console", "l", stdin=b"one\ntwo\n")
     assert session.wait().out == "bare\none\ntwo\n"
+
+
+def test_a_guest_does_not_speak_to_the_terminal_by_its_log(lodge):
+    lodge.start("lines 1", name="l")
+    lodge.good("console", "l", stdin=b"\x1b[6n\x07here\n")
+    lodge.until(lambda: not lodge.list(), "it has ended")
+    assert lodge.good("logs", "l") == "bare\n\x1b[6n\x07here\n"
+    session = lodge.spawn("logs", "l", pty=True)
+    assert session.wait().out == "bare\r\n^[[6n^Ghere\r\n"
 
 
 def test_a_full_disk_is_told(lodge):
