@@ -149,13 +149,12 @@ int lodge_vm_resume(lodge_vm *vm);
 
 /*
  * Changes a device of a VM that runs. device: "disk0", "net0", "pmem0", ..., by the order in which
- * they were set. value, for a disk: "size" (its image was made larger or smaller, which the guest is now
- * told), "file=FILE" (its image is another from now on, its name all to the value's end, of the
- * same format and as read-only or not as the first; what is under way ends on the old one; on
+ * they were set. value, for a disk: "size" (its image was made larger or smaller, which the guest
+ * is now told), "file=FILE" (its image is another from now on, its name all to the value's end, of
+ * the same format and as read-only or not as the first; what is under way ends on the old one; on
  * failure that stays), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE",
  * "rx-ops", "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s
- * flags, or
- * "none". "balloon": "size=SIZE"; "stats=SECONDS" (statistics now, and then that often, of a
+ * flags, or "none". "balloon": "size=SIZE"; "stats=SECONDS" (statistics now, and then that often, of a
  * balloon that has them); "hinting=start" (the guest tells what it has free, which goes back to the
  * host; "hinting=hold": and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is no such
  * device; -ESRCH: the VM has ended. After start.

@@ -104,8 +104,8 @@ void mem_unplug(struct mem *m, uint64_t gpa, uint64_t len);
  * lies in that region. */
 bool mem_all_plugged(const struct mem_region *r, uint64_t gpa, uint64_t len, bool plugged);
 
-/* All RAM, not files', back to zero, as at power-on, and its pages back to the host. No vCPU may run
- * and no device may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
+/* All RAM, not files', back to zero, as at power-on, and its pages back to the host. No vCPU may
+ * run and no device may be writing. Counts as a write to all of RAM. 0, or -errno with e set. */
 int mem_reset(struct mem *m, struct err *e);
 
 /* [gpa, gpa + len), in one region, back to zero. Pages wholly inside go back to the host, but a

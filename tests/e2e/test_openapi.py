@@ -189,7 +189,8 @@ def test_any_requests_by_the_file_before_the_start(serve, tmp_path, texts,  # no
     if REQUESTS >= 1000:
         good = {key for key, statuses in seen.items() if min(statuses) < 400}
         assert len(good) >= len(seen) // 2
-        assert all(400 in statuses for key, statuses in seen.items() if key[0] != "GET" and key[1] != "/mmds")
+        assert all(400 in statuses for key, statuses in seen.items()
+                   if key[0] != "GET" and key[1] != "/mmds")
 
 
 def test_any_requests_by_the_file_while_a_vm_runs(serve, tmp_path, texts,  # noqa: F811

@@ -72,7 +72,7 @@ dmesg -r | grep -E '^<[0-3]>.*(vd[ab]|virtio)'
 """
 
 
-# Under kvm lodge's disk is a block device; what differs between disks otherwise is not the engine's.
+# Under kvm a raw disk is a block device; how disks differ otherwise is not the engine's.
 PLACES = [*(("bt", options) for options in [*DISKS, "large-blocks"]),
           ("kvm", "cached"), ("kvm", "qcow2")]
 
@@ -94,5 +94,5 @@ def test_what_fio_writes_it_reads(image, bus, engine, options):
     assert done.err == ""
     if options == "qcow2":
         sound_raw(path)
-    print(f"\n{engine}, {bus}, {options}: {(done.user_us + done.system_us) / 1e6:.0f} s of the processor",
-          file=sys.stderr)
+    print(f"\n{engine}, {bus}, {options}: {(done.user_us + done.system_us) / 1e6:.0f} s of the "
+          "processor", file=sys.stderr)

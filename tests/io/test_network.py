@@ -268,4 +268,4 @@ wait
     done = session.wait(timeout=60)
     assert done.status == 0, done.err
     received = json.loads(client.stdout)["end"]["sum"]
-    assert received["packets"] > 100 and received["lost_percent"] < 50, client.stdout
+    assert received["packets"] - received["lost_packets"] > 100, client.stdout
