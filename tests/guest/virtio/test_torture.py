@@ -51,6 +51,22 @@ def test_bt(tmp_path, engine, bus, seed):
     assert "alive\n" in (tmp_path / "hvc").read_text(errors="replace")
 
 
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+@pytest.mark.parametrize("bus", ["pci", "mmio"])
+def test_bt_with_a_shared_directory(tmp_path, bus, seed):
+    """virtiofsd may well end at what it is told; that is all that happens."""
+    (tmp_path / "shared").mkdir()
+    for name in ("ro", "rw"):
+        (tmp_path / name).write_bytes(DISK)
+    words = [product.lodge(), *command("bt", bus, seed, tmp_path)[1:], "--share",
+             str(tmp_path / "shared")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert re.fullmatch("(lodge: share shared: virtiofsd is gone: .*\n)?", done.stderr), done.stderr
+    judge(done.stdout)
+    assert not list((tmp_path / "shared").iterdir())
+
+
 @pytest.mark.parametrize("bus", ["pci", "mmio"])
 def test_kvm(lab, bus):
     for name in ("ro", "rw"):
