@@ -154,10 +154,10 @@ int lodge_vm_resume(lodge_vm *vm);
  * the same format and as read-only or not as the first; what is under way ends on the old one; on
  * failure that stays), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE",
  * "rx-ops", "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s
- * flags, or "none". "balloon": "size=SIZE"; "stats=SECONDS" (statistics now, and then that often, of a
- * balloon that has them); "hinting=start" (the guest tells what it has free, which goes back to the
- * host; "hinting=hold": and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is no such
- * device; -ESRCH: the VM has ended. After start.
+ * flags, or "none". "balloon": "size=SIZE"; "stats=SECONDS" (statistics now, and then that often,
+ * of a balloon that has them); "hinting=start" (the guest tells what it has free, which goes back
+ * to the host; "hinting=hold": and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is
+ * no such device; -ESRCH: the VM has ended. After start.
  */
 int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
 

@@ -48,7 +48,7 @@ def run(engine, path, initrd, *flags, options="", timeout=900, **words):
         done = Host().run(command(f"{path}{options}", initrd, *flags, **words), timeout=timeout)
     else:
         with _lab_with(path) as machine:
-            disk = machine.put(path) if "qcow2" in options else "/dev/vda"
+            disk = machine.put(path, "/tmp/disk.img") if "qcow2" in options else "/dev/vda"
             done = machine.run(command(f"{disk}{options}", initrd, *flags, engine="kvm", **words),
                                timeout=4 * timeout)
             if "qcow2" in options:

@@ -87,7 +87,7 @@ def test_what_fio_writes_it_reads(image, bus, engine, options):
         as_qcow2(path)
     text, done = show(engine, path, bus, script, guests.programs("fio", "blkdiscard"),
                       options=",blocksize=4096" if large else DISKS[options])
-    assert re.search(r"^fio 0$", text, re.MULTILINE), text
+    assert re.search(r"^fio 0$", text, re.MULTILINE), done.err + text
     assert re.search(r"^zeroes 0\ndiscard 0$", text, re.MULTILINE), text
     assert re.search(r"^first 0\n0$", text, re.MULTILINE), text
     assert "virtio_blk" not in text and "I/O error" not in text
