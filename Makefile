@@ -282,7 +282,8 @@ API_REQUESTS ?= 10000
 API_SEED     ?= 1
 check-api:
 	$(MAKE) BUILD=build-asan SANITIZE=address,undefined all
-	LODGE=$(CURDIR)/build-asan/lodge LODGE_API_REQUESTS=$(API_REQUESTS) \
+	ASAN_OPTIONS=quarantine_size_mb=8 \
+	  LODGE=$(CURDIR)/build-asan/lodge LODGE_API_REQUESTS=$(API_REQUESTS) \
 	  LODGE_API_SEED=$(API_SEED) $(PYTEST) tests/e2e/test_openapi.py
 
 # The suite of bench/cpu: static, for it is also a guest's only program; always by the same

@@ -71,7 +71,8 @@ void lodge_vm_free(lodge_vm *vm);
  * cmdline, boot (auto, bzimage, pvh, elf), cpu-model, name,
  * cpuid (LEAF[.SUBLEAF]:REGISTER=BITS) and msr (NUMBER=BITS), of which each call adds one,
  * boot-timer (on, off: Firecracker's, see LODGE_EVENT_BOOTED), kvmclock (on, off), reboot (on: a
- * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio entropy device),
+ * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio
+ * entropy device; limits as of a disk may follow: on,bandwidth=RATE,ops=RATE),
  * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
  * balloon (a virtio balloon, lodge-run(1)), metadata (JSON for the guest to read:
  * [FILE][,OPTION...], lodge-run(1); see lodge_vm_metadata), disk (FILE), net (user or tap=NAME),

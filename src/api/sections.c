@@ -154,7 +154,10 @@ const struct field sections_balloon_patch[] = {
 	{0},
 };
 
-const struct field sections_entropy[] = {{0}};
+const struct field sections_entropy[] = {
+	{.name = "rate_limiter", .type = FIELD_OBJECT, .fields = limiter_fields},
+	{0},
+};
 
 const struct field sections_serial[] = {
 	{.name = "serial_out_path", .type = FIELD_TEXT},
@@ -456,6 +459,21 @@ static int apply_balloon(lodge_vm *vm, const json_t *balloon, const json_t *mach
 	return lodge_vm_set(vm, "balloon", value);
 }
 
+static int apply_entropy(lodge_vm *vm, const json_t *entropy, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int rc;
+
+	if (!entropy)
+		return 0;
+	buf_printf(&b, "on");
+	add_limiter(&b, &flag_words, "", json_object_get(entropy, "rate_limiter"));
+	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
+			    : lodge_vm_set(vm, "rng", buf_str(&b));
+	buf_release(&b);
+	return rc;
+}
+
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 {
 	int rc = apply_machine(vm, sections, e);
@@ -479,8 +497,8 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 	if (!rc)
 		rc = apply_balloon(vm, json_object_get(sections, "balloon"),
 				   json_object_get(sections, "machine-config"), e);
-	if (!rc && json_object_get(sections, "entropy"))
-		rc = lodge_vm_set(vm, "rng", "on");
+	if (!rc)
+		rc = apply_entropy(vm, json_object_get(sections, "entropy"), e);
 	return rc;
 }
 

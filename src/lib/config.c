@@ -229,6 +229,40 @@ static int parse_switch(const struct setting *s, void *field, const char *value,
 	return 0;
 }
 
+/* One limit, of len characters. */
+static int parse_rng_limit(struct limiter_config *limits, const char *word, size_t len,
+			   struct err *e)
+{
+	static const char bandwidth[] = "bandwidth=", ops[] = "ops=";
+	size_t n = strlen(bandwidth);
+
+	if (len > n && !strncmp(word, bandwidth, n))
+		return config_limit(&limits->bandwidth, "rng: bandwidth", word + n, len - n, e);
+	n = strlen(ops);
+	if (len > n && !strncmp(word, ops, n))
+		return config_limit(&limits->ops, "rng: ops", word + n, len - n, e);
+	return err_set(e, EINVAL, "rng has no '%.*s': give bandwidth=RATE or ops=RATE", (int)len,
+		       word);
+}
+
+static int parse_rng(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	struct config_rng rng = {.on = !strncmp(value, "on", 2)};
+	size_t len = strcspn(value, ",");
+	int rc = 0;
+
+	(void)s;
+	if ((len != 2 || !rng.on) && strcmp(value, "off") != 0)
+		return err_set(e, EINVAL, "rng '%s' is neither on nor off: give on or off", value);
+	for (value += len; !rc && *value; value += len) {
+		len = strcspn(++value, ",");
+		rc = parse_rng_limit(&rng.limits, value, len, e);
+	}
+	if (!rc)
+		*(struct config_rng *)field = rng;
+	return rc;
+}
+
 static int parse_disk(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	(void)s;
@@ -316,7 +350,7 @@ static const struct setting settings[] = {
 	{"reboot", parse_switch, FIELD(reboot)},
 	{"debug-exit", parse_switch, FIELD(debug_exit)},
 	{"boot-timer", parse_switch, FIELD(boot_timer)},
-	{"rng", parse_switch, FIELD(rng)},
+	{"rng", parse_rng, FIELD(rng)},
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},

@@ -33,6 +33,12 @@ struct config_dump {
 	char *file;      /* NULL: standard error */
 };
 
+/* "on[,LIMIT...]" or "off" */
+struct config_rng {
+	bool on;
+	struct limiter_config limits;
+};
+
 struct config {
 	struct config_engine engine;
 	struct config_dump dump;
@@ -49,7 +55,7 @@ struct config {
 	bool debug_exit;
 	bool boot_timer;
 	struct machine_cpu_edits cpu;
-	bool rng;
+	struct config_rng rng;
 	struct config_disks disks;
 	struct config_nets nets;
 	struct config_mmds mmds;

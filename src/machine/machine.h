@@ -138,6 +138,7 @@ struct machine_config {
 	bool reboot;      /* a guest's reset starts it again; else it ends the machine */
 	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
 	bool rng;         /* virtio-rng */
+	struct limiter_config rng_limits;
 	const struct machine_disk *disks; /* the caller's, needed by machine_new only */
 	unsigned disk_count;
 	const struct machine_net *nets; /* the same */

@@ -18,7 +18,8 @@ static int make(struct paravirt *p, void **state, struct err *e)
 	rng = calloc(1, sizeof(*rng));
 	if (!rng)
 		return err_errno(e, ENOMEM, "cannot make virtio-rng");
-	virtio_rng_init(rng, &m->mem, host_random);
+	virtio_rng_init(rng, &m->mem, host_random, &m->clock);
+	virtio_rng_limit(rng, &m->config.rng_limits);
 	*state = rng;
 	return paravirt_add(p, &rng->device, PARAVIRT_CLASS_OTHER, e);
 }

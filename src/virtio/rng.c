@@ -30,28 +30,66 @@ static uint32_t fill(struct virtio_rng *r, const struct virtq_chain *chain)
 	return done;
 }
 
+/* Fills the device's chain if the limiter lets it; else it is held. */
+static bool pass(struct virtio_rng *r)
+{
+	struct virtio_device *d = &r->device;
+
+	r->held = !limiter_take(&r->limiter, MIN(d->chain.writable_len, BYTES_MAX));
+	if (!r->held)
+		virtio_put(d, QUEUE, &d->chain, fill(r, &d->chain));
+	return !r->held;
+}
+
 static void notified(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_rng *r = container_of(d, struct virtio_rng, device);
 
+	if (limiter_limits(&r->limiter)) /* what comes now is seen, or waits, without being told */
+		virtq_want_kicks(&d->queues[queue].ring, false);
+	if (r->held && !pass(r))
+		return;
 	while (virtio_take(d, queue, &d->chain)) {
 		/* 5.4.6: buffers are to be writable, and nothing else. */
 		if (d->chain.readable || !d->chain.writable) {
 			virtio_need_reset(d);
 			break;
 		}
-		virtio_put(d, queue, &d->chain, fill(r, &d->chain));
+		if (!pass(r))
+			break;
 	}
 	virtio_finish(d, queue);
+}
+
+static void stopped(struct virtio_device *d, unsigned queue)
+{
+	struct virtio_rng *r = container_of(d, struct virtio_rng, device);
+
+	(void)queue;
+	limiter_cancel(&r->limiter);
+	r->held = false;
+}
+
+/* The thread of the clock's timers. */
+static void limiter_ready(void *opaque)
+{
+	struct virtio_rng *r = opaque;
+
+	pthread_mutex_lock(&r->device.lock);
+	if (r->held)
+		virtio_notify(&r->device, QUEUE);
+	pthread_mutex_unlock(&r->device.lock);
 }
 
 static const struct virtio_device_ops ops = {
 	.name = "virtio-rng",
 	.id = VIRTIO_ID_ENTROPY,
 	.notified = notified,
+	.stopped = stopped,
 };
 
-void virtio_rng_init(struct virtio_rng *r, struct mem *mem, void (*random)(void *buf, size_t len))
+void virtio_rng_init(struct virtio_rng *r, struct mem *mem, void (*random)(void *buf, size_t len),
+		     struct clock *clock)
 {
 	const struct virtio_kind kind = {
 		.ops = &ops,
@@ -62,6 +100,15 @@ void virtio_rng_init(struct virtio_rng *r, struct mem *mem, void (*random)(void 
 
 	virtio_device_init(&r->device, mem, &kind);
 	r->random = random;
+	r->held = false;
+	limiter_init(&r->limiter, clock, limiter_ready, r);
+}
+
+void virtio_rng_limit(struct virtio_rng *r, const struct limiter_config *limits)
+{
+	pthread_mutex_lock(&r->device.lock);
+	limiter_set(&r->limiter, &limits->bandwidth, &limits->ops);
+	pthread_mutex_unlock(&r->device.lock);
 }
 
 void virtio_rng_release(struct virtio_rng *r)

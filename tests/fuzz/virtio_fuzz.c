@@ -160,7 +160,7 @@ static void make(unsigned n, struct event_loop *loop, const struct virtio_blk_co
 		p->blk = virtio_blk_new(&mem, config, NULL);
 		p->device = virtio_blk_device(p->blk);
 	} else {
-		virtio_rng_init(&p->rng, &mem, random_bytes);
+		virtio_rng_init(&p->rng, &mem, random_bytes, NULL);
 		p->device = &p->rng.device;
 	}
 	if (p->pci ? put_on_pci(p) : put_on_mmio(p))

@@ -17,6 +17,7 @@ static struct transport_rig rig;
 static struct virtio_rng rng;
 static struct driver driver;
 static uint8_t next;
+static struct clock guest;
 
 static void count(void *buf, size_t len)
 {
@@ -29,7 +30,8 @@ static int setup(void **state)
 	(void)state;
 	next = 1;
 	vrig_make(&rig, true, false);
-	virtio_rng_init(&rng, &rig.mem, count);
+	clock_init_manual(&guest);
+	virtio_rng_init(&rng, &rig.mem, count, &guest);
 	vrig_connect(&rig, &rng.device);
 	driver_init(&driver, &rig.mem, false, 8, AREA);
 	vrig_start(&rig, 0, &driver);
@@ -99,6 +101,64 @@ static void readable_buffers_break_it(void **state)
 	assert_int_equal(next, 1);
 }
 
+static bool got(uint32_t expected)
+{
+	uint32_t written;
+
+	if (driver_get_used(&driver, &written) < 0)
+		return false;
+	assert_int_equal(written, expected);
+	return true;
+}
+
+/* A buffer that the limiter does not let pass is filled when there is time for it, and nothing
+ * overtakes it. */
+static void a_limit_makes_buffers_wait(void **state)
+{
+	const struct limiter_config limits = {.bandwidth = {.size = 100, .refill_ms = 10}};
+	const struct driver_buffer b[] = {{DATA, 60, true}, {DATA, 50, true}, {DATA, 10, true}};
+
+	(void)state;
+	virtio_rng_limit(&rng, &limits);
+	for (unsigned i = 0; i < 3; i++)
+		driver_add(&driver, &b[i], 1, false);
+	vrig_notify(&rig, 0);
+	assert_true(got(60));
+	assert_false(got(0));
+	vrig_notify(&rig, 0);
+	clock_advance(&guest, 999999);
+	assert_false(got(0));
+	clock_advance(&guest, 1);
+	assert_true(got(50));
+	assert_false(got(0));
+	clock_advance(&guest, 1000000);
+	assert_true(got(10));
+	assert_false(got(0));
+}
+
+static void a_reset_forgets_what_waits(void **state)
+{
+	const struct limiter_config limits = {.ops = {.size = 1, .refill_ms = 10}};
+	const struct driver_buffer b = {DATA, 60, true};
+
+	(void)state;
+	virtio_rng_limit(&rng, &limits);
+	driver_add(&driver, &b, 1, false);
+	driver_add(&driver, &b, 1, false);
+	vrig_notify(&rig, 0);
+	assert_true(got(60));
+	pthread_mutex_lock(&rng.device.lock);
+	virtio_reset(&rng.device);
+	pthread_mutex_unlock(&rng.device.lock);
+	clock_advance(&guest, 100000000);
+	assert_int_equal(next, (uint8_t)257);
+	driver_init(&driver, &rig.mem, false, 8, AREA);
+	vrig_start(&rig, 0, &driver);
+	driver_add(&driver, &b, 1, false);
+	vrig_notify(&rig, 0);
+	assert_true(got(60));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +166,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(buffers_are_filled, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_huge_buffer_gets_a_portion, setup, teardown),
 		cmocka_unit_test_setup_teardown(readable_buffers_break_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_limit_makes_buffers_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reset_forgets_what_waits, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
