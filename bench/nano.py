@@ -3,10 +3,10 @@
 """Cycles for single operations of a guest: system call, port access, page fault, ... (bench/nano).
 
 One guest without an operating system, entered by PVH, under lodge's software engine, under QEMU's
-TCG and, if asked for, under lodge's kvm in the lab; natively what user mode can do.  Medians of
-some rounds in turns, each the median of 21 batches.  Cycles are those of the time-stamp counter,
-real time.  The lab's processor is emulated: its column shows what is an exit there and what is
-not, and is no measure of hardware.
+TCG and, if asked for, under lodge's kvm in the lab; natively what user mode can do.  IPIs between
+processors have runs of their own, with two.  Medians of some rounds in turns, each the median of 21
+batches.  Cycles are those of the time-stamp counter, real time.  The lab's processor is
+emulated: its column shows what is an exit there and what is not, and is no measure of hardware.
 """
 
 import argparse
@@ -46,6 +46,8 @@ WHAT = {
     "self-ipi": "IPI to itself, taken, EOI",
     "timer": "timer armed, its interrupt taken, EOI",
     "halt": "HLT until a timer: how late",
+    "ipi-running": "IPI to another vCPU that runs, until taken",
+    "ipi-halted": "IPI to another vCPU that halts, until taken",
 }
 
 
@@ -69,22 +71,25 @@ def parse(text):
             re.findall(r"^nano ([\w-]+) (\d+\.\d+)\r?$", text, re.M)}
 
 
-def _lodge(program, engine, path):
-    return [program, "run", "--engine", engine, "--cpus", "1", "--memory", "64M", "--timeout",
+def _lodge(program, engine, cpus, path):
+    return [program, "run", "--engine", engine, "--cpus", str(cpus), "--memory", "64M", "--timeout",
             "300", "--kernel", path]
 
 
 @dataclass
 class Local:
-    """A command of this machine that writes the lines; it is ended after the last."""
+    """Commands of this machine that write the lines; each is ended after its last."""
 
     name: str
-    command: list
+    commands: list
 
     def run(self):
-        """{operation: cycles} of one run."""
-        lines = places.follow(self.command, "checks ", 300)
-        return parse("".join(f"{line.text}\n" for line in lines))
+        """{operation: cycles} of one run of each."""
+        text = ""
+        for command in self.commands:
+            lines = places.follow(command, "checks ", 300)
+            text += "".join(f"{line.text}\n" for line in lines)
+        return parse(text)
 
 
 class Lab:
@@ -100,7 +105,7 @@ class Lab:
         if not self._machine:
             self._machine = Machine(qemu.Options())
             self._machine.put_program(lodge_program(), "/bin/lodge")
-        done = self._machine.run(_lodge("lodge", "kvm", kernel()), timeout=400)
+        done = self._machine.run(_lodge("lodge", "kvm", 1, kernel()), timeout=400)
         if done.status:
             raise places.Failed(f"{self.name}: status {done.status}:\n{done.out[-2000:]}{done.err}")
         return parse(done.out)
@@ -109,10 +114,12 @@ class Lab:
 def chosen(options):
     """The places that the command line names."""
     every = {
-        "native": lambda: Local("native", [str(native_program())]),
-        "bt": lambda: Local("bt", _lodge(str(lodge_program()), options.engine, str(kernel()))),
-        "tcg": lambda: Local("tcg", places.guest_qemu(64, "-M", "microvm", "-kernel",
-                                                        str(kernel()))),
+        "native": lambda: Local("native", [[str(native_program())]]),
+        "bt": lambda: Local("bt", [_lodge(str(lodge_program()), options.engine, cpus, str(kernel()))
+                                   for cpus in (1, 2)]),
+        "tcg": lambda: Local("tcg", [places.guest_qemu(64, "-M", "microvm", "-smp", str(cpus),
+                                                       "-kernel", str(kernel()))
+                                     for cpus in (1, 2)]),
         "lab": Lab,
     }
     names = options.places.split(",")

@@ -71,8 +71,7 @@ class Place:
 @pytest.fixture(scope="session")
 def sanitized():
     """lodge built with sanitizers."""
-    subprocess.run(["make", "-s", "-C", product.ROOT, "SANITIZE=address,undefined",
-                    "BUILD=build-asan", "all"], check=True, timeout=1200)
+    product.make("SANITIZE=address,undefined", "BUILD=build-asan", "all")
     return product.ROOT / "build-asan" / "lodge"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import product
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
@@ -55,7 +57,7 @@ def test_a_boot_is_timed(tmp_path):
 
 
 def test_two_vcpus_are_measured(tmp_path):
-    subprocess.run(["make", "-s", "bench-programs"], cwd=ROOT, check=True, timeout=120)
+    product.make("bench-programs")
     figures = tmp_path / "scale.json"
     printed = bench("scale", "--places", "native,bt", "--programs", "crc,hash", "--scale", "0.01",
                     "--measure", "cpu", "--json", figures, "--docs", tmp_path)

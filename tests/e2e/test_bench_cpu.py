@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import product
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
@@ -22,7 +24,7 @@ SCALE = "0.0005"
 
 @pytest.fixture(scope="module", autouse=True)
 def _built():
-    subprocess.run(["make", "-s", "bench-programs"], cwd=ROOT, check=True, timeout=120)
+    product.make("bench-programs")
 
 
 def bench(*words):

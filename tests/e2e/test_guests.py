@@ -10,6 +10,7 @@ import pytest
 
 import oops
 from lab import debian, guests, modules
+from place import SELF_TESTS
 
 MARKER = guests.MARKER
 
@@ -40,8 +41,10 @@ CLOCK = {"kvm": "kvm-clock", "bt": "tsc"}
     ("amd64", "bzimage", "bzimage"), ("amd64", "bzimage", "pvh"), ("amd64", "vmlinux", "pvh"),
 ])
 def test_a_64_bit_kernel_boots(kvm, kernel, initrd, flavour, form, boot):
+    """Once of each with the kernel's tests of its own ciphers."""
+    tests = SELF_TESTS if (form, boot) == ("bzimage", "bzimage") else ""
     done = kvm.run(kernel(flavour, form), initrd(), "--boot", boot,
-                   cmdline="quiet lodge.show=uname,nproc")
+                   cmdline=f"quiet {tests} lodge.show=uname,nproc")
     assert done.status == 0, done.err
     shown = guests.sections(done.stdout)
     assert f" {debian.release(flavour)} " in shown["uname"] and "x86_64" in shown["uname"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import guests
+from lab import guests, product
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = "-std=c99 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror".split()
@@ -23,10 +23,7 @@ FLAGS = "-std=c99 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror".split()
 def installed(tmp_path_factory):
     """lodge installed below a prefix."""
     prefix = tmp_path_factory.mktemp("usr")
-    env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "MFLAGS"}
-    done = subprocess.run(["make", "-s", "install", f"PREFIX={prefix}"], cwd=ROOT, env=env,
-                          capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    product.make("install", f"PREFIX={prefix}")
     return prefix
 
 
