@@ -74,6 +74,7 @@ void lodge_vm_free(lodge_vm *vm);
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio
  * entropy device; limits as of a disk may follow: on,bandwidth=RATE,ops=RATE),
  * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
+ * hotplug-memory (max=SIZE,...: memory to be plugged, lodge-run(1)),
  * balloon (a virtio balloon, lodge-run(1)), metadata (JSON for the guest to read:
  * [FILE][,OPTION...], lodge-run(1); see lodge_vm_metadata), disk (FILE), net (user or tap=NAME),
  * pmem (FILE: persistent memory), share (a directory for the guest: DIR or DIR:TAG) and port (a
@@ -155,10 +156,11 @@ int lodge_vm_resume(lodge_vm *vm);
  * the same format and as read-only or not as the first; what is under way ends on the old one; on
  * failure that stays), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE",
  * "rx-ops", "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s
- * flags, or "none". "balloon": "size=SIZE"; "stats=SECONDS" (statistics now, and then that often,
- * of a balloon that has them); "hinting=start" (the guest tells what it has free, which goes back
- * to the host; "hinting=hold": and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is
- * no such device; -ESRCH: the VM has ended. After start.
+ * flags, or "none". "memory": "size=SIZE", what the guest is asked to have plugged. "balloon":
+ * "size=SIZE"; "stats=SECONDS" (statistics now, and then that often, of a balloon that has them);
+ * "hinting=start" (the guest tells what it has free, which goes back to the host; "hinting=hold":
+ * and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is no such device; -ESRCH: the
+ * VM has ended. After start.
  */
 int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
 
@@ -231,8 +233,8 @@ size_t lodge_vm_cpu_times(lodge_vm *vm, uint64_t *ns, size_t max);
  * and what the guest told last, if the balloon has statistics: "swap_in", "swap_out",
  * "major_faults", "minor_faults", "free_memory", "total_memory", "available_memory", "disk_caches",
  * "hugetlb_allocations", "hugetlb_failures", "oom_kill", "alloc_stall", "async_scan",
- * "direct_scan", "async_reclaim", "direct_reclaim". What the guest did not tell is not there. After
- * start.
+ * "direct_scan", "async_reclaim", "direct_reclaim". What the guest did not tell is not there.
+ * "memory": in bytes "total", "slot", "block", "plugged" and "requested". After start.
  */
 int lodge_vm_device_stats(lodge_vm *vm, const char *device, struct lodge_stat *stats, size_t max);
 

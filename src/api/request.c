@@ -16,6 +16,7 @@
 #include "api/beyond.h"
 #include "api/cpu_config.h"
 #include "api/fields.h"
+#include "api/hotplug.h"
 #include "api/job.h"
 #include "api/mmds.h"
 #include "api/sections.h"
@@ -320,6 +321,9 @@ static const struct route {
 	{"PUT", "vsock", sections_vsock, put_section, "vsock"},
 	{"PUT", "pmem/*", sections_pmem, put_item, "pmem"},
 	{"PATCH", "pmem/*", sections_pmem_patch, patch_item, "pmem"},
+	{"GET", "hotplug/memory", NULL, hotplug_get_memory, "hotplug_memory"},
+	{"PUT", "hotplug/memory", hotplug_memory, hotplug_put_memory, "hotplug_memory"},
+	{"PATCH", "hotplug/memory", hotplug_memory_patch, hotplug_patch_memory, "hotplug_memory"},
 	{"GET", "balloon", NULL, balloon_get, "balloon"},
 	{"PUT", "balloon", sections_balloon, put_section, "balloon"},
 	{"PATCH", "balloon", sections_balloon_patch, balloon_patch, "balloon"},
@@ -524,6 +528,8 @@ static int give(struct vmm *v, const char *path, const json_t *body, struct err 
 
 	if (!strcmp(path, "mmds-config"))
 		r.path = "mmds/config";
+	if (!strcmp(path, "memory-hotplug"))
+		r.path = "hotplug/memory";
 	api_handle(v, &r, &a);
 	if (a.status >= 400)
 		err_set(e, EINVAL, "%s: %s", path, fields_text(a.body, "fault_message", ""));
@@ -552,9 +558,9 @@ int api_configure(struct vmm *v, const json_t *file, struct err *e)
 	/* The kernel's command line depends on the drives. */
 	static const char *const names[] = {"logger",      "metrics", "machine-config",
 					    "cpu-config",  "drives",  "network-interfaces",
-					    "mmds-config", "pmem",    "boot-source",
-					    "vsock",       "balloon", "entropy",
-					    "serial",      "lodge"};
+					    "mmds-config", "pmem",    "memory-hotplug",
+					    "boot-source", "vsock",   "balloon",
+					    "entropy",     "serial",  "lodge"};
 	const char *name;
 	json_t *value;
 

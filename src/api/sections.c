@@ -18,6 +18,7 @@
 
 #include "api/beyond.h"
 #include "api/cpu_config.h"
+#include "api/hotplug.h"
 #include "api/mmds.h"
 #include "base/bits.h"
 #include "base/buf.h"
@@ -492,6 +493,8 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 		rc = apply_pmems(vm, sections, e);
 	if (!rc)
 		rc = mmds_apply(vm, sections, e);
+	if (!rc)
+		rc = hotplug_apply(vm, json_object_get(sections, "memory-hotplug"));
 	if (!rc)
 		rc = apply_vsock(vm, json_object_get(sections, "vsock"), e);
 	if (!rc)

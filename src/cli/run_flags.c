@@ -75,6 +75,8 @@ static const struct flag table[] = {
 	FLAG("--vsock", "cid=N,socket=PATH", "virtio sockets, see lodge-run(1)", take_config),
 	FLAG_MANY("--pmem", "FILE[,ro][,...]", "a file as persistent memory, see lodge-run(1)",
 		  take_config),
+	FLAG("--hotplug-memory", "max=SIZE[,...]", "memory to be plugged, see lodge-run(1)",
+	     take_config),
 	FLAG("--balloon", "[size=SIZE,...]", "virtio balloon, see lodge-run(1)", take_config),
 	FLAG("--rng", "on|off", "virtio entropy device (default: off)", take_config),
 	FLAG("--virtio", "pci|mmio", "bus of the virtio devices (default: pci)", take_config),

@@ -87,6 +87,17 @@ static int parse_balloon(struct machine_change *c, const char *value, struct err
 		       value);
 }
 
+/* "size=SIZE" */
+static int parse_memory(struct machine_change *c, const char *value, struct err *e)
+{
+	static const char size[] = "size=";
+
+	c->kind = MACHINE_CHANGE_MEMORY;
+	if (!strncmp(value, size, strlen(size)) && config_bytes(value + strlen(size), &c->size))
+		return 0;
+	return err_set(e, EINVAL, "'%s' cannot be changed: give size=SIZE", value);
+}
+
 int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e)
 {
 	int rc = 0;
@@ -94,6 +105,8 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 	*c = (struct machine_change){.kind = MACHINE_CHANGE_DISK_LIMITS};
 	if (!strcmp(device, "balloon"))
 		return parse_balloon(c, value, e);
+	if (!strcmp(device, "memory"))
+		return parse_memory(c, value, e);
 	if (parse_device(c, device, "net"))
 		c->kind = MACHINE_CHANGE_NET_LIMITS;
 	else if (parse_device(c, device, "pmem"))
@@ -124,7 +137,8 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 
 int change_device(enum machine_device *which, const char *device, struct err *e)
 {
-	static const char *const names[] = {[MACHINE_DEVICE_BALLOON] = "balloon"};
+	static const char *const names[] = {
+		[MACHINE_DEVICE_BALLOON] = "balloon", [MACHINE_DEVICE_MEMORY] = "memory"};
 
 	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
 		if (!strcmp(names[i], device)) {
@@ -132,5 +146,5 @@ int change_device(enum machine_device *which, const char *device, struct err *e)
 			return 0;
 		}
 	}
-	return err_set(e, EINVAL, "'%s' has no numbers of its own: give balloon", device);
+	return err_set(e, EINVAL, "'%s' has no numbers of its own: give balloon or memory", device);
 }

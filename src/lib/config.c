@@ -299,6 +299,12 @@ static int parse_balloon(const struct setting *s, void *field, const char *value
 	return config_balloon_set(field, value, e);
 }
 
+static int parse_hotplug(const struct setting *s, void *field, const char *value, struct err *e)
+{
+	(void)s;
+	return config_memory_set(field, value, e);
+}
+
 static int parse_pmem(const struct setting *s, void *field, const char *value, struct err *e)
 {
 	(void)s;
@@ -359,6 +365,7 @@ static const struct setting settings[] = {
 	{"share", parse_share, FIELD(shares)},
 	{"balloon", parse_balloon, FIELD(balloon)},
 	{"pmem", parse_pmem, FIELD(pmems)},
+	{"hotplug-memory", parse_hotplug, FIELD(hotplug)},
 	{"vsock", parse_vsock, FIELD(vsock)},
 };
 

@@ -13,6 +13,7 @@
 #include "lib/config_balloon.h"
 #include "lib/config_cpu.h"
 #include "lib/config_disk.h"
+#include "lib/config_memory.h"
 #include "lib/config_mmds.h"
 #include "lib/config_net.h"
 #include "lib/config_pmem.h"
@@ -63,6 +64,7 @@ struct config {
 	struct config_shares shares;
 	struct machine_balloon balloon;
 	struct config_pmems pmems;
+	struct machine_memory hotplug;
 	struct machine_vsock vsock; /* path NULL: none */
 	bool virtio_mmio;           /* virtio devices are virtio-mmio, not PCI */
 };

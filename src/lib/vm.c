@@ -223,6 +223,7 @@ int lodge_vm_start(lodge_vm *vm)
 		.balloon = c->balloon,
 		.pmems = c->pmems.pmem,
 		.pmem_count = c->pmems.count,
+		.hotplug = c->hotplug,
 		.virtio_mmio = c->virtio_mmio,
 		.ports = c->ports.port,
 		.port_count = c->ports.count,

@@ -124,6 +124,14 @@ struct machine_cpu_edits {
 	unsigned msr_count;
 };
 
+/* Memory that the guest may be asked to plug, in bytes; size 0: none. */
+struct machine_memory {
+	uint64_t size;      /* whole slots */
+	uint64_t requested; /* what it is asked for at first: whole blocks */
+	uint64_t block;     /* a power of two, MEM_HUGE_SIZE or more */
+	uint64_t slot;      /* whole blocks: what the engine maps at once, at least */
+};
+
 struct machine_config {
 	const struct engine_ops *engine;
 	struct engine_options engine_options;
@@ -150,6 +158,7 @@ struct machine_config {
 	const struct machine_share *shares; /* the same */
 	unsigned share_count;
 	struct machine_balloon balloon;
+	struct machine_memory hotplug;
 	const struct machine_pmem *pmems; /* the same */
 	unsigned pmem_count;
 	struct boot_config boot; /* its strings are the caller's and outlive the machine */
@@ -240,6 +249,7 @@ enum machine_change_kind {
 	MACHINE_CHANGE_DISK_LIMITS,   /* limits[0] */
 	MACHINE_CHANGE_PMEM_LIMITS,   /* limits[0] */
 	MACHINE_CHANGE_NET_LIMITS,    /* limits[0] of what comes, [1] of what is sent */
+	MACHINE_CHANGE_MEMORY,        /* size */
 	MACHINE_CHANGE_BALLOON,       /* size */
 	MACHINE_CHANGE_BALLOON_STATS, /* seconds */
 	MACHINE_CHANGE_BALLOON_HINTS, /* on, acknowledge (virtio_balloon_hint) */
@@ -264,7 +274,7 @@ struct machine_change {
 int machine_change(struct machine *m, const struct machine_change *change, struct err *e);
 
 /* Devices that tell of themselves. */
-enum machine_device { MACHINE_DEVICE_BALLOON };
+enum machine_device { MACHINE_DEVICE_BALLOON, MACHINE_DEVICE_MEMORY };
 
 /* Numbers of a device, by name, as lodge.h lists them: fills up to max, *count says how many there
  * are. 0; -ENOENT with e set: there is no such device. As machine_call. */

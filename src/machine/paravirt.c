@@ -37,8 +37,8 @@ struct seat {
 
 /* The kinds of devices, in the order in which they are on the bus. */
 static const struct paravirt_kind *const kinds[] = {
-	&paravirt_disks, &paravirt_nets,    &paravirt_rng, &paravirt_consoles,
-	&paravirt_vsock, &paravirt_balloon, &paravirt_fs,  &paravirt_pmem,
+	&paravirt_disks,   &paravirt_nets, &paravirt_rng,    &paravirt_consoles, &paravirt_vsock,
+	&paravirt_balloon, &paravirt_fs,   &paravirt_memory, &paravirt_pmem,
 };
 
 struct paravirt {
@@ -202,6 +202,9 @@ void paravirt_reset(struct paravirt *p)
 		else
 			virtio_pci_reset(&p->seats[i]->pci);
 	}
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (p->states[i] && kinds[i]->reset)
+			kinds[i]->reset(p->states[i]);
 }
 
 static void *state_of(const struct paravirt *p, const struct paravirt_kind *kind)
@@ -221,6 +224,7 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 		[MACHINE_CHANGE_DISK_LIMITS] = &paravirt_disks,
 		[MACHINE_CHANGE_NET_LIMITS] = &paravirt_nets,
 		[MACHINE_CHANGE_PMEM_LIMITS] = &paravirt_pmem,
+		[MACHINE_CHANGE_MEMORY] = &paravirt_memory,
 		[MACHINE_CHANGE_BALLOON] = &paravirt_balloon,
 		[MACHINE_CHANGE_BALLOON_STATS] = &paravirt_balloon,
 		[MACHINE_CHANGE_BALLOON_HINTS] = &paravirt_balloon,
@@ -235,6 +239,7 @@ size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_
 {
 	static const struct paravirt_kind *const whose[] = {
 		[MACHINE_DEVICE_BALLOON] = &paravirt_balloon,
+		[MACHINE_DEVICE_MEMORY] = &paravirt_memory,
 	};
 
 	return whose[device]->stats(state_of(p, whose[device]), stats, max);

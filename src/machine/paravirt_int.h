@@ -29,6 +29,9 @@ struct paravirt_kind {
 	int (*change)(void *state, const struct machine_change *change, struct err *e);
 	/* optional: pc_device_stats of the kind's one device; state may be NULL. */
 	size_t (*stats)(void *state, struct engine_stat *stats, size_t max);
+	/* optional: the machine is reset; the devices were. vCPUs parked, I/O thread. Not called
+	 * where state is NULL. */
+	void (*reset)(void *state);
 };
 
 extern const struct paravirt_kind paravirt_consoles;
@@ -39,6 +42,7 @@ extern const struct paravirt_kind paravirt_vsock;
 extern const struct paravirt_kind paravirt_balloon;
 extern const struct paravirt_kind paravirt_fs;
 extern const struct paravirt_kind paravirt_pmem;
+extern const struct paravirt_kind paravirt_memory;
 
 /* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */
 int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e);

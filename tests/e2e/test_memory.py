@@ -8,6 +8,7 @@ import pytest
 
 from lab import guests
 from test_api import serve  # noqa: F401 pylint: disable=unused-import
+from test_virtio import run
 
 BUSES = {"pci": ("virtio_pci", ["--enable-pci"]), "mmio": ("virtio_mmio", [])}
 
@@ -81,3 +82,80 @@ def test_statistics_and_hints(serve, kernel, initrd, bus):  # noqa: F811
     assert until(lambda: ask()["free_memory"] > held + (100 << 20))
     server.do("PATCH", "/balloon", {"amount_mib": 128})
     assert until(lambda: ask()["actual_mib"] == 128)
+
+
+def total(server):
+    """The memory that the guest has printed last, in MiB."""
+    found = re.findall(r"^total (\d+)", server.printed().replace("\r", ""), re.MULTILINE)
+    return int(found[-1]) // 1024 if found else 0
+
+
+# Each line is a look at what there is, until a file of 300 MiB has been written and removed.
+PLUG = """
+total() { echo total $(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); }
+total
+while [ $(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -lt 600000 ]; do sleep 0.2; done
+total
+mkdir /m
+mount -t tmpfs -o size=500m none /m
+dd if=/dev/urandom of=/m/a bs=1M count=300 2>/dev/null
+md5sum /m/a; md5sum /m/a
+echo state filled
+rm /m/a
+while :; do sleep 0.5; total; done
+"""
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_memory_is_plugged_and_unplugged(serve, kernel, initrd, bus):  # noqa: F811
+    """Under bt: half a gigabyte comes, is used, and goes again, to the host."""
+    driver, flags = BUSES[bus]
+    server = serve(*flags)
+    server.do("PUT", "/machine-config", {"vcpu_count": 2, "mem_size_mib": 256})
+    assert "max is to be" in server.refusal("PUT", "/hotplug/memory", {"total_size_mib": 100})
+    server.do("PUT", "/hotplug/memory", {"total_size_mib": 1024})
+    image = initrd(files=guests.with_drivers(["virtio_mem", driver], PLUG))
+    server.boot(kernel("cloud"), image,
+                "lodge.show=script memhp_default_state=online_movable")
+    server.wait_for("total ")
+    before = total(server)
+    assert before < 256
+    shown = {"total_size_mib": 1024, "slot_size_mib": 128, "block_size_mib": 2,
+             "plugged_size_mib": 0, "requested_size_mib": 0}
+    assert server.ask("GET", "/hotplug/memory")[1] == shown
+    assert "whole blocks" in server.refusal("PATCH", "/hotplug/memory",
+                                            {"requested_size_mib": 513})
+    server.do("PATCH", "/hotplug/memory", {"requested_size_mib": 512})
+    assert until(lambda: server.ask("GET", "/hotplug/memory")[1]["plugged_size_mib"] == 512)
+    server.wait_for("state filled")
+    assert total(server) > before + 480
+    sums = re.findall(r"^([0-9a-f]{32})  /m/a", server.printed(), re.MULTILINE)
+    assert len(sums) == 2 and sums[0] == sums[1]
+    full = resident(server)
+    assert full > 300
+    server.do("PATCH", "/hotplug/memory", {"requested_size_mib": 0})
+    assert until(lambda: server.ask("GET", "/hotplug/memory")[1]["plugged_size_mib"] == 0)
+    assert until(lambda: total(server) < before + 10)
+    assert resident(server) < full - 250
+    server.do("PATCH", "/hotplug/memory", {"requested_size_mib": 128})
+    assert until(lambda: server.ask("GET", "/hotplug/memory")[1]["plugged_size_mib"] == 128)
+
+
+def test_memory_is_plugged_from_the_start(place, kernel, initrd):
+    """Under both engines."""
+    script = """
+i=0
+left() { sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }
+while [ $(left) -lt 450000 ] && [ $i -lt 100 ]; do sleep 0.2; i=$((i + 1)); done
+echo total $(left)
+mkdir /m
+mount -t tmpfs -o size=300m none /m
+dd if=/dev/urandom of=/m/a bs=1M count=250 2>/dev/null; echo wrote $?
+[ $(md5sum </m/a | head -c 32) = $(md5sum </m/a | head -c 32) ] && echo same
+"""
+    text = run(place, kernel, initrd(files=guests.with_drivers(["virtio_mem", "virtio_pci"],
+                                                               script)),
+               "--memory", "256M", "--hotplug-memory", "max=512M,size=256M,block=4M",
+               cmdline="quiet memhp_default_state=online_movable")
+    assert int(re.search(r"^total (\d+)", text, re.MULTILINE)[1]) > 450000, text
+    assert "wrote 0" in text and "same" in text

@@ -78,6 +78,14 @@ static void balloons(void **state)
 	assert_int_equal(c.kind, MACHINE_CHANGE_BALLOON);
 	assert_int_equal(c.size, 64 << 20);
 	assert_int_equal(parse("balloon", "size=0").size, 0);
+	c = parse("memory", "size=64M");
+	assert_int_equal(c.kind, MACHINE_CHANGE_MEMORY);
+	assert_int_equal(c.size, 64 << 20);
+	refuse("memory", "64M", "give size=SIZE");
+	c = parse("pmem3", "ops=5");
+	assert_int_equal(c.kind, MACHINE_CHANGE_PMEM_LIMITS);
+	assert_int_equal(c.device, 3);
+	refuse("pmem0", "size", "bandwidth or ops");
 	c = parse("balloon", "stats=5");
 	assert_int_equal(c.kind, MACHINE_CHANGE_BALLOON_STATS);
 	assert_int_equal(c.seconds, 5);
