@@ -4,6 +4,10 @@
  * loop, and a little of what is around it. They are forgotten, and when they are wanted again they
  * are translated as hot ones: translate/site.c.
  *
+ * A process switch empties the sites of programs and of the kernel's accesses to them, and the
+ * kernel's others are of another process's stack, then. Where there is one switch after the other
+ * each site is filled for a use or two, which costs more than it spares: no blocks become hot.
+ *
  * Sites are given out one after the other, and taken back all at once, when there are none left and
  * the last time is long enough ago. Until then blocks do without.
  */
@@ -21,6 +25,8 @@
 #define MISS_EVERY 1024ul   /* cycles, or more: a site wanders */
 #define GIVE_BACK  64u      /* looks between two times that all sites are taken back */
 #define MARKS_MAX  (HOT_BITS / 4)
+
+#define FLUSH_EVERY 131072u /* cycles, or less: the TLB is flushed too often for sites */
 
 static void set(struct hot *h, uint64_t *bits, unsigned bit)
 {
@@ -155,11 +161,21 @@ static void count_sample(struct translator *t, uint64_t gpa, uint64_t linear, un
 	}
 }
 
+/* Whether the TLB is, by the cycles since the last time. */
+static bool is_flushed(struct translator *t, uint64_t cycles)
+{
+	uint64_t flushes = t->cpu->stats.tlb_flushes, count = flushes - t->hot.flushes;
+
+	t->hot.flushes = flushes;
+	return count > cycles / FLUSH_EVERY;
+}
+
 void hot_sample(struct translator *t, uint64_t linear, enum block_context context)
 {
 	struct hot *h = &t->hot;
 	uint64_t now = __builtin_ia32_rdtsc(), cycles = now - h->looked;
 	const struct tlb_entry *e;
+	bool flushed;
 
 	if (cycles >= PAUSE || t->cpu->tlb->sites->wandering)
 		find_wandering(t, cycles, cycles >= PAUSE);
@@ -167,9 +183,10 @@ void hot_sample(struct translator *t, uint64_t linear, enum block_context contex
 		return;
 	h->looked = now;
 	h->looks++;
+	flushed = is_flushed(t, cycles);
 	if (h->sites == TLB_SITES && h->looks >= GIVE_BACK)
 		give_back(t);
 	e = tlb_entry(&t->cpu->tlb->set[block_access(context)], linear);
-	if (e->exec == (linear & ~PAGE_OFFSET))
+	if (!flushed && e->exec == (linear & ~PAGE_OFFSET))
 		count_sample(t, e->gpa, linear, context);
 }

@@ -38,6 +38,7 @@ struct hot {
 	unsigned marked;                 /* bits set in both, about */
 	uint64_t looked;                 /* the host's TSC when it was looked last */
 	unsigned looks;                  /* since the sites were given back */
+	uint64_t flushes;                /* of the TLB, as they were counted then */
 	unsigned sites;                  /* in use, the first ones */
 	struct site_owner owner[TLB_SITES];
 };

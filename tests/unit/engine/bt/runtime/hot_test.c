@@ -197,6 +197,26 @@ static void a_loop_met_twice_is_hot(void **state)
 	assert_true(t->hot.sites > 0);
 }
 
+/* Where a process is switched to all the time, nothing is; and afterwards it may be again. */
+static void a_loop_between_switches_is_not_hot(void **state)
+{
+	(void)state;
+	PUT_ASM(IR_CODE, reads);
+	ir_put(rig, DATA, 8, 5);
+	assert_int_equal(run(IR_CODE), 5000);
+	for (unsigned n = 0; n < 4; n++) {
+		for (unsigned i = 0; i < LONG_AGO / 20000; i++)
+			mmu_flush(rig->cpu, false);
+		sample(READS_LOOP);
+		assert_int_equal(run(IR_CODE), 5000);
+		assert_int_equal(t->hot.sites, 0);
+	}
+	sample(READS_LOOP);
+	sample(READS_LOOP);
+	assert_int_equal(run(IR_CODE), 5000);
+	assert_true(t->hot.sites > 0);
+}
+
 /* Another page at each turn. */
 ASM(wanders, "xor %eax,%eax; mov $100000,%ecx; mov $0x20000,%ebx; "
 	     "1: add (%rbx),%rax; xor $0x10000,%ebx; dec %ecx; jnz 1b; hlt");
@@ -270,6 +290,7 @@ int main(void)
 		TEST(a_page_that_the_loop_maps_is_seen),
 		TEST(a_page_that_becomes_code_is_written_as_such),
 		TEST(a_loop_met_twice_is_hot),
+		TEST(a_loop_between_switches_is_not_hot),
 		TEST(a_site_that_wanders_is_given_up),
 		TEST(a_site_that_walks_is_not),
 		TEST(sites_are_given_out_again),
