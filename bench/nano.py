@@ -11,6 +11,7 @@ emulated: its column shows what is an exit there and what is not, and is no meas
 
 import argparse
 import json
+import os
 import re
 import statistics
 import sys
@@ -157,6 +158,7 @@ def main():
     options = parser.parse_args()
     where = chosen(options)
     ran = {place.name: [] for place in where}
+    load = os.getloadavg()[0]
     try:
         for number in range(options.rounds):
             for place in where:
@@ -173,7 +175,10 @@ def main():
     if options.docs:
         (Path(options.docs) / "bench-nano.md").write_text(
             "# Single operations of a guest\n\nCycles of the time-stamp counter, by "
-            f"`bench/nano.py`; medians of {options.rounds} rounds. {places.host()}.\n\n{text}\n",
+            f"`bench/nano.py`; medians of {options.rounds} rounds. {places.host()}; load average "
+            f"{load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end. Where "
+            "there is more load than CPUs, timers, HLT and IPIs show the host's scheduler too.\n\n"
+            f"{text}\n",
             encoding="utf-8")
 
 
