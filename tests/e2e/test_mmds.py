@@ -3,13 +3,15 @@
 By passt frames have no headers, by a tap device they have, and leave checksums and segmentation
 undone."""
 
+import hashlib
 import json
+import os
 import re
 
 import pytest
 
 from test_api import Server
-from test_net import bt, image, namespace, needs_root, run, shown, tap  # noqa: F401
+from test_net import bt, image, namespace, needs_root, run, tap  # noqa: F401
 
 ADDRESS = "169.254.169.254"
 
@@ -49,7 +51,6 @@ def metadata(tmp_path):
 
 
 def sees(text):
-    import hashlib
     assert "ami-1<0>" in text, text
     assert "ami-id\nn\nnetwork/<0>" in text, text
     assert '{"ami-id":"ami-1","n":12,"network":{"mac":"none"}}<0>' in text, text
@@ -58,6 +59,70 @@ def sees(text):
     assert not re.search(r"^<[0-4]>.", text, re.MULTILINE), text
 
 
-def test_version_1_by_user_networking(bt, kernel, initrd, metadata):
+def test_version_1_by_user_networking(bt, kernel, initrd, metadata):  # noqa: F811
     text = run(bt, kernel, image(initrd, "pci", V1), "--net", "user", "--metadata", str(metadata))
     sees(text)
+
+
+@needs_root
+@pytest.mark.parametrize("bus", ["pci", "mmio"])
+def test_version_1_by_a_tap_device(bt, kernel, initrd, namespace, metadata, bus):  # noqa: F811
+    """And what is for others is for others: the host's end of the tap device answers as before."""
+    tap(namespace, "tap0", address="10.1.1.1/24")
+    script = V1 + "busybox ping -c 1 -W 5 10.1.1.1 >/tmp/ping; echo ping $?\n"
+    text = run(bt, kernel, image(initrd, bus, script), "--net", "tap=tap0", "--metadata",
+               str(metadata), "--virtio", bus, within=namespace)
+    sees(text)
+    assert "ping 0" in text, text
+
+
+# The token is the last line of an answer, which ends without a newline.
+V2 = UP + """
+ask 'GET /latest/meta-data/ami-id HTTP/1.0\r\n\r\n'
+ask 'PUT /latest/api/token HTTP/1.0\r\nX-metadata-token-ttl-seconds: 60\r\n\r\n' >/tmp/token
+busybox head -n 1 /tmp/token
+token=$(busybox tail -n 1 /tmp/token)
+get --header "X-metadata-token: $token" http://169.254.169.254/latest/meta-data/ami-id
+get --header "X-aws-ec2-metadata-token: $token" http://169.254.169.254/latest/meta-data/ami-id
+get --header "X-metadata-token: 0$token" http://169.254.169.254/latest/meta-data/ami-id
+"""
+
+
+def test_version_2(bt, kernel, initrd, metadata):  # noqa: F811
+    text = run(bt, kernel, image(initrd, "pci", V2), "--net", "user", "--metadata",
+               f"{metadata},version=2")
+    assert "HTTP/1.1 401 Unauthorized" in text, text
+    assert "HTTP/1.1 200 OK" in text, text
+    assert text.count("ami-1<0>") == 2, text
+    assert text.count("<1>") == 1, text
+
+
+@needs_root
+def test_by_the_api(tmp_path, kernel, initrd):
+    """What is PATCHed while the guest runs is what it reads then."""
+    server = Server(tmp_path, "--mmds-size-limit", "100")
+    try:
+        server.do("PUT", "/network-interfaces/eth0", {
+            "iface_id": "eth0", "host_dev_name": f"lodge{os.getpid() % 100000}"})
+        server.do("PUT", "/mmds/config", {"network_interfaces": ["eth0"],
+                                          "ipv4_address": "169.254.170.2"})
+        server.do("PUT", "/mmds", {"word": "first"})
+        assert server.ask("PUT", "/mmds", {"word": "x" * 100})[0] == 413
+        path = image(initrd, "mmio", UP + """
+busybox ip route add 169.254.170.2 dev eth0
+while get http://169.254.170.2/word && ! busybox wget -q -O - http://169.254.170.2/end; do
+	sleep 0.2
+done
+""")
+        server.boot(kernel("cloud"), path, "lodge.show=script")
+        server.wait_for("first<0>")
+        server.do("PATCH", "/mmds", {"word": "second"})
+        server.wait_for("second<0>")
+        assert "was started" in server.refusal("PUT", "/mmds/config",
+                                               {"network_interfaces": ["eth0"]})
+        assert server.ask("GET", "/mmds") == (200, {"word": "second"})
+        server.do("PATCH", "/mmds", {"end": "ended", "word": None})
+        assert server.ends() == (0, "")
+        assert "ended" in server.printed() or "<1>" in server.printed()
+    finally:
+        server.close()

@@ -360,6 +360,20 @@ def save(name, files):
         (directory / stem).write_bytes(data)
 
 
+def mmds(header, requests):
+    """A connection on which these are asked for, and which the guest then closes."""
+    def step(kind, flags=0, data=b"", length=None):
+        return struct.pack("<BBBbbBH", kind, flags, 0, 0, 0, 16,
+                           len(data) if length is None else length) + data
+    segment, take = 1, 2
+    steps = [step(segment, 0x02), step(take), step(segment, 0x10)]
+    for request in requests:
+        steps += [step(segment, 0x18, request), step(take), step(segment, 0x10),
+                  step(3, length=300)]
+    return bytes([header]) + b"".join([*steps, step(segment, 0x11), step(take), step(take),
+                                       step(segment, 0x10)])
+
+
 def main():
     """Makes them all."""
     save("elf", [("elf64-pvh", elf(64, True)), ("elf64", elf(64, False)),
@@ -375,6 +389,10 @@ def main():
     save("virtio", virtio_inputs())
     save("virtio_net", virtio_net_inputs())
     save("vhost", vhost_inputs())
+    save("mmds", [("get", mmds(0, [b"GET /a/b HTTP/1.1\r\n\r\n"])),
+                  ("token", mmds(1, [b"PUT /latest/api/token HTTP/1.1\r\n"
+                                     b"X-metadata-token-ttl-seconds: 60\r\n\r\n",
+                                     b"GET / HTTP/1.1\r\nX-metadata-token: x\r\n\r\n"]))])
     save("qcow2", [(name, qcow2(*how)) for name, how in QCOW2.items()])
 
 
