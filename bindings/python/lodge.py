@@ -54,6 +54,9 @@ class EventKind(enum.IntEnum):
     RESUMED = 3
     ENDED = 4
     BOOTED = 5
+    ATTACHED = 6
+    DETACHED = 7
+    DETACH_REFUSED = 8
 
 
 class Error(OSError):
@@ -136,6 +139,8 @@ _FUNCTIONS = {
     "lodge_vm_pause": (c_int, c_void_p),
     "lodge_vm_resume": (c_int, c_void_p),
     "lodge_vm_change": (c_int, c_void_p, c_char_p, c_char_p),
+    "lodge_vm_attach": (c_int, c_void_p, c_char_p, c_char_p),
+    "lodge_vm_detach": (c_int, c_void_p, c_char_p),
     "lodge_vm_event_fd": (c_int, c_void_p),
     "lodge_vm_next_event": (c_int, c_void_p, POINTER(_Event)),
     "lodge_vm_wait": (c_int, c_void_p, c_int),
@@ -294,6 +299,14 @@ class VM:
     def change(self, device, value):
         """Changes a device: "disk0", "size"."""
         self._check(_lib.lodge_vm_change(self._vm, device.encode(), value.encode()))
+
+    def attach(self, kind, value):
+        """Adds a device, a "disk" or "net"; its number: 1 for "disk1"."""
+        return self._check(_lib.lodge_vm_attach(self._vm, kind.encode(), value.encode()))
+
+    def detach(self, device):
+        """Asks the guest to give a device back; an event tells what it has done."""
+        self._check(_lib.lodge_vm_detach(self._vm, device.encode()))
 
     def stop(self):
         """Stops it at once."""

@@ -165,6 +165,21 @@ int lodge_vm_resume(lodge_vm *vm);
 int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
 
 /*
+ * Devices that come and go while a VM runs, on PCI (the setting virtio=pci). lodge_vm_attach adds
+ * one, kind and value as lodge_vm_set has them: "disk" or "net". It gives the device's number, by
+ * which lodge_vm_change and the others know it: 1 for "disk1"; the lowest that is free. The guest
+ * is told by ACPI. lodge_vm_detach asks the guest to give a device back, by ACPI as well, and
+ * returns; LODGE_EVENT_DETACHED comes when it is gone and its file or interface is free, and
+ * LODGE_EVENT_DETACH_REFUSED if the guest keeps it. A guest that does not answer may be asked
+ * again; at its next reset the device is gone. One whose driver has left a device, but which cannot
+ * eject it, loses it all the same. -EINVAL: not a value for it; -ENOENT: there is no such device;
+ * -EOPNOTSUPP: the VM's devices are on MMIO; -ENOSPC: no slot is free; -ESRCH: the VM has ended.
+ * After start.
+ */
+int lodge_vm_attach(lodge_vm *vm, const char *kind, const char *value);
+int lodge_vm_detach(lodge_vm *vm, const char *device);
+
+/*
  * What happens to a VM, in order. lodge_vm_event_fd polls readable while there is something to be
  * asked for; lodge_vm_next_event gives it: 1, or 0 if there is nothing. 64 are kept for an owner
  * who does not ask, and those that have no room are counted in the next one's `lost`. After start.
@@ -176,6 +191,10 @@ enum lodge_event_kind {
 	LODGE_EVENT_RESUMED,
 	LODGE_EVENT_ENDED,  /* the last one: lodge_vm_result says more */
 	LODGE_EVENT_BOOTED, /* the guest has written to its boot timer */
+	/* text names the device: "disk1" */
+	LODGE_EVENT_ATTACHED,
+	LODGE_EVENT_DETACHED,
+	LODGE_EVENT_DETACH_REFUSED, /* the guest keeps it; it may be asked again */
 };
 struct lodge_event {
 	enum lodge_event_kind kind;

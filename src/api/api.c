@@ -12,6 +12,7 @@
 #include "api/mmds.h"
 #include "api/request.h"
 #include "api/server.h"
+#include "api/slots.h"
 #include "api/vmm.h"
 #include "base/bits.h"
 #include "base/time.h"
@@ -39,12 +40,17 @@ static void say_events(const struct api_options *o, struct vmm *v)
 		[LODGE_EVENT_RESUMED] = "the VM goes on",
 		[LODGE_EVENT_ENDED] = "the VM has ended",
 		[LODGE_EVENT_BOOTED] = "the guest has booted",
+		[LODGE_EVENT_ATTACHED] = "a device has come",
+		[LODGE_EVENT_DETACHED] = "a device has gone",
+		[LODGE_EVENT_DETACH_REFUSED] = "the guest keeps a device",
 	};
 	struct lodge_event event;
 
 	while (v->vm && lodge_vm_next_event(v->vm, &event) > 0) {
 		if (event.kind == LODGE_EVENT_WARNING)
 			o->say(event.text);
+		if (event.kind == LODGE_EVENT_DETACHED)
+			slots_detached(v, event.text);
 		if (!logger_lets_guest(&v->logger))
 			continue;
 		if (event.kind == LODGE_EVENT_BOOTED) {

@@ -20,6 +20,7 @@
 #include "api/job.h"
 #include "api/mmds.h"
 #include "api/sections.h"
+#include "api/slots.h"
 #include "api/vmm.h"
 #include "api/prometheus.h"
 #include "base/bits.h"
@@ -124,26 +125,22 @@ static int patch_machine(const struct job *j, json_t **shown, struct err *e)
 	return change_machine(j, machine(j->vmm), e);
 }
 
-/* The field by which the items of a list have their ids. */
-static const char *id_field(const char *section)
-{
-	return !strcmp(section, "drives") ? "drive_id"
-	       : !strcmp(section, "pmem") ? "id"
-					  : "iface_id";
-}
-
-/* Adds an item to its section's list, or replaces the one of the same id. */
+/* Adds an item to its section's list, or replaces the one of the same id; of a VM that runs, it
+ * only adds. */
 static int put_item(const struct job *j, json_t **shown, struct err *e)
 {
-	const char *field = id_field(j->section);
+	const char *field = slots_id_field(j->section);
 	const json_t *old = vmm_section(j->vmm, j->section);
 	json_t *list = old ? json_copy((json_t *)old) : json_array();
 	size_t at = fields_find(list, field, j->id);
-	int rc = vmm_before_start(j->vmm, e);
+	int rc = 0;
 
-	(void)shown;
-	if (!rc && strcmp(fields_text(j->body, field, ""), j->id) != 0)
+	if (strcmp(fields_text(j->body, field, ""), j->id) != 0)
 		rc = err_set(e, EINVAL, "%s is another than the path's: give the same", field);
+	if (!rc && j->vmm->vm) {
+		json_decref(list);
+		return slots_put(j, shown, e);
+	}
 	if (!rc && (at < json_array_size(list) ? json_array_set(list, at, j->body)
 					       : json_array_append(list, j->body)))
 		rc = err_set(e, ENOMEM, "memory is out");
@@ -161,23 +158,11 @@ int api_start(struct vmm *v, struct err *e)
 	if (!rc) {
 		v->started = now;
 		v->started_cpu = cpu;
+		slots_started(v);
 		logger_say(&v->logger, LOG_INFO, "vm", "the VM runs");
 		api_flush_metrics(v);
 	}
 	return rc;
-}
-
-/* The place of an item among those that the guest has, by the order of sections_apply; -ENOENT with
- * e set. */
-static int place(const struct job *j, json_t **item, struct err *e)
-{
-	json_t *list = vmm_section(j->vmm, j->section);
-	size_t at = fields_find(list, id_field(j->section), j->id);
-
-	if (at == json_array_size(list))
-		return err_set(e, ENOENT, "there is no '%s' among the %s", j->id, j->section);
-	*item = json_array_get(list, at);
-	return !strcmp(j->section, "drives") ? sections_drive_place(list, at) : (int)at;
 }
 
 /* The file of a disk that runs: another, or the same with another size. */
@@ -203,7 +188,7 @@ static int patch_file(const struct job *j, const char *device, json_t *item, str
 /* New limits of a device that runs, or a disk's new file or size. */
 static int patch_item(const struct job *j, json_t **shown, struct err *e)
 {
-	const char *field = id_field(j->section);
+	const char *field = slots_id_field(j->section);
 	char device[32], value[512] = "";
 	json_t *item = NULL;
 	int rc = vmm_after_start(j->vmm, e), at;
@@ -211,14 +196,10 @@ static int patch_item(const struct job *j, json_t **shown, struct err *e)
 	(void)shown;
 	if (!rc && strcmp(fields_text(j->body, field, ""), j->id) != 0)
 		rc = err_set(e, EINVAL, "%s is another than the path's: give the same", field);
-	at = rc ? rc : place(j, &item, e);
+	at = rc ? rc : slots_place(j, &item, e);
 	if (at < 0)
 		return at;
-	snprintf(device, sizeof(device), "%s%d",
-		 !strcmp(j->section, "drives") ? "disk"
-		 : !strcmp(j->section, "pmem") ? "pmem"
-					       : "net",
-		 at);
+	snprintf(device, sizeof(device), "%s%d", slots_kind(j->section), at);
 	rc = sections_change(j->body, value, sizeof(value), e);
 	if (!rc)
 		rc = patch_file(j, device, item, e);
@@ -318,6 +299,8 @@ static const struct route {
 	{"PUT", "network-interfaces/*", sections_network, put_item, "network"},
 	{"PATCH", "drives/*", sections_drive_patch, patch_item, "drive"},
 	{"PATCH", "network-interfaces/*", sections_network_patch, patch_item, "network"},
+	{"DELETE", "drives/*", NULL, slots_delete, "drive"},
+	{"DELETE", "network-interfaces/*", NULL, slots_delete, "network"},
 	{"PUT", "vsock", sections_vsock, put_section, "vsock"},
 	{"PUT", "pmem/*", sections_pmem, put_item, "pmem"},
 	{"PATCH", "pmem/*", sections_pmem_patch, patch_item, "pmem"},
@@ -546,7 +529,7 @@ static int give_list(struct vmm *v, const char *name, const json_t *list, struct
 	json_array_foreach(list, i, item)
 	{
 		snprintf(path, sizeof(path), "%s/%.100s", name,
-			 fields_text(item, id_field(name), "?"));
+			 fields_text(item, slots_id_field(name), "?"));
 		if (give(v, path, item, e))
 			return e->code;
 	}

@@ -287,11 +287,10 @@ static void add_limiter(struct buf *b, const struct limit_words *w, const char *
 	}
 }
 
-static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
+int sections_drive_value(struct buf *b, const json_t *drive, struct err *e)
 {
 	const char *path = fields_text(drive, "path_on_host", "");
 	bool readonly = fields_flag(drive, "is_read_only");
-	struct buf b = BUF_INIT;
 	int rc;
 
 	if (strchr(path, ','))
@@ -300,14 +299,25 @@ static int apply_drive(lodge_vm *vm, const json_t *drive, struct err *e)
 	rc = check_file("drive", path, readonly ? O_RDONLY : O_RDWR, e);
 	if (rc)
 		return rc;
-	buf_printf(&b, "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
+	buf_printf(b, "%s%s,serial=%.20s", path, readonly ? ",ro" : "",
 		   fields_text(drive, "drive_id", ""));
 	if (json_object_get(drive, "format"))
-		buf_printf(&b, ",format=%s",
+		buf_printf(b, ",format=%s",
 			   strcmp(fields_text(drive, "format", ""), "Raw") ? "qcow2" : "raw");
-	add_limiter(&b, &flag_words, "", json_object_get(drive, "rate_limiter"));
-	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
-			    : lodge_vm_set(vm, "disk", buf_str(&b));
+	add_limiter(b, &flag_words, "", json_object_get(drive, "rate_limiter"));
+	return 0;
+}
+
+/* Sets what one of the two functions says of an item. */
+static int apply_item(lodge_vm *vm, const char *name, const json_t *item,
+		      int (*value)(struct buf *b, const json_t *item, struct err *e), struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int rc = value(&b, item, e);
+
+	if (!rc)
+		rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
+				    : lodge_vm_set(vm, name, buf_str(&b));
 	buf_release(&b);
 	return rc;
 }
@@ -326,7 +336,7 @@ static int apply_drives(lodge_vm *vm, const json_t *drives, struct err *e)
 			if (rc || fields_flag(drive, "is_root_device") != root)
 				continue;
 			roots += (unsigned)root;
-			rc = apply_drive(vm, drive, e);
+			rc = apply_item(vm, "disk", drive, sections_drive_value, e);
 		}
 	}
 	if (!rc && roots > 1)
@@ -336,16 +346,14 @@ static int apply_drives(lodge_vm *vm, const json_t *drives, struct err *e)
 	return rc;
 }
 
-static int apply_network(lodge_vm *vm, const json_t *network, struct err *e)
+int sections_network_value(struct buf *b, const json_t *network, struct err *e)
 {
 	const char *name = fields_text(network, "host_dev_name", "");
 	const char *mac = fields_text(network, "guest_mac", NULL);
 	int64_t mtu = fields_number(network, "mtu", 0);
 	bool user = fields_flag(network, "user_mode");
-	struct buf b = BUF_INIT;
 	const json_t *forward;
 	size_t i;
-	int rc;
 
 	if (!user == !*name)
 		return err_set(e, EINVAL, "%s",
@@ -357,19 +365,16 @@ static int apply_network(lodge_vm *vm, const json_t *network, struct err *e)
 		return err_set(e, EINVAL, "host_dev_name cannot have a comma");
 	if (mac && strchr(mac, ','))
 		return err_set(e, EINVAL, "guest_mac cannot have a comma");
-	buf_printf(&b, user ? "user" : "tap=%s", name);
+	buf_printf(b, user ? "user" : "tap=%s", name);
 	json_array_foreach(json_object_get(network, "forwards"), i, forward)
-		buf_printf(&b, ",forward=%s", json_string_value(forward));
+		buf_printf(b, ",forward=%s", json_string_value(forward));
 	if (mac)
-		buf_printf(&b, ",mac=%s", mac);
+		buf_printf(b, ",mac=%s", mac);
 	if (mtu)
-		buf_printf(&b, ",mtu=%" PRId64, mtu);
-	add_limiter(&b, &flag_words, "rx-", json_object_get(network, "rx_rate_limiter"));
-	add_limiter(&b, &flag_words, "tx-", json_object_get(network, "tx_rate_limiter"));
-	rc = buf_failed(&b) ? err_set(e, ENOMEM, "memory is out")
-			    : lodge_vm_set(vm, "net", buf_str(&b));
-	buf_release(&b);
-	return rc;
+		buf_printf(b, ",mtu=%" PRId64, mtu);
+	add_limiter(b, &flag_words, "rx-", json_object_get(network, "rx_rate_limiter"));
+	add_limiter(b, &flag_words, "tx-", json_object_get(network, "tx_rate_limiter"));
+	return 0;
 }
 
 static int apply_networks(lodge_vm *vm, const json_t *networks, struct err *e)
@@ -378,7 +383,8 @@ static int apply_networks(lodge_vm *vm, const json_t *networks, struct err *e)
 	int rc = 0;
 	size_t i;
 
-	json_array_foreach(networks, i, network) if (!rc) rc = apply_network(vm, network, e);
+	json_array_foreach(networks, i, network) if (!rc)
+		rc = apply_item(vm, "net", network, sections_network_value, e);
 	return rc;
 }
 

@@ -34,7 +34,13 @@ json_t *sections_default_machine(void);
  * own error. What is not of a section keeps its default. */
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e);
 
-/* The number that the guest's disk has which is the list's item `at`. */
+/* What lodge_vm_set and lodge_vm_attach take for a drive, or a network interface. 0, or -EINVAL
+ * with e set. */
+struct buf;
+int sections_drive_value(struct buf *b, const json_t *drive, struct err *e);
+int sections_network_value(struct buf *b, const json_t *network, struct err *e);
+
+/* The number that the guest's disk has which is the list's item `at`, when it starts. */
 int sections_drive_place(const json_t *drives, size_t at);
 
 /* The limits that a PATCH of a drive or network interface asks for: values of lodge_vm_change, with

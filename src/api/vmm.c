@@ -12,11 +12,12 @@
 int vmm_init(struct vmm *v, struct err *e)
 {
 	v->sections = json_object();
+	v->places = json_object();
 	v->vm = NULL;
 	v->metadata = NULL;
 	logger_init(&v->logger, v->id);
 	metrics_init(&v->metrics);
-	return v->sections ? 0 : err_set(e, ENOMEM, "memory is out");
+	return v->sections && v->places ? 0 : err_set(e, ENOMEM, "memory is out");
 }
 
 void vmm_release(struct vmm *v)
@@ -26,6 +27,7 @@ void vmm_release(struct vmm *v)
 	logger_release(&v->logger);
 	metrics_release(&v->metrics);
 	json_decref(v->sections);
+	json_decref(v->places);
 }
 
 const char *vmm_state(const struct vmm *v)

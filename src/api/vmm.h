@@ -31,6 +31,7 @@ struct vmm {
 	struct logger logger;
 	struct metrics metrics;
 	json_t *sections;         /* by name; "drives" is an array */
+	json_t *places;           /* see api/slots.h */
 	lodge_vm *vm;             /* NULL: not started */
 	size_t metadata_max;      /* bytes of the metadata; 0: the library's default */
 	lodge_metadata *metadata; /* NULL: nobody has asked for it yet */

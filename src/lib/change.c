@@ -11,8 +11,7 @@
 #define NONE    "none"
 #define FILE_IS "file="
 
-/* "diskN", ...: its number into c->device. */
-static bool parse_device(struct machine_change *c, const char *device, const char *kind)
+bool change_number(const char *device, const char *kind, unsigned *number)
 {
 	size_t len = strlen(kind);
 	const char *end;
@@ -20,7 +19,7 @@ static bool parse_device(struct machine_change *c, const char *device, const cha
 
 	if (strncmp(device, kind, len) || !config_number(device + len, &end, &n) || *end || n > 999)
 		return false;
-	c->device = (unsigned)n;
+	*number = (unsigned)n;
 	return true;
 }
 
@@ -107,11 +106,11 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 		return parse_balloon(c, value, e);
 	if (!strcmp(device, "memory"))
 		return parse_memory(c, value, e);
-	if (parse_device(c, device, "net"))
+	if (change_number(device, "net", &c->device))
 		c->kind = MACHINE_CHANGE_NET_LIMITS;
-	else if (parse_device(c, device, "pmem"))
+	else if (change_number(device, "pmem", &c->device))
 		c->kind = MACHINE_CHANGE_PMEM_LIMITS;
-	else if (!parse_device(c, device, "disk"))
+	else if (!change_number(device, "disk", &c->device))
 		return err_set(e, EINVAL,
 			       "'%s' cannot be changed: give diskN, netN, pmemN or "
 			       "balloon",

@@ -3,6 +3,8 @@
 #ifndef LODGE_LIB_CHANGE_H
 #define LODGE_LIB_CHANGE_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "machine/machine.h"
 
@@ -17,5 +19,8 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 
 /* The device that tells of itself: "balloon". 0, or -EINVAL with e set. */
 int change_device(enum machine_device *which, const char *device, struct err *e);
+
+/* "KINDN", as "disk3": whether device is one of that kind, and its number. */
+bool change_number(const char *device, const char *kind, unsigned *number);
 
 #endif

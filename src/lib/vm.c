@@ -15,6 +15,7 @@
 
 #include "base/bits.h"
 #include "base/time.h"
+#include "lib/attach.h"
 #include "lib/change.h"
 #include "lib/config.h"
 #include "machine/engines.h"
@@ -319,6 +320,22 @@ int lodge_vm_change(lodge_vm *vm, const char *device, const char *value)
 	return rc ? rc : machine_change(vm->machine, &change, &vm->error);
 }
 
+int lodge_vm_attach(lodge_vm *vm, const char *kind, const char *value)
+{
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	return attach_device(vm->machine, kind, value, &vm->error);
+}
+
+int lodge_vm_detach(lodge_vm *vm, const char *device)
+{
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	return detach_device(vm->machine, device, &vm->error);
+}
+
 int lodge_vm_event_fd(const lodge_vm *vm)
 {
 	return vm->machine ? machine_events_fd(vm->machine) : -1;
@@ -333,6 +350,9 @@ int lodge_vm_next_event(lodge_vm *vm, struct lodge_event *event)
 		[MACHINE_EVENT_RESUMED] = LODGE_EVENT_RESUMED,
 		[MACHINE_EVENT_ENDED] = LODGE_EVENT_ENDED,
 		[MACHINE_EVENT_BOOTED] = LODGE_EVENT_BOOTED,
+		[MACHINE_EVENT_ATTACHED] = LODGE_EVENT_ATTACHED,
+		[MACHINE_EVENT_DETACHED] = LODGE_EVENT_DETACHED,
+		[MACHINE_EVENT_DETACH_REFUSED] = LODGE_EVENT_DETACH_REFUSED,
 	};
 	struct machine_event e;
 

@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "machine/machine_int.h"
+#include "machine/paravirt.h"
 #include "machine/pc.h"
 
 struct machine_pending {
@@ -183,6 +184,37 @@ int machine_device_stats(struct machine *m, enum machine_device device, struct e
 
 	*count = r.count;
 	return rc;
+}
+
+static int attach_now(struct machine *m, void *opaque, struct err *e)
+{
+	return paravirt_attach(pc_paravirt(m->pc), opaque, e);
+}
+
+int machine_attach(struct machine *m, const struct machine_attachment *a, struct err *e)
+{
+	struct machine_attachment own = *a;
+
+	return machine_call(m, attach_now, &own, e);
+}
+
+struct leaver {
+	enum machine_device kind;
+	unsigned number;
+};
+
+static int detach_now(struct machine *m, void *opaque, struct err *e)
+{
+	const struct leaver *leaver = opaque;
+
+	return paravirt_detach(pc_paravirt(m->pc), leaver->kind, leaver->number, e);
+}
+
+int machine_detach(struct machine *m, enum machine_device kind, unsigned number, struct err *e)
+{
+	struct leaver leaver = {kind, number};
+
+	return machine_call(m, detach_now, &leaver, e);
 }
 
 enum machine_state machine_state(struct machine *m)

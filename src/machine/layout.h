@@ -62,6 +62,7 @@
 #define LAYOUT_COM1       0x3f8
 #define LAYOUT_PVPANIC    0x505
 #define LAYOUT_ACPI_PM    0x600 /* PM1a event +0, PM1a control +4, PM timer +8, GPE0 +0x10 */
+#define LAYOUT_SLOTS      0x620 /* PCI slots whose devices come and go (devices/acpi/slots.h) */
 #define LAYOUT_RESET      0xcf9 /* reset control register, as in the ICH */
 #define LAYOUT_PCI_CONFIG 0xcf8
 
@@ -76,6 +77,9 @@
 
 /* PCI slots of virtio devices: this one and those after it. */
 #define LAYOUT_VIRTIO_SLOT 1
+
+/* The general-purpose event that tells of a device that came or is to go. */
+#define LAYOUT_GPE_SLOTS 1
 
 /* INTx of a device on PCI bus 0: pin 0 (INTA#) to 3 of its slot drives this I/O APIC pin, 16 to 23,
  * so that neighbours do not share; level, active low. */

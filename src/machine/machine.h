@@ -198,6 +198,10 @@ enum machine_event_kind {
 	MACHINE_EVENT_RESUMED,
 	MACHINE_EVENT_ENDED,  /* the last one */
 	MACHINE_EVENT_BOOTED, /* the boot timer was written */
+	/* text names the device, as "disk1" */
+	MACHINE_EVENT_ATTACHED,
+	MACHINE_EVENT_DETACHED,
+	MACHINE_EVENT_DETACH_REFUSED,
 };
 
 struct machine_event {
@@ -273,13 +277,38 @@ struct machine_change {
 /* 0, or -errno with e set and nothing changed. As machine_call. */
 int machine_change(struct machine *m, const struct machine_change *change, struct err *e);
 
-/* Devices that tell of themselves. */
-enum machine_device { MACHINE_DEVICE_BALLOON, MACHINE_DEVICE_MEMORY };
+enum machine_device {
+	MACHINE_DEVICE_BALLOON,
+	MACHINE_DEVICE_MEMORY,
+	MACHINE_DEVICE_DISK,
+	MACHINE_DEVICE_NET
+};
 
 /* Numbers of a device, by name, as lodge.h lists them: fills up to max, *count says how many there
  * are. 0; -ENOENT with e set: there is no such device. As machine_call. */
 int machine_device_stats(struct machine *m, enum machine_device device, struct engine_stat *stats,
 			 size_t max, size_t *count, struct err *e);
+
+/* A device that comes while the machine runs; one of the pointers is set, to the caller's. */
+struct machine_attachment {
+	const struct machine_disk *disk;
+	const struct machine_net *net;
+};
+
+/*
+ * Puts a device on the PCI bus, and tells the guest. Its number among those of its kind, the
+ * lowest that is free; or -errno with e set and nothing changed: -EOPNOTSUPP where devices are on
+ * virtio-mmio. As machine_call.
+ */
+int machine_attach(struct machine *m, const struct machine_attachment *a, struct err *e);
+
+/*
+ * Asks the guest to give a disk or a net back, those of machine_new included.
+ * MACHINE_EVENT_DETACHED comes when it is gone and what it had of the host is free again,
+ * MACHINE_EVENT_DETACH_REFUSED if the guest does not; a guest that does not answer may be asked
+ * again, and a reset answers for it. 0, or -errno with e set. As machine_call.
+ */
+int machine_detach(struct machine *m, enum machine_device kind, unsigned number, struct err *e);
 
 /* The next of the machine's events, in order; false if there is none. Its text lives until the next
  * call. One thread at a time. The descriptor is readable while there are events. */

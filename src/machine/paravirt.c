@@ -18,8 +18,6 @@
 #include "machine/machine_int.h"
 #include "machine/paravirt_int.h"
 #include "virtio/console.h"
-#include "virtio/transport/mmio.h"
-#include "virtio/transport/pci.h"
 
 #define MMIO_HID "LNRO0005"
 
@@ -27,30 +25,13 @@
 static const uint8_t mmio_gsis[PARAVIRT_MAX] = {5,  10, 11, 3,  6,  14, 7,  15,
 						16, 17, 18, 19, 20, 21, 22, 23};
 
-struct seat {
-	struct virtio_device *device;
-	union {
-		struct virtio_mmio mmio;
-		struct virtio_pci pci;
-	};
-};
-
 /* The kinds of devices, in the order in which they are on the bus. */
 static const struct paravirt_kind *const kinds[] = {
 	&paravirt_disks,   &paravirt_nets, &paravirt_rng,    &paravirt_consoles, &paravirt_vsock,
 	&paravirt_balloon, &paravirt_fs,   &paravirt_memory, &paravirt_pmem,
 };
 
-struct paravirt {
-	struct machine *machine;
-	struct virtio_env env;
-	struct paravirt_wires wires;
-	bool mmio;
-	unsigned count;
-	struct seat *seats[PARAVIRT_MAX];
-	void *states[ARRAY_LEN(kinds)]; /* of each kind */
-	struct virtio_console *console; /* NULL: none */
-};
+_Static_assert(ARRAY_LEN(kinds) <= PARAVIRT_KINDS_MAX, "each has a place for its state");
 
 static bool on_ring(void *opaque, const struct virtio_bell *bell, bool on)
 {
@@ -75,9 +56,8 @@ static uint64_t mmio_base(unsigned n)
 	return LAYOUT_VIRTIO_MMIO + n * LAYOUT_VIRTIO_MMIO_STRIDE;
 }
 
-static int seat_mmio(struct paravirt *p, struct seat *seat, struct err *e)
+static int seat_mmio(struct paravirt *p, struct paravirt_seat *seat, unsigned n, struct err *e)
 {
-	unsigned n = p->count;
 	struct irq_line line = p->wires.line(p->wires.opaque, mmio_gsis[n]);
 	int rc = virtio_mmio_init(&seat->mmio, &p->env, seat->device, line, mmio_base(n), e);
 
@@ -90,9 +70,9 @@ static int seat_mmio(struct paravirt *p, struct seat *seat, struct err *e)
 	return rc;
 }
 
-static int seat_pci(struct paravirt *p, struct seat *seat, uint32_t class_code, struct err *e)
+static int seat_pci(struct paravirt *p, struct paravirt_seat *seat, unsigned slot,
+		    uint32_t class_code, struct err *e)
 {
-	unsigned slot = LAYOUT_VIRTIO_SLOT + p->count;
 	const struct virtio_pci_config config = {
 		.env = &p->env,
 		.intx = p->wires.line(p->wires.opaque, layout_pci_gsi(slot, 0)),
@@ -108,10 +88,13 @@ static int seat_pci(struct paravirt *p, struct seat *seat, uint32_t class_code, 
 
 int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e)
 {
-	struct seat *seat;
+	struct paravirt_seat *seat;
+	unsigned n = 0;
 	int rc;
 
-	if (p->count == PARAVIRT_MAX)
+	while (n < p->count && p->seats[n])
+		n++;
+	if (n == PARAVIRT_MAX)
 		return err_set(e, ENOSPC,
 			       "the machine has more than %d virtio devices: "
 			       "give fewer",
@@ -120,13 +103,24 @@ int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_cod
 	if (!seat)
 		return err_errno(e, ENOMEM, "cannot make %s", d->ops->name);
 	seat->device = d;
-	rc = p->mmio ? seat_mmio(p, seat, e) : seat_pci(p, seat, class_code, e);
+	rc = p->mmio ? seat_mmio(p, seat, n, e)
+		     : seat_pci(p, seat, LAYOUT_VIRTIO_SLOT + n, class_code, e);
 	if (rc) {
 		free(seat);
 		return rc;
 	}
-	p->seats[p->count++] = seat;
+	p->seats[n] = seat;
+	p->count = MAX(p->count, n + 1);
 	return 0;
+}
+
+void **paravirt_state(struct paravirt *p, const struct paravirt_kind *kind)
+{
+	size_t i = 0;
+
+	while (kinds[i] != kind)
+		i++;
+	return &p->states[i];
 }
 
 struct machine *paravirt_machine(struct paravirt *p)
@@ -168,6 +162,11 @@ int paravirt_new(struct paravirt **out, struct machine *m, const struct paravirt
 		.ring = m->engine->doorbell_add ? on_ring : NULL,
 		.opaque = m,
 	};
+	rc = paravirt_hotplug_init(p, e);
+	if (rc) {
+		free(p);
+		return rc;
+	}
 	for (size_t i = 0; !rc && i < ARRAY_LEN(kinds); i++)
 		rc = kinds[i]->make(p, &p->states[i], e);
 	if (rc) {
@@ -181,6 +180,8 @@ int paravirt_new(struct paravirt **out, struct machine *m, const struct paravirt
 void paravirt_free(struct paravirt *p)
 {
 	for (unsigned i = 0; i < p->count; i++) {
+		if (!p->seats[i])
+			continue;
 		if (p->mmio)
 			virtio_mmio_release(&p->seats[i]->mmio);
 		else
@@ -191,12 +192,15 @@ void paravirt_free(struct paravirt *p)
 		if (p->states[i])
 			kinds[i]->release(p->states[i]);
 	}
+	paravirt_hotplug_release(p);
 	free(p);
 }
 
 void paravirt_reset(struct paravirt *p)
 {
 	for (unsigned i = 0; i < p->count; i++) {
+		if (!p->seats[i])
+			continue;
 		if (p->mmio)
 			virtio_mmio_reset(&p->seats[i]->mmio);
 		else
@@ -205,15 +209,6 @@ void paravirt_reset(struct paravirt *p)
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (p->states[i] && kinds[i]->reset)
 			kinds[i]->reset(p->states[i]);
-}
-
-static void *state_of(const struct paravirt *p, const struct paravirt_kind *kind)
-{
-	size_t i = 0;
-
-	while (kinds[i] != kind)
-		i++;
-	return p->states[i];
 }
 
 int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e)
@@ -231,7 +226,7 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 	};
 	const struct paravirt_kind *kind = whose[change->kind];
 
-	return kind->change(state_of(p, kind), change, e);
+	return kind->change(*paravirt_state(p, kind), change, e);
 }
 
 size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_stat *stats,
@@ -242,14 +237,15 @@ size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_
 		[MACHINE_DEVICE_MEMORY] = &paravirt_memory,
 	};
 
-	return whose[device]->stats(state_of(p, whose[device]), stats, max);
+	return whose[device]->stats(*paravirt_state(p, whose[device]), stats, max);
 }
 
 void paravirt_describe(const struct paravirt *p, struct acpi_config *config,
 		       struct acpi_mmio_device *devices)
 {
 	if (!p->mmio) {
-		config->pci_slots = p->count ? LAYOUT_VIRTIO_SLOT + p->count : 0;
+		config->pci_slots = LAYOUT_VIRTIO_SLOT + PARAVIRT_MAX;
+		config->eject_slots = LAYOUT_VIRTIO_SLOT;
 		return;
 	}
 	for (unsigned i = 0; i < p->count; i++) {

@@ -10,8 +10,10 @@
 
 #include "base/err.h"
 #include "core/irq.h"
+#include "devices/acpi/slots.h"
 #include "devices/pci/host.h"
 #include "machine/acpi/tables.h"
+#include "machine/machine.h"
 
 #define PARAVIRT_MAX 16
 
@@ -23,6 +25,7 @@ struct paravirt;
 /* Where the devices are wired to. */
 struct paravirt_wires {
 	struct pci_host *pci;
+	struct acpi_slots *slots; /* its slots, which the devices are in */
 	struct msi_sink msi;
 	struct chardev *console; /* of the virtio console, which outlives it; NULL: there is none */
 	/* The line of an I/O APIC pin; those below 16 are ISA interrupts. */
@@ -50,6 +53,19 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 struct engine_stat;
 size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_stat *stats,
 			     size_t max);
+
+/* See machine_attach and machine_detach. I/O thread. */
+struct machine_attachment;
+int paravirt_attach(struct paravirt *p, const struct machine_attachment *a, struct err *e);
+int paravirt_detach(struct paravirt *p, enum machine_device kind, unsigned number, struct err *e);
+
+/* What the guest has said of a slot whose device it was asked for: the device is off the bus; or it
+ * stays. Any thread, the slots' lock held. */
+void paravirt_ejected(struct paravirt *p, unsigned slot);
+void paravirt_refused(struct paravirt *p, unsigned slot);
+
+/* A reset: devices that the guest was asked for are gone. vCPUs parked, I/O thread. */
+void paravirt_take_asked(struct paravirt *p);
 
 /* The virtio console's window has that size. Any thread. */
 void paravirt_set_window(struct paravirt *p, const struct machine_window *window);

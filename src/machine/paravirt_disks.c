@@ -29,7 +29,7 @@ struct image {
 struct disks {
 	struct workers *workers;
 	struct image images[PARAVIRT_MAX];
-	unsigned count;
+	unsigned count; /* of those that are or were there */
 };
 
 /* The first error of a disk is for the user as well as for the guest. */
@@ -98,10 +98,21 @@ static void note_file(struct image *d)
 	d->ino = st.st_ino;
 }
 
+/* The lowest number that is free; PARAVIRT_MAX: none is. */
+static unsigned free_number(const struct disks *all)
+{
+	unsigned n = 0;
+
+	while (n < all->count && all->images[n].blk)
+		n++;
+	return n;
+}
+
 static int add_disk(struct paravirt *p, struct disks *all, const struct machine_disk *from,
 		    struct err *e)
 {
-	struct image *d = &all->images[all->count];
+	unsigned number = free_number(all);
+	struct image *d = &all->images[number];
 	struct virtio_blk_config config = {
 		.workers = all->workers,
 		.clock = &paravirt_machine(p)->clock,
@@ -112,10 +123,10 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 		.opaque = d,
 	};
 
-	if (all->count == PARAVIRT_MAX)
+	if (number == PARAVIRT_MAX)
 		return err_set(e, ENOSPC, "the machine has more than %d disks: give fewer",
 			       PARAVIRT_MAX);
-	all->count++;
+	all->count = MAX(all->count, number + 1);
 	d->machine = paravirt_machine(p);
 	d->path = strdup(from->path);
 	if (!d->path)
@@ -135,23 +146,72 @@ static int add_disk(struct paravirt *p, struct disks *all, const struct machine_
 	return paravirt_add(p, virtio_blk_device(d->blk), PARAVIRT_CLASS_STORAGE, e);
 }
 
+static struct disks *new_disks(struct err *e)
+{
+	struct disks *all = calloc(1, sizeof(*all));
+
+	if (!all) {
+		err_errno(e, ENOMEM, "cannot make virtio-blk");
+		return NULL;
+	}
+	all->workers = workers_new("lodge-disk", WORKERS, e);
+	if (all->workers)
+		return all;
+	free(all);
+	return NULL;
+}
+
 static int make(struct paravirt *p, void **state, struct err *e)
 {
 	const struct machine_config *c = &paravirt_machine(p)->config;
-	struct disks *all;
 	int rc = 0;
 
 	if (!c->disk_count)
 		return 0;
-	*state = all = calloc(1, sizeof(*all));
-	if (!all)
-		return err_errno(e, ENOMEM, "cannot make virtio-blk");
-	all->workers = workers_new("lodge-disk", WORKERS, e);
-	if (!all->workers)
+	*state = new_disks(e);
+	if (!*state)
 		return e->code;
 	for (unsigned i = 0; !rc && i < c->disk_count; i++)
-		rc = add_disk(p, all, &c->disks[i], e);
+		rc = add_disk(p, *state, &c->disks[i], e);
 	return rc;
+}
+
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct disks *all = state;
+
+	if (!all || number >= all->count || !all->images[number].blk)
+		return NULL;
+	return virtio_blk_device(all->images[number].blk);
+}
+
+/* Also of what was made in part. */
+static void detach(void *state, unsigned number)
+{
+	struct image *d = &((struct disks *)state)->images[number];
+
+	if (d->blk)
+		virtio_blk_free(d->blk);
+	disk_free(d->disk);
+	free(d->path);
+	*d = (struct image){.blk = NULL};
+}
+
+static int attach(struct paravirt *p, void **state, const struct machine_attachment *a,
+		  struct err *e)
+{
+	unsigned number;
+	int rc;
+
+	if (!*state)
+		*state = new_disks(e);
+	if (!*state)
+		return e->code;
+	number = free_number(*state);
+	rc = add_disk(p, *state, a->disk, e);
+	if (rc && number < PARAVIRT_MAX)
+		detach(*state, number);
+	return rc ? rc : (int)number;
 }
 
 static int resize(struct image *image, struct err *e)
@@ -205,7 +265,7 @@ static int change(void *state, const struct machine_change *c, struct err *e)
 {
 	struct disks *all = state;
 
-	if (!all || c->device >= all->count)
+	if (!device(state, c->device))
 		return err_set(e, ENOENT, "the machine has no disk %u", c->device);
 	if (c->kind == MACHINE_CHANGE_DISK_SIZE)
 		return resize(&all->images[c->device], e);
@@ -221,13 +281,17 @@ static void release(void *state)
 	struct disks *all = state;
 
 	workers_free(all->workers);
-	for (unsigned i = 0; i < all->count; i++) {
-		if (all->images[i].blk)
-			virtio_blk_free(all->images[i].blk);
-		disk_free(all->images[i].disk);
-		free(all->images[i].path);
-	}
+	for (unsigned i = 0; i < all->count; i++)
+		detach(all, i);
 	free(all);
 }
 
-const struct paravirt_kind paravirt_disks = {.make = make, .release = release, .change = change};
+const struct paravirt_kind paravirt_disks = {
+	.make = make,
+	.release = release,
+	.change = change,
+	.name = "disk",
+	.attach = attach,
+	.device = device,
+	.detach = detach,
+};

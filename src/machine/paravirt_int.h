@@ -6,10 +6,15 @@
 #ifndef LODGE_MACHINE_PARAVIRT_INT_H
 #define LODGE_MACHINE_PARAVIRT_INT_H
 
+#include <stdatomic.h>
+
 #include "base/err.h"
+#include "base/event.h"
 #include "machine/machine.h"
 #include "machine/paravirt.h"
 #include "virtio/device.h"
+#include "virtio/transport/mmio.h"
+#include "virtio/transport/pci.h"
 
 /* Classes of PCI functions: their drivers do not look at them, but people do. */
 #define PARAVIRT_CLASS_OTHER   0xff0000u
@@ -32,6 +37,44 @@ struct paravirt_kind {
 	/* optional: the machine is reset; the devices were. vCPUs parked, I/O thread. Not called
 	 * where state is NULL. */
 	void (*reset)(void *state);
+	/* optional, with those below: the kind's devices come and go while the machine runs (I/O
+	 * thread). What they are called, with a number behind it. */
+	const char *name;
+	/* Makes and adds one more; *state as in make, or made before. Its number, the lowest that
+	 * is free, or -errno with e set and nothing made. */
+	int (*attach)(struct paravirt *p, void **state, const struct machine_attachment *a,
+		      struct err *e);
+	/* The device of a number, NULL: there is none. state may be NULL. */
+	struct virtio_device *(*device)(void *state, unsigned number);
+	/* Frees what is of a number: it is on no bus, was reset, and no vCPU knows it. */
+	void (*detach)(void *state, unsigned number);
+};
+
+#define PARAVIRT_KINDS_MAX 16
+
+/* A place on the bus. */
+struct paravirt_seat {
+	struct virtio_device *device;
+	const struct paravirt_kind *kind; /* of one that is to go, with its number; else NULL */
+	unsigned number;
+	union {
+		struct virtio_mmio mmio;
+		struct virtio_pci pci;
+	};
+};
+
+/* The I/O thread's, where it does not say otherwise. */
+struct paravirt {
+	struct machine *machine;
+	struct virtio_env env;
+	struct paravirt_wires wires;
+	bool mmio;
+	unsigned count;                            /* of the places that are or were taken */
+	struct paravirt_seat *seats[PARAVIRT_MAX]; /* NULL: free */
+	void *states[PARAVIRT_KINDS_MAX];          /* of each kind */
+	struct virtio_console *console;            /* NULL: none */
+	struct event_wake wake;                    /* for the two below */
+	_Atomic uint32_t ejected, refused;         /* slots, by any thread */
 };
 
 extern const struct paravirt_kind paravirt_consoles;
@@ -44,8 +87,16 @@ extern const struct paravirt_kind paravirt_fs;
 extern const struct paravirt_kind paravirt_pmem;
 extern const struct paravirt_kind paravirt_memory;
 
-/* Puts a device on the next place of the bus. Within make. 0, or -errno with e set. */
+/* Puts a device on the first free place of the bus. Within make or attach. 0, or -errno with e
+ * set. */
 int paravirt_add(struct paravirt *p, struct virtio_device *d, uint32_t class_code, struct err *e);
+
+/* The kind's own. */
+void **paravirt_state(struct paravirt *p, const struct paravirt_kind *kind);
+
+/* paravirt_hotplug.c: what is needed for devices that come and go. */
+int paravirt_hotplug_init(struct paravirt *p, struct err *e);
+void paravirt_hotplug_release(struct paravirt *p);
 
 /* Whose devices they are. */
 struct machine *paravirt_machine(struct paravirt *p);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "host/passt.h"
 #include "host/random.h"
 #include "host/tap.h"
@@ -32,7 +33,7 @@ struct card {
 
 struct nets {
 	struct card cards[PARAVIRT_MAX];
-	unsigned count;
+	unsigned count;               /* of those that are or were there */
 	struct mmds_service *service; /* NULL: there is none */
 };
 
@@ -80,17 +81,28 @@ static int add_mmds(struct nets *all, const struct machine_mmds *from, struct er
 	return c->mmds ? 0 : e->code;
 }
 
+/* The lowest number that is free; PARAVIRT_MAX: none is. */
+static unsigned free_number(const struct nets *all)
+{
+	unsigned n = 0;
+
+	while (n < all->count && all->cards[n].net)
+		n++;
+	return n;
+}
+
 static int add_net(struct paravirt *p, struct nets *all, const struct machine_net *from,
 		   struct err *e)
 {
-	struct card *c = &all->cards[all->count];
+	unsigned number = free_number(all);
+	struct card *c = &all->cards[number];
 	struct virtio_net_config config = {
 		.mtu = from->mtu, .rx = from->rx, .tx = from->tx, .gone = on_gone, .opaque = c};
 
-	if (all->count == PARAVIRT_MAX)
+	if (number == PARAVIRT_MAX)
 		return err_set(e, ENOSPC, "the machine has more than %d networks: give fewer",
 			       PARAVIRT_MAX);
-	all->count++;
+	all->count = MAX(all->count, number + 1);
 	c->machine = paravirt_machine(p);
 	strcpy(c->name, *from->tap ? from->tap : "user");
 	if (!config.mtu && !*from->tap)
@@ -112,6 +124,15 @@ static int add_net(struct paravirt *p, struct nets *all, const struct machine_ne
 		      : e->code;
 }
 
+static struct nets *new_nets(struct err *e)
+{
+	struct nets *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		err_errno(e, ENOMEM, "cannot make virtio-net");
+	return all;
+}
+
 static int make(struct paravirt *p, void **state, struct err *e)
 {
 	const struct machine_config *c = &paravirt_machine(p)->config;
@@ -120,9 +141,9 @@ static int make(struct paravirt *p, void **state, struct err *e)
 
 	if (!c->net_count)
 		return 0;
-	*state = all = calloc(1, sizeof(*all));
+	*state = all = new_nets(e);
 	if (!all)
-		return err_errno(e, ENOMEM, "cannot make virtio-net");
+		return e->code;
 	if (c->mmds) {
 		all->service = mmds_service_new(c->mmds->store, c->mmds->tokens, c->mmds->text);
 		if (!all->service)
@@ -136,16 +157,50 @@ static int make(struct paravirt *p, void **state, struct err *e)
 	return rc;
 }
 
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct nets *all = state;
+
+	if (!all || number >= all->count || !all->cards[number].net)
+		return NULL;
+	return virtio_net_device(all->cards[number].net);
+}
+
+/* Also of what was made in part. */
+static void detach(void *state, unsigned number)
+{
+	struct card *c = &((struct nets *)state)->cards[number];
+
+	netif_free(c->netif);
+	if (c->net)
+		virtio_net_free(c->net);
+	mmds_free(c->mmds);
+	*c = (struct card){.net = NULL};
+}
+
+static int attach(struct paravirt *p, void **state, const struct machine_attachment *a,
+		  struct err *e)
+{
+	unsigned number;
+	int rc;
+
+	if (!*state)
+		*state = new_nets(e);
+	if (!*state)
+		return e->code;
+	number = free_number(*state);
+	rc = add_net(p, *state, a->net, e);
+	if (rc && number < PARAVIRT_MAX)
+		detach(*state, number);
+	return rc ? rc : (int)number;
+}
+
 static void release(void *state)
 {
 	struct nets *all = state;
 
-	for (unsigned i = 0; i < all->count; i++) {
-		netif_free(all->cards[i].netif);
-		if (all->cards[i].net)
-			virtio_net_free(all->cards[i].net);
-		mmds_free(all->cards[i].mmds);
-	}
+	for (unsigned i = 0; i < all->count; i++)
+		detach(all, i);
 	mmds_service_free(all->service);
 	free(all);
 }
@@ -153,13 +208,12 @@ static void release(void *state)
 static int change(void *state, const struct machine_change *c, struct err *e)
 {
 	struct nets *all = state;
-	struct virtio_device *d;
+	struct virtio_device *d = device(state, c->device);
 	struct virtio_net *net;
 
-	if (!all || c->device >= all->count)
+	if (!d)
 		return err_set(e, ENOENT, "the machine has no network %u", c->device);
 	net = all->cards[c->device].net;
-	d = virtio_net_device(net);
 	pthread_mutex_lock(&d->lock);
 	virtio_net_limit(net, VIRTIO_NET_RX, paravirt_bandwidth(&c->limits[0]),
 			 paravirt_ops(&c->limits[0]));
@@ -169,4 +223,12 @@ static int change(void *state, const struct machine_change *c, struct err *e)
 	return 0;
 }
 
-const struct paravirt_kind paravirt_nets = {.make = make, .release = release, .change = change};
+const struct paravirt_kind paravirt_nets = {
+	.make = make,
+	.release = release,
+	.change = change,
+	.name = "net",
+	.attach = attach,
+	.device = device,
+	.detach = detach,
+};

@@ -24,6 +24,7 @@
 #include "devices/acpi/erst.h"
 #include "devices/acpi/pm.h"
 #include "devices/acpi/reset.h"
+#include "devices/acpi/slots.h"
 #include "devices/irqchip/ioapic.h"
 #include "devices/irqchip/pic.h"
 #include "devices/legacy/boot_timer.h"
@@ -59,6 +60,7 @@ struct pc {
 	void *flushed_opaque;
 	_Atomic int console_error; /* errno of the first output that was lost; 0: none */
 	struct acpi_pm pm;
+	struct acpi_slots slots;
 	struct reset_control reset_control;
 	struct erst erst;
 	struct pci_host pci;
@@ -114,6 +116,29 @@ static void on_reset(void *opaque)
 static void on_poweroff(void *opaque)
 {
 	machine_request(opaque, REQUEST_POWEROFF);
+}
+
+static void on_slots_event(void *opaque)
+{
+	struct pc *pc = opaque;
+
+	acpi_pm_gpe(&pc->pm, LAYOUT_GPE_SLOTS);
+}
+
+/* The guest has let go of what is in the slot: it finds nothing there from now on. */
+static void on_ejected(void *opaque, unsigned slot)
+{
+	struct pc *pc = opaque;
+
+	if (pci_host_detach(&pc->pci, PCI_DEVFN(slot, 0)))
+		paravirt_ejected(pc->paravirt, slot);
+}
+
+static void on_eject_refused(void *opaque, unsigned slot)
+{
+	struct pc *pc = opaque;
+
+	paravirt_refused(pc->paravirt, slot);
 }
 
 static void on_console_loss(void *opaque, int error)
@@ -245,8 +270,14 @@ static void wire_console(struct pc *pc, struct machine *m)
 
 static void wire_acpi(struct pc *pc, struct machine *m)
 {
+	const struct acpi_slots_user slots = {on_slots_event, on_ejected, on_eject_refused, pc};
+
 	acpi_pm_init(&pc->pm, &m->clock, isa_line(pc, LAYOUT_IRQ_SCI), on_poweroff, m);
 	add(&m->pio, LAYOUT_ACPI_PM, ACPI_PM_SIZE, &acpi_pm_ops, &pc->pm, &pc->pm.lock);
+	acpi_slots_init(&pc->slots, &slots);
+	if (!m->config.virtio_mmio)
+		add(&m->pio, LAYOUT_SLOTS, ACPI_SLOTS_SIZE, &acpi_slots_ops, &pc->slots,
+		    &pc->slots.lock);
 	reset_control_init(&pc->reset_control, on_reset, m);
 	erst_init(&pc->erst, on_error_record, m);
 	add(&m->mmio, LAYOUT_ERST, ERST_SIZE, &erst_ops, &pc->erst, &pc->erst.lock);
@@ -265,6 +296,7 @@ static int wire_paravirt(struct pc *pc, struct machine *m, struct err *e)
 {
 	const struct paravirt_wires wires = {
 		.pci = &pc->pci,
+		.slots = &pc->slots,
 		.msi = {.send = on_msi, .opaque = m},
 		.line = gsi_line,
 		.console = pc->hvc,
@@ -285,6 +317,7 @@ static void release(struct pc *pc)
 	pci_host_release(&pc->pci);
 	erst_release(&pc->erst);
 	reset_control_release(&pc->reset_control);
+	acpi_slots_release(&pc->slots);
 	acpi_pm_release(&pc->pm);
 	i8042_release(&pc->i8042);
 	rtc_release(&pc->rtc);
@@ -358,6 +391,7 @@ void pc_reset(struct pc *pc)
 	acpi_pm_reset(&pc->pm);
 	reset_control_reset(&pc->reset_control);
 	erst_reset(&pc->erst);
+	paravirt_take_asked(pc->paravirt);
 	paravirt_reset(pc->paravirt);
 	pci_host_reset(&pc->pci);
 	pci_setup(&pc->pci);
@@ -379,6 +413,11 @@ int pc_change(struct pc *pc, const struct machine_change *change, struct err *e)
 size_t pc_device_stats(struct pc *pc, unsigned device, struct engine_stat *stats, size_t max)
 {
 	return paravirt_device_stats(pc->paravirt, device, stats, max);
+}
+
+struct paravirt *pc_paravirt(struct pc *pc)
+{
+	return pc->paravirt;
 }
 
 void pc_describe(const struct pc *pc, struct acpi_config *config, struct acpi_mmio_device *devices)

@@ -57,6 +57,10 @@ int pc_change(struct pc *pc, const struct machine_change *change, struct err *e)
 /* See machine_device_stats: how many there are, 0 where there is no such device. I/O thread. */
 size_t pc_device_stats(struct pc *pc, unsigned device, struct engine_stat *stats, size_t max);
 
+/* The virtio devices; the PC's. */
+struct paravirt;
+struct paravirt *pc_paravirt(struct pc *pc);
+
 /* The user's hands. Any thread. */
 void pc_power_button(struct pc *pc);
 void pc_ctrl_alt_del(struct pc *pc);

@@ -156,3 +156,19 @@ void pci_host_attach(struct pci_host *h, unsigned devfn, struct pci_function *f)
 		h->functions[first]->state.bytes[PCI_HEADER_TYPE] |= PCI_HEADER_MULTIPLE;
 	pthread_mutex_unlock(&h->lock);
 }
+
+/* The header type of function 0 keeps saying that there are others: what is not there does not
+ * answer, and nothing here takes one function of several away. */
+bool pci_host_detach(struct pci_host *h, unsigned devfn)
+{
+	struct pci_function *f;
+
+	assert(devfn < PCI_DEVFNS);
+	pthread_mutex_lock(&h->lock);
+	f = h->functions[devfn];
+	h->functions[devfn] = NULL;
+	if (f)
+		pci_function_reset(f);
+	pthread_mutex_unlock(&h->lock);
+	return f;
+}

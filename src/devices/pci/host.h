@@ -64,6 +64,13 @@ void pci_host_set_cf9(struct pci_host *h, const struct bus_ops *ops, void *dev,
  */
 void pci_host_attach(struct pci_host *h, unsigned devfn, struct pci_function *f);
 
+/*
+ * Takes the function that is there off the bus: its BARs are unmapped, and it is reached no more,
+ * but by a vCPU that is in the middle of an access (core/bus.h). It is as after its reset. False:
+ * there is none. Any thread that may call bus_remove for its BARs.
+ */
+bool pci_host_detach(struct pci_host *h, unsigned devfn);
+
 extern const struct bus_ops pci_host_port_ops;
 extern const struct bus_ops pci_host_ecam_ops;
 

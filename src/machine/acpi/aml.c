@@ -26,10 +26,13 @@
 #define OP_DUAL_NAME   0x2e
 #define OP_MULTI_NAME  0x2f
 #define OP_EXT         0x5b
+#define OP_EXT_REGION  0x80
+#define OP_EXT_FIELD   0x81
 #define OP_EXT_DEVICE  0x82
 #define OP_IF          0xa0
 #define OP_ELSE        0xa1
 #define METHOD_SERIAL  0x08
+#define FIELD_DWORD    0x03 /* accesses of 32 bits, no lock, other bits preserved */
 #define PKG_LENGTH_MAX 0x0fffffff
 
 /* Resource descriptors: the tag byte of small ones with its length, of large ones alone. */
@@ -267,6 +270,34 @@ void aml_name_eisa_id(struct aml *a, const char *path, const char *id)
 {
 	aml_name(a, path);
 	aml_eisa_id(a, id);
+}
+
+void aml_ports(struct aml *a, const char *name, uint16_t base, uint8_t len)
+{
+	aml_op(a, OP_EXT);
+	aml_op(a, OP_EXT_REGION);
+	aml_path(a, name);
+	aml_op(a, SPACE_IO);
+	aml_integer(a, base);
+	aml_integer(a, len);
+}
+
+size_t aml_fields(struct aml *a, const char *region)
+{
+	size_t mark;
+
+	aml_op(a, OP_EXT);
+	mark = named_block(a, OP_EXT_FIELD, region);
+	aml_op(a, FIELD_DWORD);
+	return mark;
+}
+
+/* The width has the form of a PkgLength: one byte up to 63. */
+void aml_field(struct aml *a, const char *name, unsigned bits)
+{
+	assert(strlen(name) == 4 && bits < 0x40);
+	aml_raw(a, name, 4);
+	aml_op(a, (uint8_t)bits);
 }
 
 void aml_buffer(struct aml *a, const void *p, size_t len)

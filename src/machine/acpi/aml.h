@@ -42,6 +42,7 @@ enum aml_op {
 	AML_STORE = 0x70,              /* source, target */
 	AML_AND = 0x7b,                /* operand, operand, target */
 	AML_OR = 0x7d,                 /* operand, operand, target */
+	AML_NOTIFY = 0x86,             /* object, value */
 	AML_CREATE_DWORD_FIELD = 0x8a, /* buffer, byte index, name */
 	AML_LNOT = 0x92,
 	AML_LEQUAL = 0x93,
@@ -83,6 +84,12 @@ size_t aml_package(struct aml *a, unsigned elements); /* up to 255 */
 size_t aml_if(struct aml *a);                         /* the predicate follows */
 size_t aml_else(struct aml *a);
 void aml_end(struct aml *a, size_t mark);
+
+/* OperationRegion (name, SystemIO, base, len). */
+void aml_ports(struct aml *a, const char *name, uint16_t base, uint8_t len);
+/* Field (region, DWordAcc, NoLock, Preserve): aml_field follows, for each; a block. */
+size_t aml_fields(struct aml *a, const char *region);
+void aml_field(struct aml *a, const char *name, unsigned bits); /* up to 63 */
 
 /* ResourceTemplate() { ... }: descriptors between the two calls. */
 size_t aml_resources(struct aml *a);

@@ -8,6 +8,7 @@
  * list: there is none. The power button is in the FADT.
  */
 #include "devices/acpi/pm.h"
+#include "devices/acpi/slots.h"
 #include "machine/acpi/tables_int.h"
 #include "machine/layout.h"
 
@@ -172,6 +173,8 @@ static void host_bridge(struct aml *a, const struct acpi_config *config)
 	if (config->pci_slots > 0)
 		routing(a, config->pci_slots);
 	osc(a);
+	if (config->eject_slots)
+		acpi_dsdt_slots(a, config->eject_slots, config->pci_slots);
 	aml_end(a, at);
 }
 
@@ -186,6 +189,7 @@ static void motherboard(struct aml *a)
 	aml_res_memory32(a, LAYOUT_ECAM, (uint32_t)LAYOUT_ECAM_SIZE);
 	aml_res_io(a, LAYOUT_PIC_ELCR, 2);
 	aml_res_io(a, LAYOUT_ACPI_PM, ACPI_PM_SIZE);
+	aml_res_io(a, LAYOUT_SLOTS, ACPI_SLOTS_SIZE);
 	aml_resources_end(a, res);
 	aml_end(a, at);
 }
@@ -286,5 +290,7 @@ uint64_t acpi_dsdt(struct acpi_area *area, const struct acpi_config *config)
 	for (unsigned i = 0; i < config->device_count; i++)
 		mmio_device(a, &config->devices[i]);
 	aml_end(a, scope);
+	if (config->eject_slots)
+		acpi_dsdt_slot_events(a, config->eject_slots, config->pci_slots);
 	return acpi_table_end(area, table);
 }

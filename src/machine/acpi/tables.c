@@ -213,7 +213,7 @@ static int config_check(const struct acpi_config *config, struct err *e)
 	if (config->cpus < 1 || config->cpus > ENGINE_VCPUS_MAX)
 		return err_set(e, EINVAL, "ACPI tables: %u CPUs: 1 to %u are possible",
 			       config->cpus, ENGINE_VCPUS_MAX);
-	if (config->pci_slots > 32)
+	if (config->pci_slots > 32 || config->eject_slots > config->pci_slots)
 		return err_set(e, EINVAL, "ACPI tables: %u PCI slots: at most 32 are possible",
 			       config->pci_slots);
 	if (!checked_add(config->pci64_base, config->pci64_size, &end))

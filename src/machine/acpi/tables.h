@@ -32,10 +32,11 @@ struct acpi_config {
 	unsigned cpus;       /* 1 to ENGINE_VCPUS_MAX; local APIC ids count from 0 */
 	uint64_t pci64_base; /* 64-bit PCI window; size 0: there is none */
 	uint64_t pci64_size;
-	unsigned pci_slots; /* slots 0.. of bus 0 that may hold a device with INTx: 0 to 32 */
-	bool keyboard;      /* the i8042 is there; its keyboard port */
-	bool mouse;         /* and its auxiliary port */
-	bool pvpanic;       /* at LAYOUT_PVPANIC */
+	unsigned pci_slots;   /* slots 0.. of bus 0 that may hold a device with INTx: 0 to 32 */
+	unsigned eject_slots; /* devices/acpi/slots.h serves those from this one on; 0: none */
+	bool keyboard;        /* the i8042 is there; its keyboard port */
+	bool mouse;           /* and its auxiliary port */
+	bool pvpanic;         /* at LAYOUT_PVPANIC */
 	const struct acpi_mmio_device *devices;
 	unsigned device_count;
 	const struct erst_instruction *erst; /* as erst_instructions gives them */

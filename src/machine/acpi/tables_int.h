@@ -30,6 +30,9 @@ void acpi_table_end_listed(struct acpi_area *area, size_t at);
 
 /* One table each; dsdt gives its address for the FADT. */
 uint64_t acpi_dsdt(struct acpi_area *area, const struct acpi_config *config);
+/* dsdt_slots.c: slots first to end - 1, within the host bridge, and at the end of the DSDT. */
+void acpi_dsdt_slots(struct aml *a, unsigned first, unsigned end);
+void acpi_dsdt_slot_events(struct aml *a, unsigned first, unsigned end);
 void acpi_fadt(struct acpi_area *area, const struct acpi_config *config, uint64_t facs,
 	       uint64_t dsdt);
 void acpi_madt(struct acpi_area *area, const struct acpi_config *config);

@@ -56,6 +56,7 @@ static struct acpi_config everything(struct fixture *f, unsigned cpus)
 
 	config.cpus = cpus;
 	config.pci_slots = 32;
+	config.eject_slots = 1;
 	config.mouse = true;
 	config.devices = virtio;
 	config.device_count = ARRAY_LEN(virtio);
@@ -462,6 +463,40 @@ static void osc_grants_all_native_control(void **state)
 	buf_release(&out);
 }
 
+static void slots_can_be_ejected(void **state)
+{
+	struct fixture *f = *state;
+	struct acpi_config config = everything(f, 1);
+	struct buf out = BUF_INIT;
+	char *text;
+
+	build(f, &config);
+	dump(f, "DSDT");
+	text = run(&out, 0, "cd %s && iasl -d DSDT.dat >log 2>&1 && tr -d ' \\n' <DSDT.dsl",
+		   f->dir);
+	contains(text, "OperationRegion(SLOT,SystemIO,0x0620,0x10)"
+		       "Field(SLOT,DWordAcc,NoLock,Preserve)"
+		       "{CAME,32,ASKD,32,EJCT,32,ANSW,32}");
+	contains(text, "Device(S031){Name(_ADR,0x001F0000)");
+	lacks(text, "S000");
+	contains(text, "Scope(_GPE){Method(_E01,0,Serialized)");
+	contains(text, "Local0=\\_SB.PCI0.CAME");
+	contains(text, "If((Local0&0x80000000)){Notify(\\_SB.PCI0.S031,One)");
+	contains(text, "If((Local0&0x02)){Notify(\\_SB.PCI0.S001,0x03)");
+	buf_release(&out);
+
+	/* acpiexec has memory for the registers: what the methods write is what is read then. */
+	text = evaluate(f, &out,
+			"evaluate \\_SB.PCI0.S017._SUN; evaluate \\_SB.PCI0.S017._EJ0 1; "
+			"evaluate \\_SB.PCI0.EJCT; evaluate \\_SB.PCI0.S017._OST 3 0x82 (00); "
+			"evaluate \\_SB.PCI0.ANSW; evaluate \\_GPE._E01");
+	lacks(text, "ACPI Error");
+	contains(text, "[Integer] = 0000000000000011");
+	contains(text, "[Integer] = 0000000000020000");
+	contains(text, "[Integer] = 0000000000110082");
+	buf_release(&out);
+}
+
 static void interrupt_pins_are_swizzled(void **state)
 {
 	struct fixture *f = *state;
@@ -570,6 +605,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(acpica_loads_it_and_finds_s5, setup, teardown),
 		cmocka_unit_test_setup_teardown(osc_grants_all_native_control, setup, teardown),
+		cmocka_unit_test_setup_teardown(slots_can_be_ejected, setup, teardown),
 		cmocka_unit_test_setup_teardown(interrupt_pins_are_swizzled, setup, teardown),
 		cmocka_unit_test_setup_teardown(windows_are_those_of_the_layout, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_described_is_refused, setup,

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices that come to a running VM and go from it, by ACPI, in Debian's cloud kernel."""
+
+import re
+import time
+
+from lab import guests
+from test_api import serve  # noqa: F401  (a fixture)
+
+DRIVERS = ["virtio_blk", "virtio_net", "virtio_pci"]
+
+# Writes to a disk that came and reads it back past the guest's cache; says its size.
+TRY_DISK = """
+try_disk() {
+	dd if=/dev/urandom of=/tmp/data bs=64k count=1 2>/dev/null
+	dd if=/tmp/data of=/dev/$1 bs=64k conv=fsync 2>/dev/null || echo no write
+	dd if=/dev/$1 of=/tmp/back bs=64k count=1 iflag=direct 2>/dev/null
+	[ "$(md5sum </tmp/data)" = "$(md5sum </tmp/back)" ] &&
+		echo same $1 $(cat /sys/block/$1/size)
+}
+wait_for() { while [ ! -e $1 ]; do sleep 0.05; done; }
+wait_gone() { while [ -e $1 ]; do sleep 0.05; done; }
+"""
+
+
+def make(path, size):
+    with open(path, "wb") as f:
+        f.truncate(size)
+    return str(path)
+
+
+def boot(server, kernel, initrd, script, args=""):
+    server.boot(kernel("cloud"), initrd(files=guests.with_drivers(DRIVERS, TRY_DISK + script)),
+                f"lodge.show=script {args}")
+
+
+def drive(name, path, root=False):
+    body = {"drive_id": name, "is_root_device": root, "path_on_host": str(path)}
+    return f"/drives/{name}", body
+
+
+def ids(server):
+    return [one["drive_id"] for one in server.ask("GET", "/vm/config")[1]["drives"]]
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert condition()
+
+
+def test_a_disk_comes_and_goes_twenty_times(serve, kernel, initrd, tmp_path):  # noqa: F811
+    """Beside a disk that is written to all the time; each time another size, which it sees."""
+    server = serve("--enable-pci")
+    server.do("PUT", *drive("first", make(tmp_path / "first", 8 << 20)))
+    boot(server, kernel, initrd, """
+while :; do
+	dd if=/dev/zero of=/dev/vda bs=64k count=64 oflag=direct 2>/dev/null || echo bad
+done &
+i=0
+while [ $i -lt 20 ]; do
+	echo ready $i.
+	wait_for /sys/block/vdb/size
+	try_disk vdb
+	echo tried $i.
+	wait_gone /sys/block/vdb
+	i=$((i + 1))
+done
+dmesg -r | grep -E '^<[0-3]>'
+""")
+    for i in range(20):
+        server.wait_for(f"ready {i}.")
+        server.do("PUT", *drive("second", make(tmp_path / "second", (i + 1) << 20)))
+        assert ids(server) == ["first", "second"]
+        server.wait_for(f"tried {i}.")
+        server.do("DELETE", "/drives/second", None)
+        wait_until(lambda: ids(server) == ["first"])
+    assert server.ends() == (0, "")
+    text = guests.sections(server.printed())["script"]
+    assert [int(size) for size in re.findall(r"^same vdb (\d+)$", text, re.MULTILINE)] == \
+        [(i + 1) << 11 for i in range(20)], text
+    assert "bad" not in text and "<" not in text
