@@ -62,7 +62,7 @@ struct vhost_user {
 	uint64_t patience;
 	bool acknowledges;
 	bool lost;
-	unsigned reached; /* regions of RAM that the daemon was told of; 0: none yet */
+	unsigned reached; /* regions that there were when it was told of memory; 0: not yet */
 	unsigned count;
 	int rings_fd;
 	uint8_t *rings; /* count x VHOST_RING_BYTES */
@@ -179,7 +179,7 @@ static const char *order_memory(struct vhost_user *v)
 	t.regions[ram].gpa = t.regions[ram].addr = RINGS_ADDR;
 	t.regions[ram].size = (uint64_t)v->count * VHOST_RING_BYTES;
 	m.size = 8 + t.count * sizeof(t.regions[0]);
-	v->reached = ram;
+	v->reached = v->mem->count;
 	return order(v, &m);
 }
 
@@ -375,7 +375,8 @@ bool vhost_user_reaches(const struct vhost_user *v, uint64_t gpa, uint64_t len)
 {
 	const struct mem_region *r = mem_find(v->mem, gpa);
 
-	return r && r->slot < v->reached && range_within(gpa - r->gpa, len, r->size);
+	return r && r->slot < v->reached && r->kind != MEM_FILE &&
+	       range_within(gpa - r->gpa, len, r->size);
 }
 
 bool vhost_user_start(struct vhost_user *v, unsigned queue)
