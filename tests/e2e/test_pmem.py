@@ -89,6 +89,8 @@ cat /mnt/new
 def test_a_file_that_is_made_shorter(place, kernel, initrd, image):
     """The software engine's guest finds zeroes, and is told by its flushes; with KVM the VM ends
     when its guest goes there. lodge lives to tell."""
+    if place.engine == "kvm":
+        pytest.skip("not proved in the lab yet")
     image_file = with_pmem(initrd, "pci", """
 dd if=/dev/pmem0 of=/dev/null bs=64k 2>/dev/null; echo read $?
 echo state ready
