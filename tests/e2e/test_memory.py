@@ -92,9 +92,10 @@ def total(server):
 
 # Each line is a look at what there is, until a file of 300 MiB has been written and removed.
 PLUG = """
-total() { echo total $(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); }
+memory() { sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }
+total() { echo total $(memory); }
 total
-while [ $(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -lt 600000 ]; do sleep 0.2; done
+while [ $(memory) -lt 600000 ]; do sleep 0.2; done
 total
 mkdir /m
 mount -t tmpfs -o size=500m none /m
