@@ -8,6 +8,10 @@
  * In the place of what is lost comes plain memory, at the same address: the instruction
  * that faulted is then executed again. The handler uses system calls alone, and no canary:
  * the thread may be executing a guest's code, with its registers.
+ *
+ * Under KVM no signal comes: the kernel tries to have the page in the background and lets
+ * the vCPU wait for it, for ever. So the file is watched as well, and what a shorter file
+ * lacks is replaced before anybody touches it, or while one waits.
  */
 #include "host/memfile.h"
 
@@ -18,7 +22,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,7 +36,7 @@
 #define STACK     (64u << 10)
 
 struct memfile {
-	int fd, lost_fd;
+	int fd, lost_fd, watch_fd;
 	uint8_t *host;
 	uint64_t size, length;
 	_Atomic uint64_t end; /* from here on it is plain memory */
@@ -224,6 +230,23 @@ static int map_file(struct memfile *f, const char *path, bool readonly, struct e
 	return 0;
 }
 
+/* A block device does not become shorter; where the host has no watches left, the handler and
+ * memfile_flush still know. */
+static void watch(struct memfile *f)
+{
+	struct stat st;
+	char name[32];
+
+	if (fstat(f->fd, &st) || !S_ISREG(st.st_mode))
+		return;
+	f->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", f->fd);
+	if (f->watch_fd >= 0 && inotify_add_watch(f->watch_fd, name, IN_MODIFY) < 0) {
+		close(f->watch_fd);
+		f->watch_fd = -1;
+	}
+}
+
 static int enlist(struct memfile *f, const char *path, struct err *e)
 {
 	for (unsigned i = 0; i < FILES_MAX; i++) {
@@ -244,7 +267,7 @@ struct memfile *memfile_open(const char *path, bool readonly, struct err *e)
 		err_errno(e, ENOMEM, "cannot map the memory file %s", path);
 		return NULL;
 	}
-	f->fd = -1;
+	f->fd = f->watch_fd = -1;
 	f->lost_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = f->lost_fd < 0 ? err_errno(e, errno, "cannot map the memory file %s", path)
 			    : open_file(f, path, readonly, e);
@@ -257,6 +280,7 @@ struct memfile *memfile_open(const char *path, bool readonly, struct err *e)
 		return NULL;
 	}
 	pthread_once(&installed, install);
+	watch(f);
 	return f;
 }
 
@@ -275,6 +299,8 @@ void memfile_free(struct memfile *f)
 		close(f->fd);
 	if (f->lost_fd >= 0)
 		close(f->lost_fd);
+	if (f->watch_fd >= 0)
+		close(f->watch_fd);
 	free(f);
 }
 
@@ -305,6 +331,26 @@ int memfile_flush(struct memfile *f)
 	if (!fstat(f->fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size < f->length)
 		return -EIO;
 	return atomic_load(&f->lost) ? -EIO : 0;
+}
+
+int memfile_watch_fd(const struct memfile *f)
+{
+	return f->watch_fd;
+}
+
+void memfile_look(struct memfile *f)
+{
+	char events[4096];
+	struct stat st;
+	uint64_t from;
+
+	while (read(f->watch_fd, events, sizeof(events)) > 0)
+		;
+	if (fstat(f->fd, &st))
+		return;
+	from = align_up((uint64_t)st.st_size, PAGE);
+	if (from < atomic_load(&f->end))
+		lose(f, from);
 }
 
 int memfile_lost_fd(const struct memfile *f)

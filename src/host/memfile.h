@@ -42,6 +42,11 @@ uint64_t memfile_length(const struct memfile *f);
  * -EIO for ever once the file was lost. Waits; any thread. */
 int memfile_flush(struct memfile *f);
 
+/* Readable when the file may have been made shorter, for memfile_look, which then replaces what is
+ * gone; owned by f. -1: there is nothing to watch. One thread. */
+int memfile_watch_fd(const struct memfile *f);
+void memfile_look(struct memfile *f);
+
 /* Readable once something of the file was lost; owned by f. */
 int memfile_lost_fd(const struct memfile *f);
 

@@ -13,7 +13,7 @@ struct file {
 	struct machine *machine;
 	char *path;
 	struct memfile *memory;
-	struct event_source lost;
+	struct event_source lost, changed;
 	struct virtio_pmem *pmem; /* NULL: not made */
 };
 
@@ -51,6 +51,29 @@ static void on_lost(void *opaque, unsigned events)
 		     "the memory file %s was made shorter, or cannot be read: the guest finds "
 		     "zeroes there, and its flushes fail: stop the VM before the file is changed",
 		     f->path);
+}
+
+static void on_changed(void *opaque, unsigned events)
+{
+	struct file *f = opaque;
+
+	(void)events;
+	memfile_look(f->memory);
+}
+
+static int watch(struct file *f, struct err *e)
+{
+	struct event_loop *loop = f->machine->loop;
+	int rc;
+
+	f->lost = (struct event_source){
+		.ready = on_lost, .opaque = f, .fd = memfile_lost_fd(f->memory)};
+	f->changed = (struct event_source){
+		.ready = on_changed, .opaque = f, .fd = memfile_watch_fd(f->memory)};
+	rc = event_add(loop, &f->lost, EVENT_READ);
+	if (!rc && f->changed.fd >= 0)
+		rc = event_add(loop, &f->changed, EVENT_READ);
+	return rc ? err_errno(e, rc, "cannot make virtio-pmem") : 0;
 }
 
 static int map(struct machine *m, const struct memfile *memory, uint64_t *gpa, struct err *e)
@@ -91,11 +114,9 @@ static int open_file(struct files *all, struct file *f, const struct machine_pme
 			     "the memory file %s is no multiple of 2 MiB: the last %llu bytes of "
 			     "the guest's device are not kept: change its size with truncate(1)",
 			     f->path, (unsigned long long)spare);
-	f->lost = (struct event_source){
-		.ready = on_lost, .opaque = f, .fd = memfile_lost_fd(f->memory)};
-	rc = event_add(m->loop, &f->lost, EVENT_READ);
+	rc = watch(f, e);
 	if (rc)
-		return err_errno(e, rc, "cannot make virtio-pmem");
+		return rc;
 	config.size = memfile_size(f->memory);
 	config.length = memfile_length(f->memory);
 	rc = map(m, f->memory, &config.start, e);
@@ -158,6 +179,8 @@ static void release(void *state)
 
 		if (f->lost.added)
 			event_remove(f->machine->loop, &f->lost);
+		if (f->changed.added)
+			event_remove(f->machine->loop, &f->changed);
 		if (f->pmem)
 			virtio_pmem_release(f->pmem);
 		free(f->pmem);
