@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/x86/regs.h"
 #include "engine/bt/cpu.h"
 
 void journal_write(struct cpu *cpu, uint8_t *host, unsigned len)
@@ -34,10 +35,19 @@ void journal_undo(struct journal *j)
 		memcpy(j->note[n].host, j->note[n].old, j->note[n].len);
 }
 
+/* The accessed and dirty bits lie in an entry's first byte. */
+static bool is_as_noted(const struct journal_note *note, uint8_t ignored)
+{
+	for (unsigned i = 0; i < note->len; i++)
+		if ((note->new[i] ^ note->host[i]) & ~ignored)
+			return false;
+	return true;
+}
+
 bool journal_agrees(const struct journal *j)
 {
 	for (unsigned n = 0; n < j->count; n++)
-		if (memcmp(j->note[n].new, j->note[n].host, j->note[n].len) != 0)
+		if (!is_as_noted(&j->note[n], j->disturbed ? PTE_A | PTE_D : 0))
 			return false;
 	return true;
 }

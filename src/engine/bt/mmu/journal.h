@@ -41,7 +41,8 @@ void journal_refuse(struct cpu *cpu);
 /* Takes all back, and keeps what was there. */
 void journal_undo(struct journal *j);
 
-/* Whether RAM is as it was before journal_undo. */
+/* Whether RAM is as it was before journal_undo; but for accessed and dirty bits where such were set
+ * since (disturbed): for an instruction that is refused, they may be set before it is executed. */
 bool journal_agrees(const struct journal *j);
 
 #endif

@@ -207,9 +207,12 @@ static void analyse(struct cpu *cpu, struct region *r)
 
 static bool goes_back(const struct region *r)
 {
-	const struct region_insn *last = &r->insn[r->count - 1];
+	const struct region_insn *last;
 
-	return r->branches && last->insn.operand[0].kind == OPERAND_REL &&
+	if (!r->count || !r->branches)
+		return false;
+	last = &r->insn[r->count - 1];
+	return last->insn.operand[0].kind == OPERAND_REL &&
 	       last->linear + last->insn.len + last->insn.imm == r->linear;
 }
 
