@@ -15,18 +15,28 @@
 
 #include "lodge/lodge.h"
 
-static const char *const kinds[] = {
-	[LODGE_EVENT_WARNING] = "warning", [LODGE_EVENT_RESET] = "reset",
-	[LODGE_EVENT_PAUSED] = "paused",   [LODGE_EVENT_RESUMED] = "resumed",
-	[LODGE_EVENT_ENDED] = "ended",
-};
+/* A library newer than this program may have more. */
+static const char *name_of(enum lodge_event_kind kind)
+{
+	static const char *const kinds[] = {
+		[LODGE_EVENT_WARNING] = "warning", [LODGE_EVENT_RESET] = "reset",
+		[LODGE_EVENT_PAUSED] = "paused",   [LODGE_EVENT_RESUMED] = "resumed",
+		[LODGE_EVENT_ENDED] = "ended",
+	};
+	const char *name = NULL;
+
+	if ((size_t)kind < sizeof(kinds) / sizeof(kinds[0]))
+		name = kinds[kind];
+	return name ? name : "other";
+}
 
 static void print_events(lodge_vm *vm)
 {
 	struct lodge_event event;
 
 	while (lodge_vm_next_event(vm, &event) > 0)
-		printf("event: %s%s%s\n", kinds[event.kind], event.text[0] ? ": " : "", event.text);
+		printf("event: %s%s%s\n", name_of(event.kind), event.text[0] ? ": " : "",
+		       event.text);
 }
 
 /* The busiest three counters. */

@@ -2,9 +2,14 @@
 """Devices that come to a running VM and go from it, by ACPI, in Debian's cloud kernel."""
 
 import re
+import subprocess
 import time
+from pathlib import Path
 
-from lab import guests
+import pytest
+
+from lab import guests, product
+from lab.host import Host
 from test_api import serve  # noqa: F401  (a fixture)
 
 DRIVERS = ["virtio_blk", "virtio_net", "virtio_pci"]
@@ -81,3 +86,45 @@ dmesg -r | grep -E '^<[0-3]>'
     assert [int(size) for size in re.findall(r"^same vdb (\d+)$", text, re.MULTILINE)] == \
         [(i + 1) << 11 for i in range(20)], text
     assert "bad" not in text and "<" not in text
+
+
+PLUG = """
+for round in 1 2 3; do
+	echo plug
+	wait_for /sys/block/vda/size
+	try_disk vda
+	if [ $round = 2 ]; then # asked for in the middle of what it does
+		exec 5>/dev/vda
+		dd if=/dev/zero bs=64k count=1000 >&5 2>/dev/null &
+		exec 5>&-
+	fi
+	echo unplug
+	wait_gone /sys/block/vda
+	wait
+done
+dmesg -r | grep -E '^<[0-3]>' | grep -v 'vda'
+"""
+
+
+@pytest.mark.parametrize("engine", ["bt", "kvm"])
+def test_a_disk_comes_and_goes_under_each_engine(engine, request, kernel, initrd, tmp_path):
+    """By examples/plug.c; the second time while it is written to."""
+    product.make("lib")
+    source = product.ROOT / "examples" / "plug.c"
+    program = tmp_path / "plug"
+    archive = product.lodge().parent / "liblodge.a"
+    subprocess.run(["cc", "-std=c99", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{product.ROOT}/include",
+                    str(source), str(archive), "-lz", "-ljansson", "-pthread", "-o",
+                    str(program)], check=True)
+    machine, disk, word = Host(), Path(make(tmp_path / "disk", 32 << 20)), str(program)
+    if engine == "kvm":
+        machine = request.getfixturevalue("lab")
+        word = machine.put_program(program, "/bin/plug")
+    done = machine.run([word, engine, kernel("cloud"), initrd(
+        files=guests.with_drivers(DRIVERS, TRY_DISK + PLUG)), disk if engine == "kvm" else str(disk),
+        "console=ttyS0 quiet cryptomgr.notests lodge.show=script"], timeout=200)
+    assert (done.status, done.err) == (0, ""), done.err + done.out
+    assert re.findall(r"^(attached disk0|detached disk0|guest: same vda 65536)$", done.out,
+                      re.MULTILINE) == ["attached disk0", "guest: same vda 65536",
+                                        "detached disk0"] * 3, done.out
+    assert "<" not in done.out, done.out
