@@ -113,16 +113,16 @@ def test_a_disk_comes_and_goes_under_each_engine(engine, request, kernel, initrd
     source = product.ROOT / "examples" / "plug.c"
     program = tmp_path / "plug"
     archive = product.lodge().parent / "liblodge.a"
-    subprocess.run(["cc", "-std=c99", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", f"-I{product.ROOT}/include",
-                    str(source), str(archive), "-lz", "-ljansson", "-pthread", "-o",
-                    str(program)], check=True)
+    subprocess.run(["cc", "-std=c99", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
+                    f"-I{product.ROOT}/include", str(source), str(archive), "-lz", "-ljansson",
+                    "-pthread", "-o", str(program)], check=True)
     machine, disk, word = Host(), Path(make(tmp_path / "disk", 32 << 20)), str(program)
     if engine == "kvm":
         machine = request.getfixturevalue("lab")
         word = machine.put_program(program, "/bin/plug")
-    done = machine.run([word, engine, kernel("cloud"), initrd(
-        files=guests.with_drivers(DRIVERS, TRY_DISK + PLUG)), disk if engine == "kvm" else str(disk),
-        "console=ttyS0 quiet cryptomgr.notests lodge.show=script"], timeout=200)
+    image = initrd(files=guests.with_drivers(DRIVERS, TRY_DISK + PLUG))
+    done = machine.run([word, engine, kernel("cloud"), image, disk,
+                        "console=ttyS0 quiet cryptomgr.notests lodge.show=script"], timeout=200)
     assert (done.status, done.err) == (0, ""), done.err + done.out
     assert re.findall(r"^(attached disk0|detached disk0|guest: same vda 65536)$", done.out,
                       re.MULTILINE) == ["attached disk0", "guest: same vda 65536",
