@@ -323,6 +323,8 @@ static size_t bitmap_words(const struct mem_region *r)
 
 int mem_dirty_start(struct mem *m)
 {
+	/* Before there is anything to mark: who sees it too early finds no bitmap. */
+	__atomic_store_n(&m->recording, true, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < m->count; i++) {
 		struct mem_region *r = &m->regions[i];
 		uint64_t *dirty;

@@ -73,6 +73,7 @@ struct mem {
 	uint64_t size;    /* bytes of RAM in all regions of MEM_RAM */
 	uint64_t fd_size; /* bytes of the memfd, were there one */
 	struct mem_observer observer;
+	bool recording; /* mem_dirty_start was called; set and read atomically */
 };
 
 /* Makes an empty memory, backed as flags (MEM_SHARED, MEM_HUGE) say. 0 or -errno with e set. Before
@@ -126,6 +127,12 @@ const void *mem_ptr(const struct mem *m, uint64_t gpa, uint64_t len);
 
 /* Like mem_ptr, to write by: after the writes the caller calls mem_written on what it wrote. */
 void *mem_ptr_rw(struct mem *m, uint64_t gpa, uint64_t len);
+
+/* Whether anybody is told of writes now: else mem_written does nothing. After the write. */
+static inline bool mem_heard(const struct mem *m)
+{
+	return m->observer.written || __atomic_load_n(&m->recording, __ATOMIC_ACQUIRE);
+}
 
 /* Marks [gpa, gpa + len) dirty and tells the observer; the range came from mem_ptr_rw. */
 void mem_written(struct mem *m, uint64_t gpa, uint64_t len);

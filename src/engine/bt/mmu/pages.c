@@ -2,6 +2,7 @@
 /* The order of things is explained in pages.h. */
 #include "engine/bt/mmu/pages.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -23,65 +24,103 @@ static uint64_t pages_of(const struct mem_region *region)
 	return region->size >> GUEST_PAGE_SHIFT;
 }
 
-/* The slot of the region that holds gpa, or MEM_SLOTS_MAX. */
-static unsigned slot_of(const struct pages *p, uint64_t gpa)
+static const struct mem_region *region_of(struct pages *p, unsigned slot)
 {
-	unsigned slot = 0;
+	return atomic_load_explicit(&p->region[slot], memory_order_acquire);
+}
 
-	for (; slot < p->slots; slot++)
-		if (p->region[slot] && gpa - p->region[slot]->gpa < p->region[slot]->size)
-			return slot;
+/* The slot of the region that holds gpa, which may go at any moment, or MEM_SLOTS_MAX; the place of
+ * gpa in it. */
+static unsigned find_slot(struct pages *p, uint64_t gpa, uint64_t *offset)
+{
+	unsigned slots = atomic_load_explicit(&p->slots, memory_order_acquire);
+
+	for (unsigned slot = 0; slot < slots; slot++) {
+		const struct mem_region *r = region_of(p, slot);
+
+		if (!r || gpa - r->gpa >= r->size)
+			continue;
+		*offset = gpa - r->gpa;
+		return slot;
+	}
 	return MEM_SLOTS_MAX;
 }
 
 struct page *pages_find(struct pages *p, uint64_t gpa)
 {
-	unsigned slot = slot_of(p, gpa);
+	uint64_t offset;
+	unsigned slot = find_slot(p, gpa, &offset);
 
-	if (slot == MEM_SLOTS_MAX)
-		return NULL;
-	return &p->page[slot][(gpa - p->region[slot]->gpa) >> GUEST_PAGE_SHIFT];
+	return slot == MEM_SLOTS_MAX ? NULL : &p->page[slot][offset >> GUEST_PAGE_SHIFT];
 }
 
 uint8_t *pages_host(struct pages *p, uint64_t gpa, struct page **page)
 {
-	unsigned slot = slot_of(p, gpa);
 	uint64_t offset;
+	unsigned slot = find_slot(p, gpa, &offset);
 
 	if (slot == MEM_SLOTS_MAX) {
 		*page = NULL;
 		return NULL;
 	}
-	offset = gpa - p->region[slot]->gpa;
 	*page = &p->page[slot][offset >> GUEST_PAGE_SHIFT];
-	return p->region[slot]->host + offset;
+	return region_of(p, slot)->host + offset;
+}
+
+static void free_records(struct pages *p, unsigned slot)
+{
+	free(p->page[slot]);
+	free(p->dirty[slot]);
+	p->page[slot] = NULL;
+	p->dirty[slot] = NULL;
+	p->count[slot] = 0;
+}
+
+/* What the records of a region that comes again say is no harm: no vCPU has anything of it, so that
+ * a generation is only a number, and marks are too many at worst. */
+static int make_records(struct pages *p, unsigned slot, uint64_t count)
+{
+	assert(!p->count[slot] || p->count[slot] == count);
+	if (p->count[slot])
+		return 0;
+	p->page[slot] = calloc(count, sizeof(*p->page[slot]));
+	p->dirty[slot] = calloc((count + 63) / 64, sizeof(*p->dirty[slot]));
+	p->count[slot] = count;
+	if (p->page[slot] && p->dirty[slot])
+		return 0;
+	free_records(p, slot);
+	return -ENOMEM;
 }
 
 int pages_map(struct pages *p, const struct mem_region *region)
 {
-	uint64_t count = pages_of(region);
-	struct page *page = calloc(count, sizeof(*page));
-	_Atomic uint64_t *dirty = calloc((count + 63) / 64, sizeof(*dirty));
+	unsigned slots = atomic_load_explicit(&p->slots, memory_order_relaxed);
+	int rc = make_records(p, region->slot, pages_of(region));
 
-	if (!page || !dirty) {
-		free(page);
-		free(dirty);
-		return -ENOMEM;
-	}
-	p->page[region->slot] = page;
-	p->dirty[region->slot] = dirty;
-	p->region[region->slot] = region;
-	p->slots = MAX(p->slots, region->slot + 1);
+	if (rc)
+		return rc;
+	atomic_store_explicit(&p->region[region->slot], region, memory_order_release);
+	atomic_store_explicit(&p->slots, MAX(slots, region->slot + 1), memory_order_release);
 	return 0;
+}
+
+void pages_withdraw(struct pages *p, const struct mem_region *region)
+{
+	atomic_store_explicit(&p->region[region->slot], NULL, memory_order_release);
 }
 
 void pages_unmap(struct pages *p, const struct mem_region *region)
 {
-	p->region[region->slot] = NULL;
-	free(p->page[region->slot]);
-	free(p->dirty[region->slot]);
-	p->page[region->slot] = NULL;
-	p->dirty[region->slot] = NULL;
+	pages_withdraw(p, region);
+	free_records(p, region->slot);
+}
+
+void pages_release(struct pages *p)
+{
+	for (unsigned slot = 0; slot < MEM_SLOTS_MAX; slot++) {
+		atomic_store_explicit(&p->region[slot], NULL, memory_order_relaxed);
+		free_records(p, slot);
+	}
 }
 
 static void mark_dirty(struct pages *p, unsigned slot, uint64_t index)
@@ -133,10 +172,9 @@ void pages_written(struct pages *p, uint64_t gpa, uint64_t len)
 	logging = atomic_load_explicit(&p->logging, memory_order_relaxed);
 	for (; len; gpa += part, len -= part) {
 		part = MIN(len, GUEST_PAGE_SIZE - gpa % GUEST_PAGE_SIZE);
-		slot = slot_of(p, gpa);
+		slot = find_slot(p, gpa, &offset);
 		if (slot == MEM_SLOTS_MAX)
 			continue;
-		offset = gpa - p->region[slot]->gpa;
 		index = offset >> GUEST_PAGE_SHIFT;
 		page_written(p, &p->page[slot][index], gpa, part);
 		if (logging)
@@ -171,9 +209,11 @@ bool pages_mark_writable(struct pages *p, uint64_t gpa, struct page *record)
 	if (flags & PAGE_CODE)
 		return false;
 	if (atomic_load_explicit(&p->logging, memory_order_relaxed)) {
-		unsigned slot = slot_of(p, gpa);
+		uint64_t offset;
+		unsigned slot = find_slot(p, gpa, &offset);
 
-		mark_dirty(p, slot, (gpa - p->region[slot]->gpa) >> GUEST_PAGE_SHIFT);
+		if (slot != MEM_SLOTS_MAX)
+			mark_dirty(p, slot, offset >> GUEST_PAGE_SHIFT);
 	}
 	return true;
 }
@@ -181,9 +221,7 @@ bool pages_mark_writable(struct pages *p, uint64_t gpa, struct page *record)
 void pages_dirty_start(struct pages *p)
 {
 	for (unsigned slot = 0; slot < MEM_SLOTS_MAX; slot++) {
-		if (!p->region[slot])
-			continue;
-		for (uint64_t i = 0; i < (pages_of(p->region[slot]) + 63) / 64; i++)
+		for (uint64_t i = 0; i < (p->count[slot] + 63) / 64; i++)
 			atomic_store_explicit(&p->dirty[slot][i], 0, memory_order_relaxed);
 	}
 	atomic_store(&p->logging, true);

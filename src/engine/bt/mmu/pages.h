@@ -53,10 +53,13 @@ struct page {
 };
 
 struct pages {
-	const struct mem_region *region[MEM_SLOTS_MAX];
-	struct page *page[MEM_SLOTS_MAX];       /* one a page of the region, by slot */
+	/* By slot; NULL: none, or one that has gone, whose records remain: a device's thread may be
+	 * looking at them. */
+	const struct mem_region *_Atomic region[MEM_SLOTS_MAX];
+	struct page *page[MEM_SLOTS_MAX];       /* one a page of the region */
 	_Atomic uint64_t *dirty[MEM_SLOTS_MAX]; /* a bit a page, written while logging */
-	unsigned slots;                         /* all regions are below this */
+	uint64_t count[MEM_SLOTS_MAX];          /* of those */
+	_Atomic unsigned slots;                 /* all regions are below this */
 	_Atomic bool logging;
 	/* Told of each page of code that was written, on the writing thread, after its generation
 	 * was raised. NULL: nobody asks. */
@@ -70,9 +73,16 @@ struct page *pages_find(struct pages *p, uint64_t gpa);
 /* The host's address of guest physical gpa, whose record is in *page; NULL: not RAM. */
 uint8_t *pages_host(struct pages *p, uint64_t gpa, struct page **page);
 
-/* Adds or removes a region. No vCPU runs; the caller flushes their TLBs. 0 or -ENOMEM. */
+/* Adds a region; or the one again that was withdrawn from its slot, of the same size. No vCPU runs,
+ * devices' threads may; the caller flushes the vCPUs' TLBs. 0 or -ENOMEM. */
 int pages_map(struct pages *p, const struct mem_region *region);
+
+/* Takes it away; in the same way. Its records stay, since pages_written may be at them. */
+void pages_withdraw(struct pages *p, const struct mem_region *region);
+
+/* Takes a region away, or all of them, with their records. No other thread looks any more. */
 void pages_unmap(struct pages *p, const struct mem_region *region);
+void pages_release(struct pages *p);
 
 /* [gpa, gpa + len) was written by a vCPU's slow path, or by a device (mem_observer): code decoded
  * from there is stale, the pages are dirty. What is not RAM is passed over. Any thread, after the

@@ -83,9 +83,7 @@ int bt_vm_create_checked(struct engine_vm **vm, const struct engine_env *env, st
 void bt_vm_destroy(struct engine_vm *vm)
 {
 	vm->vm.env->mem->observer = (struct mem_observer){NULL, NULL};
-	for (unsigned i = 0; i < MEM_SLOTS_MAX; i++)
-		if (vm->vm.pages.region[i])
-			pages_unmap(&vm->vm.pages, vm->vm.pages.region[i]);
+	pages_release(&vm->vm.pages);
 	kvmclock_release(&vm->vm.kvmclock);
 	exclusive_release(&vm->vm.exclusive);
 	decoder_free(vm->vm.decoder);
@@ -124,7 +122,7 @@ int bt_vm_unmap(struct engine_vm *vm, const struct mem_region *region, struct er
 	(void)e;
 	exclusive_begin_outside(&vm->vm);
 	forget_memory(&vm->vm);
-	pages_unmap(&vm->vm.pages, region);
+	pages_withdraw(&vm->vm.pages, region);
 	exclusive_end_outside(&vm->vm);
 	return 0;
 }

@@ -270,6 +270,7 @@ static void page_tables_are_logged(void **state)
 
 #define DECODED 300000 /* times, in a race, if that takes no longer than ... */
 #define SECONDS 1
+#define FEWEST  10 /* ... unless there were no more: each of the two needs to run now and then */
 
 /*
  * One vCPU "decodes" a number and executes it as long as its generation is current, the other
@@ -349,7 +350,7 @@ static void race(struct mg *g, struct cpu *writer)
 				atomic_store(&r.stop, true);
 		}
 		late += generation(g, GPA) == current && cached < published;
-		if (time(NULL) > end)
+		if (time(NULL) > end && atomic_load(&r.decoded) > FEWEST)
 			atomic_store(&r.stop, true);
 	}
 	exclusive_leave(g->cpu);
@@ -358,7 +359,6 @@ static void race(struct mg *g, struct cpu *writer)
 	pthread_barrier_destroy(&r.start);
 	assert_false(r.failed);
 	assert_int_equal(late, 0);
-	assert_true(atomic_load(&r.decoded) > 10);
 	assert_int_equal(__atomic_load_n(code, __ATOMIC_RELAXED), atomic_load(&r.published));
 }
 
@@ -380,6 +380,49 @@ static void executed_code_is_never_older_than_a_device_wrote(void **state)
 	mg_free(g);
 }
 
+struct leaving {
+	struct pages pages;
+	uint64_t gpa, len;
+	atomic_bool stop;
+};
+
+static void *write_on(void *arg)
+{
+	struct leaving *l = arg;
+
+	while (!atomic_load(&l->stop))
+		pages_written(&l->pages, l->gpa, l->len);
+	return NULL;
+}
+
+/* A disk's worker ends a read into memory that the guest gives back at this moment: no vCPU runs,
+ * but that one does. */
+static void a_device_writes_to_a_region_that_goes(void **state)
+{
+	const struct mem_region region = {.gpa = GIB(4), .size = MIB(64), .slot = 3};
+	struct leaving l = {.gpa = GIB(4) - MG_PAGE, .len = MIB(64) + MG_PAGE};
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pages_map(&l.pages, &region), 0);
+	pages_dirty_start(&l.pages);
+	assert_int_equal(pthread_create(&thread, NULL, write_on, &l), 0);
+	for (unsigned i = 0; i < 3000; i++) {
+		pages_withdraw(&l.pages, &region);
+		assert_null(pages_find(&l.pages, GIB(4)));
+		if (i % 64 == 0)
+			sched_yield();
+		assert_int_equal(pages_map(&l.pages, &region), 0);
+		assert_non_null(pages_find(&l.pages, GIB(4)));
+		if (i % 64 == 0)
+			sched_yield();
+	}
+	pages_withdraw(&l.pages, &region);
+	atomic_store(&l.stop, true);
+	pthread_join(thread, NULL);
+	pages_release(&l.pages);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +435,7 @@ int main(void)
 		cmocka_unit_test(writes_are_logged),
 		cmocka_unit_test(start_forgets_what_was_before),
 		cmocka_unit_test(page_tables_are_logged),
+		cmocka_unit_test(a_device_writes_to_a_region_that_goes),
 		cmocka_unit_test(executed_code_is_never_older_than_a_vcpu_wrote),
 		cmocka_unit_test(executed_code_is_never_older_than_a_device_wrote),
 	};
