@@ -55,6 +55,11 @@ bool disk_direct(const struct disk *d)
 	return d->direct;
 }
 
+bool disk_quick(const struct disk *d)
+{
+	return !d->direct && d->ops->write_more;
+}
+
 bool disk_readonly(const struct disk *d)
 {
 	return d->readonly;
@@ -68,6 +73,13 @@ int disk_read(struct disk *d, const struct disk_span *spans, unsigned count, uin
 int disk_write(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset)
 {
 	return d->readonly ? -EROFS : d->ops->write(d, spans, count, offset);
+}
+
+int disk_write_more(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset)
+{
+	if (d->readonly || !d->ops->write_more)
+		return disk_write(d, spans, count, offset);
+	return d->ops->write_more(d, spans, count, offset);
 }
 
 int disk_read_now(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset)

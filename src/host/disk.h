@@ -73,10 +73,17 @@ bool disk_readonly(const struct disk *d);
 /* Whether writes wait for the disk; else they are as quick as the host's page cache, mostly. */
 bool disk_direct(const struct disk *d);
 
+/* Whether a small write is one call, and as quick as the host's page cache, mostly. */
+bool disk_quick(const struct disk *d);
+
 /* Fills spans (1 to DISK_SPANS_MAX) from offset on, or writes them there; all lies within the
  * disk. -EIO also where the image has become shorter than it was. */
 int disk_read(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
 int disk_write(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
+
+/* disk_write soon behind another one that was good: does not look again whether the image has
+ * become shorter, where that takes a call of its own. */
+int disk_write_more(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
 
 /* disk_read if that needs no waiting: -EAGAIN where it might, whereupon spans' contents are
  * undefined. */

@@ -15,6 +15,9 @@ struct disk_ops {
 	int (*read)(struct disk *d, const struct disk_span *spans, unsigned count, uint64_t offset);
 	int (*write)(struct disk *d, const struct disk_span *spans, unsigned count,
 		     uint64_t offset);
+	/* NULL: as write */
+	int (*write_more)(struct disk *d, const struct disk_span *spans, unsigned count,
+			  uint64_t offset);
 	/* NULL: always -EAGAIN */
 	int (*read_now)(struct disk *d, const struct disk_span *spans, unsigned count,
 			uint64_t offset);

@@ -186,12 +186,16 @@ static int transfer_as_is(struct raw *d, transfer_fn call, const struct disk_spa
 			  unsigned count, uint64_t offset)
 {
 	struct rest rest;
+	size_t len = 0;
 	ssize_t n;
 
+	for (unsigned i = 0; i < count; i++)
+		len += spans[i].len;
+	n = call(d->fd, (const struct iovec *)spans, (int)count, (off_t)offset);
+	if (n == (ssize_t)len)
+		return 0;
 	rest_init(&rest, spans, count);
-	do {
-		n = call(d->fd, rest.iov + rest.first, (int)(rest.count - rest.first),
-			 (off_t)offset);
+	for (;;) {
 		if (n < 0 && errno == EINTR)
 			n = 0;
 		else if (n < 0)
@@ -199,17 +203,22 @@ static int transfer_as_is(struct raw *d, transfer_fn call, const struct disk_spa
 		else if (!n)
 			return -EIO;
 		offset += (uint64_t)n;
-	} while (rest_advance(&rest, (size_t)n));
-	return 0;
+		if (!rest_advance(&rest, (size_t)n))
+			return 0;
+		n = call(d->fd, rest.iov + rest.first, (int)(rest.count - rest.first),
+			 (off_t)offset);
+	}
 }
 
 static bool is_aligned(const struct raw *d, const struct disk_span *spans, unsigned count)
 {
 	uintptr_t bits = 0;
 
+	if (!d->align)
+		return true;
 	for (unsigned i = 0; i < count; i++)
 		bits |= (uintptr_t)spans[i].base | spans[i].len;
-	return !d->align || !(bits & (d->align - 1));
+	return !(bits & (d->align - 1));
 }
 
 /* Copies the next len bytes of spans to buf, or from it. */
@@ -263,12 +272,14 @@ static int transfer(struct raw *d, transfer_fn call, const struct disk_span *spa
 					   : bounce(d, call, spans, count, offset);
 }
 
-/* A write would make a file that somebody has cut off longer again, with a hole where data was. */
+/* A write would make a file that somebody has cut off longer again, with a hole where data was.
+ * Another thread may be making it longer: its size is known last of all. */
 static bool is_whole(const struct raw *d)
 {
+	uint64_t size = d->disk.size;
 	struct stat st;
 
-	return d->block || (!fstat(d->fd, &st) && (uint64_t)st.st_size >= d->disk.size);
+	return d->block || (!fstat(d->fd, &st) && (uint64_t)st.st_size >= size);
 }
 
 static int raw_read(struct disk *disk, const struct disk_span *spans, unsigned count,
@@ -285,21 +296,28 @@ static int raw_write(struct disk *disk, const struct disk_span *spans, unsigned 
 	return is_whole(d) ? transfer(d, pwritev, spans, count, offset) : -EIO;
 }
 
+static int raw_write_more(struct disk *disk, const struct disk_span *spans, unsigned count,
+			  uint64_t offset)
+{
+	return transfer(raw_of(disk), pwritev, spans, count, offset);
+}
+
 static int raw_read_now(struct disk *disk, const struct disk_span *spans, unsigned count,
 			uint64_t offset)
 {
 	struct raw *d = raw_of(disk);
-	struct rest rest;
+	size_t len = 0;
 	ssize_t n;
 
 	if (atomic_load_explicit(&d->no_nowait, memory_order_relaxed))
 		return -EAGAIN;
-	rest_init(&rest, spans, count);
-	n = preadv2(d->fd, rest.iov, (int)count, (off_t)offset, RWF_NOWAIT);
+	for (unsigned i = 0; i < count; i++)
+		len += spans[i].len;
+	n = preadv2(d->fd, (const struct iovec *)spans, (int)count, (off_t)offset, RWF_NOWAIT);
 	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
 		atomic_store(&d->no_nowait, true);
 	/* What failed, or came only in part, is for a call that may wait and can tell why. */
-	return n <= 0 || rest_advance(&rest, (size_t)n) ? -EAGAIN : 0;
+	return n == (ssize_t)len ? 0 : -EAGAIN;
 }
 
 /* One at a time: the kernel tells a failure to one caller only, and a flush that ran beside it
@@ -393,6 +411,7 @@ static const struct disk_ops raw_ops = {
 	.free = raw_free,
 	.read = raw_read,
 	.write = raw_write,
+	.write_more = raw_write_more,
 	.read_now = raw_read_now,
 	.measure = raw_measure,
 	.flush = raw_flush,

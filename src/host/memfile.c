@@ -6,8 +6,10 @@
  * when no handler can be looking at it.
  *
  * In the place of what is lost comes plain memory, at the same address: the instruction
- * that faulted is then executed again. The handler uses system calls alone, and no canary:
- * the thread may be executing a guest's code, with its registers.
+ * that faulted is then executed again. Of threads that fault on one page at once the first
+ * replaces it, and leaves a mark for the others: what was written since is to stay. The
+ * handler uses system calls alone, and no canary: the thread may be executing a guest's
+ * code, with its registers.
  *
  * Under KVM no signal comes: the kernel tries to have the page in the background and lets
  * the vCPU wait for it, for ever. So the file is watched as well, and what a shorter file
@@ -42,6 +44,7 @@ struct memfile {
 	_Atomic uint64_t end; /* from here on it is plain memory */
 	atomic_bool lost;
 	atomic_flag busy; /* a handler is at work */
+	uint8_t *bad;     /* a bit for each page below end that is plain memory; busy's */
 };
 
 static struct memfile *_Atomic files[FILES_MAX];
@@ -64,6 +67,11 @@ static bool replace(struct memfile *f, uint64_t offset, uint64_t end)
 	return true;
 }
 
+static bool is_bad(const struct memfile *f, uint64_t page)
+{
+	return f->bad[page / PAGE / 8] >> page / PAGE % 8 & 1;
+}
+
 /* The page at offset cannot be had: from the file's end on, or (an error of reading) that page. */
 static bool lose(struct memfile *f, uint64_t offset)
 {
@@ -80,8 +88,9 @@ static bool lose(struct memfile *f, uint64_t offset)
 			length = align_up(length, PAGE);
 			done = replace(f, length, end);
 			atomic_store(&f->end, length);
-		} else {
+		} else if (!is_bad(f, page)) {
 			done = replace(f, page, page + PAGE);
+			f->bad[page / PAGE / 8] |= (uint8_t)done << page / PAGE % 8;
 		}
 	}
 	atomic_flag_clear(&f->busy);
@@ -220,6 +229,9 @@ static int map_file(struct memfile *f, const char *path, bool readonly, struct e
 		munmap(p + before + size, MEMFILE_UNIT - before);
 	f->host = p + before;
 	f->size = size;
+	f->bad = calloc(size / PAGE / 8, 1);
+	if (!f->bad)
+		return err_errno(e, ENOMEM, "cannot map the memory file %s", path);
 	atomic_init(&f->end, align_up(f->length, PAGE));
 	if (mmap(f->host, f->length, PROT_READ | PROT_WRITE,
 		 (readonly ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED) | MAP_FIXED, f->fd,
@@ -301,6 +313,7 @@ void memfile_free(struct memfile *f)
 		close(f->lost_fd);
 	if (f->watch_fd >= 0)
 		close(f->watch_fd);
+	free(f->bad);
 	free(f);
 }
 

@@ -164,13 +164,17 @@ static int receive(struct netif *n, unsigned queue, const uint8_t **frame, size_
 {
 	struct passt *p = passt_of(n);
 
-	while (!staged(n, queue)) {
-		if (next_len(p, len) && *len > NETIF_FRAME_MAX)
+	for (;;) {
+		/* The buffer has room for some that are too long. */
+		if (next_len(p, len) && *len > NETIF_FRAME_MAX) {
 			netif_lost(n, "passt sent something else than frames");
+			return -EAGAIN;
+		}
+		if (staged(n, queue))
+			break;
 		if (n->why || !read_more(p))
 			return -EAGAIN;
 	}
-	next_len(p, len);
 	*frame = p->buffer + p->begin + PREFIX;
 	return 0;
 }

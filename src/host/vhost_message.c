@@ -36,15 +36,17 @@ static const char *wait_for(int fd, short events, uint64_t end)
 
 	for (;;) {
 		uint64_t now = time_monotonic_ns();
-		int n;
+		uint64_t left = now < end ? (end - now) / NS_PER_MS + 1 : 0;
+		/* Also when the time is over: this thread may have been kept from running, and what
+		 * it waits for be there. */
+		int n = poll(&p, 1, (int)MIN(left, 1000000u));
 
-		if (now >= end)
-			return silent;
-		n = poll(&p, 1, (int)MIN((end - now) / NS_PER_MS + 1, 1000000u));
 		if (n > 0)
 			return NULL;
 		if (n < 0 && errno != EINTR)
 			return gone;
+		if (!left)
+			return silent;
 	}
 }
 

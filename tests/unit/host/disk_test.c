@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "host/disk.h"
+#include "host/disk_int.h"
 
 #define SIZE 65536u
 
@@ -67,6 +68,10 @@ static void spans_go_to_their_places(void **state)
 	assert_int_equal(disk_write(d, out, 2, 1000), 0);
 	assert_int_equal(disk_read(d, in, 2, 1000), 0);
 	assert_string_equal(back, "0123456789abcdef");
+	assert_int_equal(disk_write_more(d, out, 1, 1001), 0);
+	assert_int_equal(disk_read(d, in, 2, 1000), 0);
+	assert_string_equal(back, "00123456789bcdef");
+	assert_true(disk_quick(d));
 	assert_int_equal(disk_read(d, in, 1, 997), 0);
 	assert_memory_equal(back, "\0\0\0", 3);
 	assert_int_equal(disk_flush(d), 0);
@@ -103,6 +108,7 @@ static void a_disk_that_is_read_only_is_not_written(void **state)
 	d = open_it(true);
 	assert_true(disk_readonly(d));
 	assert_int_equal(disk_write(d, &span, 1, 0), -EROFS);
+	assert_int_equal(disk_write_more(d, &span, 1, 0), -EROFS);
 	assert_int_equal(disk_zero(d, 0, 512, true), -EROFS);
 	assert_int_equal(disk_discard(d, 0, 512), -EROFS);
 	assert_int_equal(disk_flush(d), 0);
@@ -189,6 +195,40 @@ static void another_size_is_taken_when_asked(void **state)
 
 /* Whatever the host wants aligned, memory need not be: of 3 MiB in odd pieces, so that more than
  * one copy is made, all come back. */
+#define GROWTHS 20000u
+
+static void *grow(void *opaque)
+{
+	struct disk *d = opaque;
+	int rc = 0;
+
+	for (unsigned i = 1; !rc && i <= GROWTHS; i++)
+		rc = disk_set_size(d, SIZE + i * DISK_SECTOR);
+	return rc ? d : NULL;
+}
+
+/* As qcow2 does: room is made for new clusters beside writes to others. */
+static void a_file_that_gets_longer_hurts_no_write(void **state)
+{
+	const struct disk_config config = {.path = path};
+	struct disk *d = disk_raw_open_file(&config, &e);
+	char bytes[512] = "";
+	const struct disk_span span = {bytes, sizeof(bytes)};
+	pthread_t thread;
+	void *failed;
+	int rc = 0;
+
+	(void)state;
+	assert_non_null(d);
+	assert_int_equal(pthread_create(&thread, NULL, grow, d), 0);
+	while (!rc && disk_size(d) < SIZE + GROWTHS * DISK_SECTOR)
+		rc = disk_write(d, &span, 1, 0);
+	pthread_join(thread, &failed);
+	assert_null(failed);
+	assert_int_equal(rc, 0);
+	disk_free(d);
+}
+
 static void direct_disks_take_any_memory(void **state)
 {
 	const struct disk_config config = {.path = path, .direct = true};
@@ -286,6 +326,7 @@ int main(void)
 		T(discarded_space_is_given_back),
 		T(an_image_that_shrinks_gives_errors),
 		T(another_size_is_taken_when_asked),
+		T(a_file_that_gets_longer_hurts_no_write),
 		T(direct_disks_take_any_memory),
 		T(an_image_is_locked_against_other_openers),
 		T(what_is_no_disk_is_refused),

@@ -7,14 +7,20 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,6 +180,87 @@ static void threads_that_touch_it_at_once(void **state)
 	memfile_free(f);
 }
 
+/* Has pages that nobody has touched yet be unreadable, as those that a bad disk does not give; the
+ * descriptor that keeps them so, or -1: the host does not let us. */
+static int make_unreadable(uint8_t *host, uint64_t len)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_SIGBUS};
+	struct uffdio_register range = {.range = {(uintptr_t)host, len},
+					.mode = UFFDIO_REGISTER_MODE_MISSING};
+	int faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (faults < 0)
+		return -1;
+	if (!ioctl(faults, UFFDIO_API, &api) && !ioctl(faults, UFFDIO_REGISTER, &range))
+		return faults;
+	close(faults);
+	return -1;
+}
+
+static sem_t found, go_on;
+static _Atomic pthread_t late;
+
+/* The one thread is late to its handler: another one has been there meanwhile. */
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	if (pthread_equal(pthread_self(), atomic_load(&late))) {
+		sem_post(&found);
+		sem_wait(&go_on);
+	}
+	ours.sa_sigaction(sig, info, context);
+}
+
+static void *write_late(void *opaque)
+{
+	atomic_store(&late, pthread_self());
+	((volatile uint8_t *)opaque)[1] = 'b';
+	return NULL;
+}
+
+static void write_at_once(volatile uint8_t *host)
+{
+	const struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+	pthread_t thread;
+
+	sem_init(&found, 0, 0);
+	sem_init(&go_on, 0, 0);
+	sigaction(SIGBUS, &action, NULL);
+	assert_int_equal(pthread_create(&thread, NULL, write_late, (void *)host), 0);
+	sem_wait(&found);
+	host[0] = 'a';
+	sem_post(&go_on);
+	pthread_join(thread, NULL);
+	sigaction(SIGBUS, &ours, NULL);
+	assert_int_equal(host[0], 'a');
+	assert_int_equal(host[1], 'b');
+}
+
+static void what_is_written_to_a_bad_page_stays(void **state)
+{
+	int memory = memfd_create("memfile", MFD_CLOEXEC), faults;
+	struct memfile *f;
+	char name[32];
+
+	(void)state;
+	assert_int_equal(ftruncate(memory, LENGTH), 0);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", memory);
+	f = memfile_open(name, false, NULL);
+	assert_non_null(f);
+	faults = make_unreadable(memfile_host(f), LENGTH);
+	if (faults >= 0) {
+		write_at_once(memfile_host(f));
+		write_at_once(memfile_host(f) + 4096);
+		assert_int_equal(memfile_flush(f), -EIO);
+		close(faults);
+	}
+	memfile_free(f);
+	close(memory);
+	if (faults < 0) {
+		print_message("skipped: this host gives no userfaultfd\n");
+		skip();
+	}
+}
+
 /* Somebody else's mapping of the same file is not ours to mend. */
 static void other_faults_end_the_process(void **state)
 {
@@ -230,13 +317,10 @@ static void what_cannot_be_mapped_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(writes_are_the_files),
-		TEST(is_watched),
-		TEST(a_private_one_keeps_its_writes),
-		TEST(what_the_file_lost_reads_as_zero),
-		TEST(threads_that_touch_it_at_once),
-		TEST(other_faults_end_the_process),
-		TEST(what_cannot_be_mapped_is_refused),
+		TEST(writes_are_the_files),           TEST(is_watched),
+		TEST(a_private_one_keeps_its_writes), TEST(what_the_file_lost_reads_as_zero),
+		TEST(threads_that_touch_it_at_once),  TEST(what_is_written_to_a_bad_page_stays),
+		TEST(other_faults_end_the_process),   TEST(what_cannot_be_mapped_is_refused),
 	};
 
 	setup(NULL);

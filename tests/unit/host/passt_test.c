@@ -29,7 +29,7 @@ static int peer;
 /* The user: takes up to may_take frames, which have the bytes that frame_byte says. */
 static unsigned may_take, taken;
 static bool wrong;
-static atomic_uint gone, writable, readable;
+static atomic_uint gone, writable, readable, full;
 
 static uint8_t frame_byte(unsigned n, size_t at)
 {
@@ -65,6 +65,8 @@ static bool on_readable(void *opaque, unsigned queue)
 			netif_received(netif, queue);
 		}
 	}
+	if (!room)
+		atomic_fetch_add(&full, 1);
 	pthread_mutex_unlock(&lock);
 	return room;
 }
@@ -103,6 +105,7 @@ static int setup(void **state)
 	atomic_store(&gone, 0);
 	atomic_store(&writable, 0);
 	atomic_store(&readable, 0);
+	atomic_store(&full, 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	peer = ends[0];
 	loop = event_loop_new(NULL);
@@ -193,8 +196,8 @@ static void a_user_without_room_is_left_alone(void **state)
 	(void)state;
 	may_take = 3;
 	write_frames(0, 6, 1 << 20);
-	await(&taken, 3);
-	usleep(20000);
+	await_atomic(&full);
+	assert_int_equal(taken, 3);
 	calls = atomic_load(&readable);
 	write_frames(6, 8, 1 << 20);
 	usleep(20000);
@@ -294,6 +297,26 @@ static void what_is_no_frame_is_the_end(void **state)
 	(void)state;
 	assert_int_equal(write(peer, bytes, sizeof(bytes)), sizeof(bytes));
 	await_atomic(&gone);
+}
+
+/* Also where it is there as a whole: the user has no room for more than a frame. */
+static void a_frame_that_is_too_long_is_the_end(void **state)
+{
+	static const uint8_t bytes[4 + NETIF_FRAME_MAX + 1] = {0, 1, 0, 0x12};
+
+	(void)state;
+	_Static_assert(NETIF_FRAME_MAX + 1 == 0x10012, "the length in bytes");
+	may_take = 0;
+	write_frames(0, 1, 1 << 20);
+	await_atomic(&full);
+	assert_int_equal(send(peer, bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+	pthread_mutex_lock(&lock);
+	may_take = FRAMES;
+	pthread_mutex_unlock(&lock);
+	netif_resume(netif, 0);
+	await_atomic(&gone);
+	assert_int_equal(taken, 1);
+	assert_false(wrong);
 }
 
 /* --- its start: programs of that name that the test has made ------------------------------- */
@@ -404,10 +427,15 @@ static void a_missing_passt_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(frames_come_in_any_pieces),    TEST(a_user_without_room_is_left_alone),
-		TEST(frames_are_sent_whole),        TEST(an_end_is_told_once),
-		TEST(an_end_is_seen_by_a_sender),   TEST(what_is_no_frame_is_the_end),
-		START(it_is_started_with_a_socket), START(what_it_refuses_is_told),
+		TEST(frames_come_in_any_pieces),
+		TEST(a_user_without_room_is_left_alone),
+		TEST(frames_are_sent_whole),
+		TEST(an_end_is_told_once),
+		TEST(an_end_is_seen_by_a_sender),
+		TEST(what_is_no_frame_is_the_end),
+		TEST(a_frame_that_is_too_long_is_the_end),
+		START(it_is_started_with_a_socket),
+		START(what_it_refuses_is_told),
 		START(a_missing_passt_is_refused),
 	};
 

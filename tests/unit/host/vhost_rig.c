@@ -12,7 +12,7 @@
 #include "base/time.h"
 
 #define F_PROTOCOL 30
-#define PATIENCE   (150 * NS_PER_MS)
+#define PATIENCE   (60 * NS_PER_SEC)
 
 struct message {
 	uint32_t request, flags, size;
@@ -362,7 +362,7 @@ bool vdaemon_wait(const unsigned *counter, unsigned value)
 {
 	const struct timespec pause = {0, 1000000};
 
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < 60000; i++) {
 		if (__atomic_load_n(counter, __ATOMIC_ACQUIRE) == value)
 			return true;
 		nanosleep(&pause, NULL);

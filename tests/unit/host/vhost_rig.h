@@ -65,7 +65,7 @@ struct vdaemon {
 void vdaemon_start(struct vdaemon *d);
 void vdaemon_stop(struct vdaemon *d);
 
-/* Its configuration for vhost_user_open, with little patience. */
+/* Its configuration for vhost_user_open, with the patience that a busy host needs. */
 struct vhost_user_config vdaemon_config(struct vdaemon *d, struct mem *mem);
 
 /* Guest memory, or the rings, as the daemon has them mapped; NULL: it has not. */
@@ -96,7 +96,7 @@ bool vdaemon_kicked(struct vdaemon *d, unsigned queue);
 void vdaemon_run_loop(struct vdaemon *d, struct event_loop *loop);
 void vdaemon_end_loop(struct vdaemon *d);
 
-/* Waits until the loop's thread has counted up to value; false: it did not within 2 s. */
+/* Waits until the loop's thread has counted up to value; false: it did not within a minute. */
 bool vdaemon_wait(const unsigned *counter, unsigned value);
 
 /* Open descriptors of this process. */
