@@ -20,21 +20,12 @@ import tempfile
 from pathlib import Path
 
 import places
-from monitors import ROOT, lodge_program
-from lab import cache, guests
+from io_load import BUSES, LOADS, program, title
+from monitors import lodge_program
+from lab import guests
 
-LOADS = ["randread-4-1", "randread-4-32", "randwrite-4-1", "randwrite-4-32", "seqread-1024-1",
-         "seqread-1024-4", "seqwrite-1024-1", "seqwrite-1024-4"]
-BUSES = {"pci": "virtio_pci", "mmio": "virtio_mmio"}
 MEMORY = 512
 IMAGE_MIB = 512
-
-
-def program():
-    """The static program that makes the load."""
-    source = ROOT / "bench" / "io" / "load.c"
-    return cache.built("load", source, ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static",
-                                        "-o", "{out}", "{in}"])
 
 
 def initrd(bus, seconds, loads):
@@ -120,14 +111,6 @@ def rounds(of, options):
             for load, figures in measure(command, options.timeout).items():
                 found[name][load].append(figures)
     return found
-
-
-def title(load):
-    """A load in words."""
-    kind, kib, depth = load.split("-")
-    kind = kind.replace("rand", "random ").replace("seq", "sequential ")
-    size = f"{int(kib) >> 10} MiB" if int(kib) >= 1024 else f"{kib} KiB"
-    return f"{kind}, {size}, depth {depth}"
 
 
 def tables(results, per_op, options):

@@ -3,9 +3,11 @@
 
 Each is started in the lab's machine with one vCPU and the same memory, its serial console on its
 standard output.  QEMU is Debian's package, with no devices but what its machine type brings.
+kvmtool is measured where there is one: $KVMTOOL, or lkvm on PATH (Debian has no package of it).
 """
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,9 @@ class Monitor:
     def command(self, kernel, initrd=None, cmdline=CMDLINE):
         """The command line that boots `kernel` (a Path) and, if given, `initrd`."""
         words = [self._there, *self.arguments]
+        if self.name == "kvmtool":
+            words += ["--kernel", kernel]
+            return words + (["--initrd", initrd, "--params", cmdline] if initrd else [])
         dash = "-" if self.program.name.startswith("qemu") else "--"
         words += [f"{dash}kernel", kernel]
         if initrd:
@@ -73,6 +78,12 @@ def lodge_program():
     return Path(os.environ.get("LODGE", ROOT / "build" / "lodge"))
 
 
+def kvmtool_program():
+    """The kvmtool to measure, None without one."""
+    found = os.environ.get("KVMTOOL") or shutil.which("lkvm")
+    return Path(found) if found else None
+
+
 def monitors():
     """All that can be measured here; lodge only once it is built."""
     found = [
@@ -80,6 +91,10 @@ def monitors():
         Monitor("QEMU microvm", Path(qemu.binary()), _qemu("microvm")),
         Monitor("QEMU microvm, vmlinux", Path(qemu.binary()), _qemu("microvm"), "vmlinux"),
     ]
+    if kvmtool_program():
+        found.append(Monitor("kvmtool", kvmtool_program(),
+                             ["run", "--cpus", "1", "--mem", str(GUEST_MEMORY_MIB), "--console",
+                              "serial", "--network", "mode=none"]))
     if lodge_program().exists():
         words = ["run", "--engine", "kvm", "--memory", f"{GUEST_MEMORY_MIB}M"]
         found.append(Monitor("lodge", lodge_program(), words))

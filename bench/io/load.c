@@ -2,7 +2,10 @@
 /*
  * load DEVICE SECONDS NAME...: reads or writes DEVICE past the cache, by the kernel's asynchronous
  * I/O, and says what it came to. A NAME is what is done: (rand|seq)(read|write)-SIZE-DEPTH, with
- * the size of a transfer in KiB and how many are under way at a time.
+ * the size of a transfer in KiB and how many are under way at a time. SECONDS with an x behind it
+ * is a number of KiB instead: a load is then so many operations as that takes (and at least
+ * OPERATIONS_MIN), behind some that are not counted, and stands between two marks of the lab's
+ * plugin.
  *
  *	LOAD: begin NAME
  *	LOAD: end NAME OPERATIONS NANOSECONDS
@@ -18,10 +21,20 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
-#define DEPTH_MAX 64
+#include "../../tests/lab/mark.h"
+
+#define DEPTH_MAX      64
+#define OPERATIONS_MIN 32
+
+/* A load's end: a time, or a number of operations. */
+struct end {
+	double seconds;
+	uint64_t kib; /* 0: by time */
+};
 
 struct load {
 	int fd;
@@ -83,11 +96,12 @@ static void prepare(struct load *l, struct iocb *r)
 	};
 }
 
-static uint64_t run(struct load *l, uint64_t end)
+/* Until the time `end`, or so many operations, are over; how many it were. */
+static uint64_t run(struct load *l, uint64_t end, uint64_t most)
 {
 	struct io_event events[DEPTH_MAX];
 	struct iocb *list[DEPTH_MAX];
-	uint64_t ops = 0;
+	uint64_t ops = 0, begun = l->depth;
 	unsigned n = l->depth;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -97,27 +111,43 @@ static uint64_t run(struct load *l, uint64_t end)
 	submit(l, n, list);
 	for (unsigned under_way = n; under_way;) {
 		long got = syscall(SYS_io_getevents, l->context, 1L, (long)DEPTH_MAX, events, NULL);
-		bool more = now() < end;
+		bool in_time = most || now() < end;
+		unsigned again = 0;
 
 		if (got <= 0)
 			die("io_getevents");
 		for (long i = 0; i < got; i++) {
 			if (events[i].res != (int64_t)l->size)
 				die("a request");
-			list[i] = (struct iocb *)(uintptr_t)events[i].obj;
-			if (more)
-				prepare(l, list[i]);
+			if (!in_time || (most && begun >= most))
+				continue;
+			list[again] = (struct iocb *)(uintptr_t)events[i].obj;
+			prepare(l, list[again++]);
+			begun++;
 		}
 		ops += (uint64_t)got;
-		if (more)
-			submit(l, (unsigned)got, list);
-		else
-			under_way -= (unsigned)got;
+		under_way -= (unsigned)got - again;
+		submit(l, again, list);
 	}
 	return ops;
 }
 
-static void do_load(const char *device, const char *name, double seconds)
+static uint64_t counted(struct load *l, const struct end *end, uint64_t *begin)
+{
+	uint64_t count = end->kib / (l->size >> 10), ops;
+
+	if (count < OPERATIONS_MIN)
+		count = OPERATIONS_MIN;
+	run(l, 0, l->depth * 2);
+	tcdrain(STDOUT_FILENO);
+	*begin = now();
+	MARK(MARK_LOOP_A);
+	ops = run(l, 0, count);
+	MARK(MARK_LOOP_B);
+	return ops;
+}
+
+static void do_load(const char *device, const char *name, const struct end *end)
 {
 	struct load l = {.state = 88172645463325252u};
 	char kind[8];
@@ -140,7 +170,8 @@ static void do_load(const char *device, const char *name, double seconds)
 	memset(l.memory, 0x5a, l.size * l.depth);
 	printf("LOAD: begin %s\n", name);
 	begin = now();
-	ops = run(&l, begin + (uint64_t)(seconds * 1e9));
+	ops = end->kib ? counted(&l, end, &begin)
+		       : run(&l, begin + (uint64_t)(end->seconds * 1e9), 0);
 	printf("LOAD: end %s %llu %llu\n", name, (unsigned long long)ops,
 	       (unsigned long long)(now() - begin));
 	syscall(SYS_io_destroy, l.context);
@@ -150,9 +181,13 @@ static void do_load(const char *device, const char *name, double seconds)
 
 int main(int argc, char **argv)
 {
+	struct end end = {.seconds = argc > 2 ? atof(argv[2]) : 0};
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 2 && strchr(argv[2], 'x'))
+		end.kib = strtoull(argv[2], NULL, 10);
 	for (int i = 3; i < argc; i++)
-		do_load(argv[1], argv[i], atof(argv[2]));
+		do_load(argv[1], argv[i], &end);
 	printf("LOAD: all\n");
 	return 0;
 }
