@@ -374,8 +374,123 @@ def mmds(header, requests):
                                        step(segment, 0x10)])
 
 
+NUMBERS, STATS, COMMAND, FREE, HOST, TIME, CONFIG, BEGIN, RING, QUEUE = range(10)
+
+
+def balloon(*rows):
+    """Steps of the balloon program: (kind, queue, shape, way, n, at, value)."""
+    return b"".join(struct.pack("<BBBBIII", *row, *[0] * (7 - len(row))) for row in rows)
+
+
+def balloons():
+    """(name, input): each queue by its use; with the numbers of the specification and of Linux."""
+    up, down, leap = 1, 0xff, 5
+    few = (NUMBERS, 0, 0, up, 20, 0x20)
+    yield "inflate", balloon(few, (NUMBERS, 0, 0, down, 20, 0x80, 0xff),
+                             (NUMBERS, 0, 0, leap, 300, 0xf0, 0xffffffff),
+                             (NUMBERS, 0, 0, up, 8, 0xfc), (NUMBERS, 0, 0, up, 8, 0x2fe, 0x300),
+                             (NUMBERS, 1, 0, up, 20, 0x20), (CONFIG, 0, 0, 2, 0, 4, 40),
+                             (HOST, 0, 0, 0, 0, 0, 0x10000), (NUMBERS, 0, 4, up, 3, 9))
+    yield "stats", balloon((STATS, 2, 0, 1, 160), (HOST, 0, 0, 1, 0, 0, 2), (STATS, 2, 0, 1, 55),
+                           (TIME, 0, 0, 0, 0x1000000), (STATS, 2, 0, 0, 10), (QUEUE, 2, 0, 1),
+                           (STATS, 2, 0, 1, 20), (STATS, 2, 0, 1, 20))
+    free = [(FREE, 3, 0x78, 0, 0x8000, 0x40000, 0x10000),
+            (FREE, 3, 0x7b, 0, 0x1801, 0x50800, 0x2000)]
+    told = (COMMAND, 3, 0, 1)
+    yield "hints", balloon((HOST, 0, 0, 2, 0, 0, 1), told, *free, (COMMAND, 3, 0, 0),
+                           (HOST, 0, 0, 2), told, *free, (HOST, 0, 0, 3), *free)
+    yield "reporting", balloon((FREE, 4, 0x7a, 0, 0x4000, 0x60000, 0x8000),
+                               (FREE, 4, 0x78, 0, 0x4000, 0xfe000, 0x1000),
+                               (FREE, 4, 0x78, 0, 0x2000, 0x300000),
+                               (FREE, 4, 0, 0, 0x2000, 0x30000))
+    yield "pattern", balloon((CONFIG, 0, 0, 2, 0, 12, 0x55), (FREE, 4, 0x78, 0, 0x4000, 0x60000),
+                             (HOST, 0, 0, 2), told, *free, (CONFIG, 0, 0, 2, 0, 12, 0), *free)
+    for features, without in ((0x3a, 0), (0x28, 0x18), (0x08, 0x1c), (0x20, 0x18), (2, 0x18)):
+        yield f"linux-{features:x}", balloon(
+            (BEGIN, without, 0, 0, 0, 0, features), few, (STATS, 2, 0, 1, 100), (HOST, 0, 0, 2),
+            (COMMAND, 2, 0, 1), (FREE, 2, 0x78, 0, 0x4000, 0x40000),
+            (FREE, 3, 0x78, 0, 0x4000, 0x60000), (RING, 0, 0, 0, 0, 0x802, 9))
+
+
+def rows_of(*rows):
+    """Steps of the programs of persistent memory and of memory: (kind, byte, word, at, value)."""
+    return b"".join(struct.pack("<BBHII", *row, *[0] * (5 - len(row))) for row in rows)
+
+
+def pmems():
+    """(name, input): flushes that end well, badly, late, together and never."""
+    flush, chain, gate, wait, limit, time, begin, ring, queue = range(9)
+    yield "flushes", rows_of((flush,), (wait,), (flush, 0, 3), (wait,), (flush, 0, 0, 0, 1))
+    yield "together", rows_of((gate,), (flush, 0, 2), (flush, 0, 20), (wait,), (wait,))
+    yield "fails", rows_of((gate, 0, 0, 0, 1), (flush, 0, 2), (wait,), (flush,), (wait,))
+    yield "reset", rows_of((gate,), (flush, 0, 2), (begin,), (flush,), (gate,), (flush,), (queue,),
+                           (flush,), (wait,))
+    yield "limits", rows_of((limit, 3, 0, 100, 0x100000), (flush,), (wait,), (flush,), (flush,),
+                            (time, 0, 0, 0, 400000), (wait,), (flush,), (begin,))
+    yield "chains", rows_of((chain, 1 | 2 << 2, 4, 0x20000), (begin,), (chain, 0, 4), (begin,),
+                            (chain, 1 | 2 << 2, 3, 0x20000), (begin, 0, 0, 0, 1 << 28),
+                            (chain, 3 | 0xe << 2, 4, 0x20000), (ring, 0, 0, 0x802, 99))
+
+
+def memories():
+    """(name, input): blocks that come and go, and what happens meanwhile."""
+    ask, chain, host, meanwhile, serve, clear, begin, ring, touch = range(9)
+    plug, unplug, unplug_all, state = range(4)
+    yield "plug", rows_of((ask, plug, 4, 2), (ask, state, 4, 2), (ask, state, 8, 0),
+                          (ask, state, 1, 20), (ask, plug, 1, 2), (ask, plug, 9, 8),
+                          (ask, unplug, 2, 3), (ask, unplug, 4, 2), (ask, plug, 31, 0),
+                          (ask, unplug_all), (host, 0, 0, 24), (ask, plug, 24, 0),
+                          (ask, plug, 1, 24), (host, 0, 0, 3), (ask, unplug, 24, 0), (clear,))
+    for what in range(6):
+        yield f"meanwhile-{what}", rows_of(
+            (meanwhile, what), (ask, plug, 2, 2), (begin,), (ask, 0x40 | plug, 2, 8),
+            (ask, 0x40 | state, 2, 8), (meanwhile, what), (serve,), (begin,), (ask, plug, 2, 12),
+            (meanwhile, what), (ask, unplug, 2, 12), (begin,), (meanwhile, what), (ask, unplug_all))
+    yield "inside", rows_of((ask, plug, 1, 0), (begin, 1), (ask, plug, 1, 1), (ask, unplug, 1, 0),
+                            (ask, state, 1, 1))
+    yield "chains", rows_of((ask, 0x87), (ask, 0x80, 1, 0x100000, 0x1000), (chain, 0, 0x18),
+                            (begin,), (chain, 1 | 2 << 2, 0xa8), (begin,),
+                            (chain, 1 | 2 << 2, 0x98), (begin,), (chain, 3 | 8 << 2, 0xf8aa),
+                            (touch, 2, 0, 40, 9), (ring, 0, 0, 0x802, 99))
+
+
+def console(device, *rows):
+    """The console program: (kind, queue or port, shape, way, n, value) each step."""
+    return bytes([device]) + b"".join(struct.pack("<BBBBII", *row, *[0] * (6 - len(row)))
+                                      for row in rows)
+
+
+def consoles():
+    """(name, input): a console, and ports that are opened at both ends."""
+    chains, message, input_, room, open_, size, again, config, begin, ring, queue = range(11)
+    good = 0x80
+    yield "console", console(0, (room, 0, 0, 0, 300), (chains, 1, good, 1, 200),
+                             (room, 0, 0, 0, 50), (chains, 0, good | 1, 3, 16),
+                             (input_, 0, 0, 0, 20), (input_, 0, 0, 0, 500), (size, 0, 0, 0, 80, 25),
+                             (config, 0, 0, 2, 8, 65), (room, 0, 0, 0, 2000))
+    yield "much", console(0, (room, 0, 0, 0, 0xffffff), (chains, 1, good | 3, 7, 0x10000), (again,),
+                          (again,), (input_, 0, 0, 0, 0xffff), (chains, 0, good, 7, 0x8000))
+    yield "odd", console(0, (room, 0, 0, 0, 9), (chains, 1, 1 | 2 << 2, 0, 9), (begin,),
+                         (chains, 0, 0, 0, 9), (input_, 0, 0, 0, 9), (begin,),
+                         (chains, 1, good, 0, 99), (queue, 1, 0, 1), (chains, 1, good, 0, 99),
+                         (begin, 2, 0, 0, 0, 4), (input_,), (ring, 0, 0, 0, 0x802, 70))
+    opened = [(chains, 2, good, 7, 64), (chains, 2, good, 7, 64), (message, 0, 0, 0, 0, 1)]
+    opened += [(message, port, 0, event, 0, 1) for port in range(3) for event in (3, 6)]
+    yield "ports", console(1, *opened, (open_, 1, 0, 0, 0, 1), (chains, 6, good, 3, 40),
+                           (input_, 2, 0, 0, 70), (room, 2, 0, 0, 60), (chains, 7, good, 1, 40),
+                           (open_, 1), (message, 1, 0, 6), (room, 2, 0, 0, 99),
+                           (message, 2, 0, 3), (message, 0, 0x40, 6, 77))
+    yield "control", console(1, (chains, 2, good, 0, 10), *opened[1:], (begin,),
+                             (chains, 2, 0, 0, 64), (message, 0, 0, 0, 0, 1), (begin,),
+                             (message, 0, 0x80, 0, 7), (begin, 0, 0, 0, 1 << 28), *opened)
+
+
 def main():
     """Makes them all."""
+    save("console", consoles())
+    save("balloon", balloons())
+    save("pmem", pmems())
+    save("memory", memories())
     save("elf", [("elf64-pvh", elf(64, True)), ("elf64", elf(64, False)),
                  ("elf32-pvh", elf(32, True)), ("elf32", elf(32, False))])
     lz4 = dict(payloads())["lz4"]
