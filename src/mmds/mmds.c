@@ -26,6 +26,7 @@
 #include "core/clock.h"
 #include "host/netif.h"
 #include "host/random.h"
+#include "mmds/counts.h"
 #include "mmds/http.h"
 #include "mmds/packet.h"
 #include "mmds/service.h"
@@ -60,6 +61,7 @@ struct mmds {
 	struct clock *clock;
 	struct clock_timer timer;
 	struct mmds_service *service;
+	struct mmds_counts *counts; /* the service's */
 	uint8_t address[PACKET_IP];
 	uint64_t armed; /* the timer's; 0: it is not */
 	struct connection connections[CONNECTIONS];
@@ -70,10 +72,12 @@ struct mmds {
 	uint8_t out[NETIF_HEADER_SIZE + PACKET_OUT_MAX];
 };
 
-static void end(struct connection *c)
+static void end(struct mmds *m, struct connection *c)
 {
-	if (c->tcp)
+	if (c->tcp) {
 		tcp_release(c->tcp);
+		mmds_count(&m->counts->closed, 1);
+	}
 	free(c->tcp);
 	c->tcp = NULL;
 	c->skip = 0;
@@ -130,7 +134,7 @@ static void cut_off(struct mmds *m, struct connection *c)
 	};
 
 	note(m, &n);
-	end(c);
+	end(m, c);
 }
 
 /* Answers what has come whole, if the answer before it was taken. */
@@ -156,7 +160,7 @@ static void serve(struct mmds *m, struct connection *c, uint64_t now)
 		return;
 	}
 	after = head ? mmds_service_answer(m->service, tcp->in, head, now, &out)
-		     : mmds_service_refuse(&out);
+		     : mmds_service_refuse(m->service, &out);
 	if (buf_failed(&out)) {
 		buf_release(&out);
 		cut_off(m, c);
@@ -213,6 +217,7 @@ static void connect_to(struct mmds *m, const struct packet_peer *peer, const str
 	}
 	host_random(&iss, sizeof(iss));
 	tcp_open(c->tcp, s, iss);
+	mmds_count(&m->counts->connections, 1);
 	c->peer = *peer;
 	c->heard = now;
 }
@@ -238,10 +243,10 @@ static void take_segment(struct mmds *m, const struct packet_peer *peer,
 	case TCP_LIVES:
 		serve(m, c, now);
 		if (c->tcp && tcp_is_over(c->tcp))
-			end(c);
+			end(m, c);
 		break;
 	case TCP_GONE:
-		end(c);
+		end(m, c);
 		break;
 	case TCP_REFUSES:
 		refuse(m, peer, s);
@@ -285,6 +290,9 @@ static void take_frame(struct mmds *m, const struct netif_span *spans, unsigned 
 		note(m, &answer);
 	else if (packet_parse_tcp(m->in, len, m->address, partial, &answer.peer, &s))
 		take_segment(m, &answer.peer, &s);
+	else
+		mmds_count(&m->counts->unusual, 1);
+	mmds_count(&m->counts->frames, 1);
 }
 
 static bool takes(void *opaque, const struct netif_span *spans, unsigned count)
@@ -331,7 +339,7 @@ static size_t make_frame(struct mmds *m, uint8_t *frame)
 			continue;
 		len = packet_make_tcp(frame, &self, &c->peer, &s);
 		if (tcp_is_over(c->tcp))
-			end(c);
+			end(m, c);
 		m->turn = (m->turn + i + 1) % CONNECTIONS;
 		return len;
 	}
@@ -351,6 +359,8 @@ static bool next(void *opaque, const uint8_t **frame, size_t *len)
 	pthread_mutex_unlock(&m->lock);
 	if (!*len)
 		return false;
+	mmds_count(&m->counts->sent, 1);
+	mmds_count(&m->counts->sent_bytes, *len);
 	*len += offset;
 	return true;
 }
@@ -369,7 +379,7 @@ static bool waiting(void *opaque)
 static void forget(struct mmds *m)
 {
 	for (unsigned i = 0; i < CONNECTIONS; i++)
-		end(&m->connections[i]);
+		end(m, &m->connections[i]);
 	m->note_count = 0;
 }
 
@@ -419,6 +429,7 @@ struct mmds *mmds_new(const struct mmds_config *config, struct err *e)
 	m->netif = config->netif;
 	m->clock = config->clock;
 	m->service = config->service;
+	m->counts = mmds_service_counts(m->service);
 	m->timer = (struct clock_timer){.fired = on_timer, .opaque = m};
 	memcpy(m->address, config->address, sizeof(m->address));
 	netif_attach(m->netif, &aside);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "mmds/counts.h"
 #include "mmds/http.h"
 #include "mmds/store.h"
 #include "mmds/token.h"
@@ -16,6 +17,7 @@ struct mmds_service {
 	pthread_mutex_t lock; /* guards tokens; the store's comes after it */
 	struct mmds_store *store;
 	struct mmds_tokens tokens;
+	struct mmds_counts counts;
 	bool wants_token, text;
 };
 
@@ -40,6 +42,11 @@ void mmds_service_free(struct mmds_service *s)
 	mmds_tokens_release(&s->tokens);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
+}
+
+struct mmds_counts *mmds_service_counts(struct mmds_service *s)
+{
+	return &s->counts;
 }
 
 enum status { OK, BAD, UNAUTHORIZED, NOT_FOUND, NOT_ALLOWED, FAILED, NOT_IMPLEMENTED };
@@ -89,12 +96,14 @@ static void get(struct mmds_service *s, const struct http_request *r, uint64_t n
 		const char *path, struct answer *a)
 {
 	if (s->wants_token && !r->token.at) {
+		mmds_count(&s->counts.without_token, 1);
 		say(a, UNAUTHORIZED,
 		    "a token is missing: PUT " TOKEN_PATH " for one, and give it as "
 		    "X-metadata-token or X-aws-ec2-metadata-token");
 		return;
 	}
 	if (s->wants_token && !mmds_tokens_know(&s->tokens, now, r->token.at, r->token.len)) {
+		mmds_count(&s->counts.invalid_token, 1);
 		say(a, UNAUTHORIZED, "the token is none, or has ended");
 		return;
 	}
@@ -201,10 +210,12 @@ static void write_answer(struct answer *a, struct buf *out)
 	buf_release(&a->body);
 }
 
-struct mmds_after mmds_service_refuse(struct buf *out)
+struct mmds_after mmds_service_refuse(struct mmds_service *s, struct buf *out)
 {
 	struct answer a = {.close = true, .body = BUF_INIT};
 
+	mmds_count(&s->counts.requests, 1);
+	mmds_count(&s->counts.refused, 1);
 	say(&a, BAD, "the request is malformed, or its head too long");
 	write_answer(&a, out);
 	return (struct mmds_after){.close = true};
@@ -217,11 +228,13 @@ struct mmds_after mmds_service_answer(struct mmds_service *s, const uint8_t *hea
 	struct http_request r;
 
 	if (!http_parse(head, len, &r))
-		return mmds_service_refuse(out);
+		return mmds_service_refuse(s, out);
 	a.close = r.close;
 	pthread_mutex_lock(&s->lock);
 	handle(s, &r, now, &a);
 	pthread_mutex_unlock(&s->lock);
+	mmds_count(&s->counts.requests, 1);
+	mmds_count(&s->counts.refused, a.status != OK);
 	write_answer(&a, out);
 	return (struct mmds_after){a.close, a.close ? 0 : r.body};
 }

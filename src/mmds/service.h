@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 
+struct mmds_counts;
 struct mmds_store;
 struct mmds_service;
 
@@ -24,6 +25,9 @@ struct mmds_service *mmds_service_new(struct mmds_store *store, bool tokens, boo
 
 /* NULL is allowed. */
 void mmds_service_free(struct mmds_service *s);
+
+/* What it has done, and what carries it; the service's. Any thread. */
+struct mmds_counts *mmds_service_counts(struct mmds_service *s);
 
 /* An answer's other half. */
 struct mmds_after {
@@ -37,6 +41,6 @@ struct mmds_after mmds_service_answer(struct mmds_service *s, const uint8_t *hea
 				      uint64_t now, struct buf *out);
 
 /* The answer to what cannot become a request. */
-struct mmds_after mmds_service_refuse(struct buf *out);
+struct mmds_after mmds_service_refuse(struct mmds_service *s, struct buf *out);
 
 #endif

@@ -10,6 +10,9 @@
 
 #define JSON_FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS)
 
+/* A guest is answered on its vCPU's thread, whose stack is short: each level takes some of it. */
+#define DEPTH_MAX 128u
+
 struct mmds_store {
 	pthread_mutex_t lock;
 	atomic_uint holders;
@@ -44,6 +47,30 @@ void mmds_store_drop(struct mmds_store *s)
 	free(s);
 }
 
+/* Nested no deeper than that many objects and lists. */
+static bool is_flat(const json_t *value, unsigned levels)
+{
+	const json_t *item;
+	const char *name;
+	size_t i;
+
+	if (!json_is_object(value) && !json_is_array(value))
+		return true;
+	if (!levels)
+		return false;
+	json_object_foreach((json_t *)value, name, item)
+	{
+		if (!is_flat(item, levels - 1))
+			return false;
+	}
+	json_array_foreach(value, i, item)
+	{
+		if (!is_flat(item, levels - 1))
+			return false;
+	}
+	return true;
+}
+
 static json_t *parse(const char *text, size_t len, struct err *e)
 {
 	json_error_t error;
@@ -51,7 +78,11 @@ static json_t *parse(const char *text, size_t len, struct err *e)
 
 	if (!value)
 		err_set(e, EINVAL, "the metadata is no JSON: line %d: %s", error.line, error.text);
-	return value;
+	if (!value || is_flat(value, DEPTH_MAX))
+		return value;
+	json_decref(value);
+	err_set(e, EINVAL, "the metadata is nested too deep: give up to %u levels", DEPTH_MAX);
+	return NULL;
 }
 
 /* Takes the value over, if it fits; it is dropped if not. The lock is held. */
@@ -85,7 +116,7 @@ int mmds_store_put(struct mmds_store *s, const char *text, size_t len, struct er
 }
 
 /* RFC 7396, 2: the patched form of target, which is taken over; NULL if memory is out. Depth is
- * that of a text which was parsed: bounded. */
+ * that of texts which were parsed: bounded. */
 static json_t *merge(json_t *target, const json_t *patch)
 {
 	const char *name;

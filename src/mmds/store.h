@@ -30,8 +30,8 @@ struct mmds_store *mmds_store_new(size_t limit);
 struct mmds_store *mmds_store_hold(struct mmds_store *s);
 void mmds_store_drop(struct mmds_store *s);
 
-/* Replaces the value by a JSON text. 0; -EINVAL: it is no JSON; -EMSGSIZE: it is over the limit;
- * -ENOMEM; with e set, and the value as it was. */
+/* Replaces the value by a JSON text. 0; -EINVAL: it is no JSON, or nested more than 128 deep;
+ * -EMSGSIZE: it is over the limit; -ENOMEM; with e set, and the value as it was. */
 int mmds_store_put(struct mmds_store *s, const char *text, size_t len, struct err *e);
 
 /* Changes the value by a merge patch, in the same way; -ENOENT: there is no value yet. */

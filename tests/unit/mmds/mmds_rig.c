@@ -13,6 +13,9 @@
 
 #define FRAME_MAX 70000u
 
+#define TSO_FROM  1514u
+#define GSO_TCPV4 1
+
 const uint8_t mrig_mac[6] = {0x52, 1, 2, 3, 4, 5};
 
 static const uint8_t guest_ip[4] = {10, 0, 0, 2}, service_ip[4] = {169, 254, 169, 254};
@@ -104,6 +107,11 @@ bool mrig_send(struct mmds_rig *r, const uint8_t *frame, size_t len, unsigned sp
 	assert(spans && spans <= ARRAY_LEN(span) && (!partial || offset));
 	memcpy(copy + offset, frame, len);
 	copy[0] = offset ? partial : copy[0];
+	if (partial && len > TSO_FROM) { /* struct virtio_net_hdr: to be cut into several */
+		copy[1] = GSO_TCPV4;
+		copy[4] = (TSO_FROM - 40) & 0xff;
+		copy[5] = (TSO_FROM - 40) >> 8;
+	}
 	for (unsigned i = 0; i < spans; i++) {
 		size_t part = i + 1 < spans ? whole / spans : whole - done;
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/time.h"
+#include "mmds/counts.h"
 #include "mmds_rig.h"
 
 #define LARGE     40000u
@@ -160,6 +161,48 @@ static void requests_on_one_connection(void **state)
 	mrig_read(c, 0);
 	assert_true(c->got_rst);
 	assert_int_equal(rig.clock.first != NULL, 0);
+}
+
+/* As a guest sends them that leaves segmentation to its device (virtio 1.2, 5.1.6.2); more than the
+ * window has room for is taken as far as it has, as always with TCP. */
+static void a_request_in_a_frame_that_is_not_cut(void **state)
+{
+	struct mrig_client *c = &clients[0];
+	char request[8000];
+
+	(void)state;
+	mrig_connect(c, &rig, MRIG_PORT);
+	snprintf(request, sizeof(request), "GET /id HTTP/1.1\r\nX-Long: %03500d\r\n\r\n", 1);
+	assert_int_equal(mrig_ask(c, request), 200);
+	assert_int_equal(atomic_load(&mmds_service_counts(rig.service)->requests), 1);
+	assert_int_equal(atomic_load(&mmds_service_counts(rig.service)->unusual), 0);
+	snprintf(request, sizeof(request), "GET /id HTTP/1.1\r\nX-Long: %07000d\r\n\r\n", 1);
+	mrig_ask(c, request);
+	netif_reset(&rig.netif);
+	mrig_connect(c, &rig, MRIG_PORT);
+	assert_int_equal(mrig_ask(c, GET("/id")), 200);
+	assert_int_equal(rig.host_frames, 0);
+}
+
+static void what_it_does_is_counted(void **state)
+{
+	struct mmds_counts *n = mmds_service_counts(rig.service);
+	struct mrig_client *c = &clients[0];
+
+	(void)state;
+	mrig_connect(c, &rig, MRIG_PORT);
+	mrig_ask(c, GET("/id"));
+	mrig_ask(c, GET("/none"));
+	assert_int_equal(atomic_load(&n->connections), 1);
+	assert_int_equal(atomic_load(&n->closed), 0);
+	assert_int_equal(atomic_load(&n->requests), 2);
+	assert_int_equal(atomic_load(&n->refused), 1);
+	assert_true(atomic_load(&n->frames) >= 4 && atomic_load(&n->sent) >= 3);
+	assert_true(atomic_load(&n->sent_bytes) > 100);
+	mrig_write(c, "", TCP_FIN | TCP_ACK);
+	mrig_read(c, 0);
+	mrig_write(c, "", TCP_ACK);
+	assert_int_equal(atomic_load(&n->closed), 1);
 }
 
 static void a_request_that_ends_the_connection(void **state)
@@ -403,6 +446,8 @@ int main(void)
 		BOTH(address_resolution),
 		BOTH(frames_of_others),
 		BOTH(requests_on_one_connection),
+		BOTH(a_request_in_a_frame_that_is_not_cut),
+		BOTH(what_it_does_is_counted),
 		BOTH(a_request_that_ends_the_connection),
 		BOTH(a_large_answer),
 		BOTH(losses),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The metadata: RFC 7396's own examples, the limit, and what lies at a path. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -147,6 +148,52 @@ static void what_lies_at_a_path(void **state)
 	mmds_store_drop(s);
 }
 
+static void *find_all(void *opaque)
+{
+	struct buf out = BUF_INIT;
+	enum mmds_found found = mmds_store_find(opaque, "/", true, &out);
+
+	buf_release(&out);
+	return (void *)(uintptr_t)found;
+}
+
+/* Lists in lists, so many. */
+static int put_nested(struct mmds_store *s, unsigned levels)
+{
+	char text[4096];
+
+	assert_true(2 * levels < sizeof(text));
+	memset(text, '[', levels);
+	memset(text + levels, ']', levels);
+	text[2 * levels] = '\0';
+	return put(s, text);
+}
+
+/* What is kept can be told on a vCPU's thread, too (VCPU_STACK), and half of that. */
+static void nothing_is_nested_too_deep_to_be_told(void **state)
+{
+	struct mmds_store *s = mmds_store_new(MMDS_STORE_DEFAULT);
+	pthread_attr_t attr;
+	pthread_t thread;
+	void *found;
+
+	(void)state;
+	assert_int_equal(pthread_attr_init(&attr), 0);
+	assert_int_equal(pthread_attr_setstacksize(&attr, 128 << 10), 0);
+	for (unsigned levels = 1; levels < 2048; levels *= 2) {
+		int rc = put_nested(s, levels);
+
+		assert_int_equal(rc, levels > 128 ? -EINVAL : 0);
+		assert_int_equal(pthread_create(&thread, &attr, find_all, s), 0);
+		assert_int_equal(pthread_join(thread, &found), 0);
+		assert_int_equal((uintptr_t)found, MMDS_FOUND);
+	}
+	assert_int_equal(put_nested(s, 129), -EINVAL);
+	assert_int_equal(patch(s, "{\"a\":[[[]]]}"), 0);
+	pthread_attr_destroy(&attr);
+	mmds_store_drop(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +201,7 @@ int main(void)
 		cmocka_unit_test(limits_and_errors),
 		cmocka_unit_test(held_by_several),
 		cmocka_unit_test(what_lies_at_a_path),
+		cmocka_unit_test(nothing_is_nested_too_deep_to_be_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
