@@ -123,6 +123,7 @@ FAST  := $(wildcard src/core/*.c src/engine/kvm/*.c src/engine/bt/mmu/*.c) \
            runtime/handle runtime/step) \
          $(patsubst %,src/devices/legacy/%.c,uart uart_rx) \
          $(patsubst %,src/machine/%.c,posted vcpu) src/virtio/net_checksum.c \
+         $(patsubst %,src/virtio/%.c,blk blk_request queue queue_packed queue_split) \
          $(patsubst %,src/engine/bt/interp/%.c,arithmetic atomic bit branch code_cache control \
            deliver descriptor flags frame gate iret move muldiv operand run shift stack string \
            syscall target vector)
@@ -172,6 +173,7 @@ remember = $(if $(call differ,$(strip $(2)),$(strip $(file <$(1)))),$(shell \
            mkdir -p $(dir $(1)))$(file >$(1),$(2)))
 differ   = $(if $(subst x$(1),,x$(2))$(subst x$(2),,x$(1)),different)
 $(call remember,$(BUILD)/.flags,$(COMPILE) $(SMALL) / $(FAST) / $(LINK) $(LIBS) / $(FUZZ_CC))
+$(call remember,$(BUILD)/.places,$(PREFIX) $(LIBDIR) $(INCDIR))
 $(call remember,$(BUILD)/.sources,$(SRC) $(HELP_SRC) $(INSN_SRC))
 endif
 
@@ -215,7 +217,7 @@ $(SHARED): $(LIB_OBJ) $(BUILD)/.sources tools/liblodge.map
 	  -Wl,-soname,liblodge.so.$(SOMAJOR),--version-script=tools/liblodge.map,--no-undefined \
 	  -o $@ $(filter %.o,$^) $(SHARED_LIBS)
 
-$(PC): tools/lodge.pc.in VERSION $(BUILD)/.flags
+$(PC): tools/lodge.pc.in VERSION $(BUILD)/.flags $(BUILD)/.places
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCDIR@|$(INCDIR)|' \
 	  -e 's|@VERSION@|$(VERSION)|; s|@LIBS@|$(SHARED_LIBS)|' $< >$@

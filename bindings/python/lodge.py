@@ -151,6 +151,7 @@ _FUNCTIONS = {
     "lodge_vm_stats": (c_size_t, c_void_p, POINTER(_Stat), c_size_t),
     "lodge_vm_usage": (c_int, c_void_p, POINTER(_Usage)),
     "lodge_vm_cpu_times": (c_size_t, c_void_p, POINTER(c_uint64), c_size_t),
+    "lodge_vm_device": (c_int, c_void_p, c_uint, c_char_p, c_size_t),
     "lodge_vm_device_stats": (c_int, c_void_p, c_char_p, POINTER(_Stat), c_size_t),
     "lodge_vm_error": (c_char_p, c_void_p),
 }
@@ -364,8 +365,18 @@ class VM:
         n = _lib.lodge_vm_stats(self._vm, stats, _STATS_MAX)
         return {s.name.decode(): s.count for s in stats[:min(n, _STATS_MAX)]}
 
+    def devices(self):
+        """The names of the devices that have numbers of their own: ["disk0", "rng"]."""
+        names, name = [], ctypes.create_string_buffer(16)
+        while True:
+            rc = _lib.lodge_vm_device(self._vm, len(names), name, len(name))
+            if rc == -errno.ENOENT:
+                return names
+            self._check(rc)
+            names.append(name.value.decode())
+
     def device_stats(self, device):
-        """Numbers of a device by name: "balloon"."""
+        """Numbers of a device, such as "disk0", by name."""
         stats = (_Stat * _STATS_MAX)()
         n = self._check(_lib.lodge_vm_device_stats(self._vm, device.encode(), stats, _STATS_MAX))
         return {s.name.decode(): s.count for s in stats[:min(n, _STATS_MAX)]}

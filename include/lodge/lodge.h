@@ -73,7 +73,8 @@ void lodge_vm_free(lodge_vm *vm);
  * boot-timer (on, off: Firecracker's, see LODGE_EVENT_BOOTED), kvmclock (on, off), reboot (on: a
  * guest's reset starts it again; off: it ends the VM), rng (on, off: a virtio
  * entropy device; limits as of a disk may follow: on,bandwidth=RATE,ops=RATE),
- * virtio (pci, mmio: the bus of virtio devices), vsock (cid=N,socket=PATH: virtio sockets),
+ * virtio (pci, mmio: the bus of virtio devices), attach (on, off: whether devices come and go while
+ * it runs; off makes the boot a little shorter), vsock (cid=N,socket=PATH: virtio sockets),
  * hotplug-memory (max=SIZE,...: memory to be plugged, lodge-run(1)),
  * balloon (a virtio balloon, lodge-run(1)), metadata (JSON for the guest to read:
  * [FILE][,OPTION...], lodge-run(1); see lodge_vm_metadata), disk (FILE), net (user or tap=NAME),
@@ -116,8 +117,9 @@ void lodge_metadata_free(lodge_metadata *md);
 
 /*
  * Replaces the value by a JSON text, or changes it by a JSON merge patch (RFC 7396). 0; -EINVAL: it
- * is no JSON; -EMSGSIZE: it is over the limit; -ENOENT: there is nothing to be patched yet. Nothing
- * is changed then, and why, if not NULL, has one line of up to size bytes. Any thread.
+ * is no JSON, or nested more than 128 deep; -EMSGSIZE: it is over the limit; -ENOENT: there is
+ * nothing to be patched yet. Nothing is changed then, and why, if not NULL, has one line of up to
+ * size bytes. Any thread.
  */
 int lodge_metadata_put(lodge_metadata *md, const char *json, char *why, size_t size);
 int lodge_metadata_patch(lodge_metadata *md, const char *patch, char *why, size_t size);
@@ -152,15 +154,16 @@ int lodge_vm_resume(lodge_vm *vm);
 /*
  * Changes a device of a VM that runs. device: "disk0", "net0", "pmem0", ..., by the order in which
  * they were set. value, for a disk: "size" (its image was made larger or smaller, which the guest
- * is now told), "file=FILE" (its image is another from now on, its name all to the value's end, of
- * the same format and as read-only or not as the first; what is under way ends on the old one; on
- * failure that stays), or limits: "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE",
- * "rx-ops", "tx-bandwidth", "tx-ops"; several with commas between. RATE as for lodge-run(1)'s
- * flags, or "none". "memory": "size=SIZE", what the guest is asked to have plugged. "balloon":
- * "size=SIZE"; "stats=SECONDS" (statistics now, and then that often, of a balloon that has them);
- * "hinting=start" (the guest tells what it has free, which goes back to the host; "hinting=hold":
- * and keeps it free until "hinting=stop"). -EINVAL, -ENOENT: there is no such device; -ESRCH: the
- * VM has ended. After start.
+ * is now told; not of qcow2, which keeps its size: -EOPNOTSUPP), "file=FILE" (its image is another
+ * from now on, its name all to the value's end, of the same format and as read-only or not as the
+ * first; what is under way ends on the old one; on failure that stays), or limits:
+ * "bandwidth=RATE", "ops=RATE"; for a network "rx-bandwidth=RATE", "rx-ops", "tx-bandwidth",
+ * "tx-ops"; several with commas between. RATE as for lodge-run(1)'s flags, or "none". "memory":
+ * "size=SIZE", what the guest is asked to have plugged. "balloon": "size=SIZE"; "stats=SECONDS"
+ * (statistics now, and then that often, of a balloon that has them); "hinting=start" (the guest
+ * tells what it has free, which goes back to the host; "hinting=hold": and keeps it free until
+ * "hinting=stop"). -EINVAL, -ENOENT: there is no such device; -ESRCH: the VM has ended. After
+ * start.
  */
 int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
 
@@ -168,13 +171,13 @@ int lodge_vm_change(lodge_vm *vm, const char *device, const char *value);
  * Devices that come and go while a VM runs, on PCI (the setting virtio=pci). lodge_vm_attach adds
  * one, kind and value as lodge_vm_set has them: "disk" or "net". It gives the device's number, by
  * which lodge_vm_change and the others know it: 1 for "disk1"; the lowest that is free. The guest
- * is told by ACPI. lodge_vm_detach asks the guest to give a device back, by ACPI as well, and
- * returns; LODGE_EVENT_DETACHED comes when it is gone and its file or interface is free, and
- * LODGE_EVENT_DETACH_REFUSED if the guest keeps it. A guest that does not answer may be asked
- * again; at its next reset the device is gone. One whose driver has left a device, but which cannot
- * eject it, loses it all the same. -EINVAL: not a value for it; -ENOENT: there is no such device;
- * -EOPNOTSUPP: the VM's devices are on MMIO; -ENOSPC: no slot is free; -ESRCH: the VM has ended.
- * After start.
+ * is told by ACPI. A network that comes has no metadata service. lodge_vm_detach asks the guest to
+ * give a device back, by ACPI as well, and returns; LODGE_EVENT_DETACHED comes when it is gone and
+ * its file or interface is free, and LODGE_EVENT_DETACH_REFUSED if the guest keeps it. A guest
+ * that does not answer may be asked again; at its next reset the device is gone. One whose driver
+ * has left a device, but which cannot eject it, loses it all the same. -EINVAL: not a value for
+ * it; -ENOENT: there is no such device; -EOPNOTSUPP: the VM's devices are on MMIO, or attach is
+ * off; -ENOSPC: no slot is free; -ESRCH: the VM has ended. After start.
  */
 int lodge_vm_attach(lodge_vm *vm, const char *kind, const char *value);
 int lodge_vm_detach(lodge_vm *vm, const char *device);
@@ -182,11 +185,12 @@ int lodge_vm_detach(lodge_vm *vm, const char *device);
 /*
  * What happens to a VM, in order. lodge_vm_event_fd polls readable while there is something to be
  * asked for; lodge_vm_next_event gives it: 1, or 0 if there is nothing. 64 are kept for an owner
- * who does not ask, and those that have no room are counted in the next one's `lost`. After start.
+ * who does not ask, more of those that answer the owner's own calls; resets in a row are one until
+ * the owner asks. Those that have no room are counted in the next one's `lost`. After start.
  */
 enum lodge_event_kind {
 	LODGE_EVENT_WARNING, /* something is wrong on the host: text says what */
-	LODGE_EVENT_RESET,   /* the guest has reset its machine, and starts again */
+	LODGE_EVENT_RESET,   /* the guest has reset its machine, once or more, and starts again */
 	LODGE_EVENT_PAUSED,
 	LODGE_EVENT_RESUMED,
 	LODGE_EVENT_ENDED,  /* the last one: lodge_vm_result says more */
@@ -246,14 +250,51 @@ int lodge_vm_usage(lodge_vm *vm, struct lodge_usage *usage);
 size_t lodge_vm_cpu_times(lodge_vm *vm, uint64_t *ns, size_t max);
 
 /*
- * Numbers of one device: fills up to max, gives how many there are, or -ENOENT, -ESRCH, -EINVAL.
+ * The name of the VM's n-th device that has numbers, "disk0" or "rng", into name, of which size
+ * bytes are written at most (16 are enough): 0; -ENOENT: there are no more; -EINVAL. The order is
+ * always the same; devices that come and go meanwhile move those behind them. After start, also
+ * when the VM has ended.
+ */
+int lodge_vm_device(lodge_vm *vm, unsigned n, char *name, size_t size);
+
+/*
+ * Numbers of one device: fills up to max, gives how many there are, or -ENOENT, -EINVAL.
  * "balloon": in bytes "target", "actual" (what the guest says to have given) and "returned" (what
  * the host was given back, ever); "hints_command" and "hints_guest_command" (virtio 1.2, 5.5.6.6);
  * and what the guest told last, if the balloon has statistics: "swap_in", "swap_out",
  * "major_faults", "minor_faults", "free_memory", "total_memory", "available_memory", "disk_caches",
  * "hugetlb_allocations", "hugetlb_failures", "oom_kill", "alloc_stall", "async_scan",
  * "direct_scan", "async_reclaim", "direct_reclaim". What the guest did not tell is not there.
- * "memory": in bytes "total", "slot", "block", "plugged" and "requested". After start.
+ * "memory": in bytes "total", "slot", "block", "plugged" and "requested".
+ *
+ * And of every device, since the VM was started (a reset of the guest takes nothing away):
+ * "notifications" (how often it was called upon to look at its queues), "resets_needed" (how often
+ * its driver broke a rule); of those that can have limits "throttled", how often these had
+ * something wait ("rx_throttled", "tx_throttled" of a network). Times are in nanoseconds, the sum
+ * of all, the shortest and the longest. Those of a kind:
+ *
+ * "disk0", ...: requests that were done: "reads", "read_bytes", "read_ns", "read_ns_min",
+ * "read_ns_max" (from the guest's request to its end, waits for limits included), the same of
+ * "write", "flushes", "discards"; "errors" (that the host failed), "refused" (that ask for what
+ * cannot be); "swaps" (changes of its file), "swap_errors". "net0", ...: frames that the guest got
+ * and sent: "received", "received_bytes", "sent", "sent_bytes"; "filtered" (that came, and it does
+ * not want), "dropped" (and do not fit its buffers), "lost" (that it sent, and did not leave),
+ * "malformed" (of these: that are no frames), "no_buffer" (how often one had to wait for its
+ * buffers), "rx_notifications", "tx_notifications". "pmem0", ...: "flushes", "errors" (of these).
+ * "rng": "requests", "bytes". "vsock": "connections", "closed" (of these), "broken" (of those: that
+ * were reset by lodge), "refused"; packets "received", "received_bytes", "sent", "sent_bytes";
+ * "rx_notifications", "tx_notifications". "balloon": buffers of the guest's to give pages and to
+ * take them, with statistics, and that tell of free pages: "inflations", "deflations", "updates",
+ * "reports", "reported_bytes", "hints", "hinted_bytes". "memory": requests "plugs", "unplugs",
+ * "unplug_alls" and "states", each with "_refused" (of these), "plugged_bytes" and
+ * "unplugged_bytes" (ever), and the times "plug_ns", "unplug_ns", "unplug_all_ns" and "state_ns".
+ *
+ * "mmds": frames of the guest's to the metadata service, "frames", "unusual" (of these: that it can
+ * do nothing with), and its own, "sent", "sent_bytes"; "connections", "closed"; "requests",
+ * "refused" (of these), "without_token" and "invalid_token" (of the latter).
+ *
+ * The names of a device are always the same and in the same order, but for what a guest tells, and
+ * constant strings. After start, also when the VM has ended.
  */
 int lodge_vm_device_stats(lodge_vm *vm, const char *device, struct lodge_stat *stats, size_t max);
 

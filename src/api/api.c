@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/device_metrics.h"
 #include "api/mmds.h"
 #include "api/request.h"
 #include "api/server.h"
@@ -49,8 +50,10 @@ static void say_events(const struct api_options *o, struct vmm *v)
 	while (v->vm && lodge_vm_next_event(v->vm, &event) > 0) {
 		if (event.kind == LODGE_EVENT_WARNING)
 			o->say(event.text);
-		if (event.kind == LODGE_EVENT_DETACHED)
+		if (event.kind == LODGE_EVENT_DETACHED) {
 			slots_detached(v, event.text);
+			device_metrics_forget(v->metrics.devices, event.text);
+		}
 		if (!logger_lets_guest(&v->logger))
 			continue;
 		if (event.kind == LODGE_EVENT_BOOTED) {

@@ -9,7 +9,7 @@
 
 #define PAGE_SHIFT 12
 #define MIB_SHIFT  20
-#define STATS_MAX  32
+#define STATS_MAX  64
 
 #define INTERVAL "stats_polling_interval_s"
 
@@ -107,6 +107,22 @@ static int has_statistics(const struct job *j, json_t **balloon, struct err *e)
 	return rc;
 }
 
+/* What the guest tells, and not what lodge counts. */
+static bool is_of_guest(const char *name)
+{
+	static const char *const names[] = {
+		"swap_in",       "swap_out",       "major_faults",        "minor_faults",
+		"free_memory",   "total_memory",   "available_memory",    "disk_caches",
+		"oom_kill",      "alloc_stall",    "async_scan",          "direct_scan",
+		"async_reclaim", "direct_reclaim", "hugetlb_allocations", "hugetlb_failures",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
 int balloon_get_statistics(const struct job *j, json_t **shown, struct err *e)
 {
 	struct lodge_stat stats[STATS_MAX];
@@ -124,7 +140,7 @@ int balloon_get_statistics(const struct job *j, json_t **shown, struct err *e)
 
 		if (!strcmp(name, "target") || !strcmp(name, "actual"))
 			put_size(object, name, stats[i].count);
-		else if (strcmp(name, "returned") != 0 && strncmp(name, "hints_", 6) != 0)
+		else if (is_of_guest(name))
 			put(object, name, stats[i].count);
 	}
 	return job_show(object, shown, e);

@@ -11,6 +11,8 @@
 #define STATS_MAX 512
 #define CPUS_MAX  64
 
+#define DEVICE_STATS_MAX 64
+
 static const char *const engines[] = {"auto", "kvm", "bt", NULL};
 static const char *const models[] = {"host", "x86-64-v2", "x86-64-v3", NULL};
 static const char *const ends[] = {"socket", "file", "pty", NULL};
@@ -89,6 +91,24 @@ static json_t *number(uint64_t n)
 	return json_integer((json_int_t)n);
 }
 
+/* The numbers of all devices, by their names. */
+static json_t *devices_of(lodge_vm *vm)
+{
+	struct lodge_stat stats[DEVICE_STATS_MAX];
+	json_t *all = json_object();
+	char name[16];
+
+	for (unsigned i = 0; !lodge_vm_device(vm, i, name, sizeof(name)); i++) {
+		int n = lodge_vm_device_stats(vm, name, stats, DEVICE_STATS_MAX);
+		json_t *device = json_object();
+
+		for (int k = 0; k < MIN(n, DEVICE_STATS_MAX); k++)
+			json_object_set_new(device, stats[k].name, number(stats[k].count));
+		json_object_set_new(all, name, device);
+	}
+	return all;
+}
+
 int beyond_get_stats(const struct job *j, json_t **shown, struct err *e)
 {
 	struct lodge_stat stats[STATS_MAX];
@@ -110,10 +130,11 @@ int beyond_get_stats(const struct job *j, json_t **shown, struct err *e)
 	n = lodge_vm_cpu_times(j->vmm->vm, ns, CPUS_MAX);
 	for (size_t i = 0; i < MIN(n, CPUS_MAX); i++)
 		json_array_append_new(times, number(ns[i]));
-	return job_show(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "engine", usage.engine,
+	return job_show(json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "engine", usage.engine,
 				  "memory_bytes", number(usage.memory), "uptime_ns",
 				  number(usage.uptime), "cpu_time_ns", number(usage.cpu_time),
-				  "vcpu_times_ns", times, "counters", counters),
+				  "vcpu_times_ns", times, "counters", counters, "devices",
+				  devices_of(j->vmm->vm)),
 			shown, e);
 }
 

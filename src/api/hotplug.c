@@ -11,7 +11,8 @@
 #define SECTION   "memory-hotplug"
 #define SLOT      128
 #define BLOCK     2
-#define STATS_MAX 16
+#define STATS_MAX 64
+#define SIZES     5 /* the first of its numbers */
 #define MIB_SHIFT 20
 
 const struct field hotplug_memory[] = {
@@ -75,7 +76,7 @@ int hotplug_get_memory(const struct job *j, json_t **shown, struct err *e)
 	if (n < 0)
 		return err_set(e, -n, "%s", lodge_vm_error(j->vmm->vm));
 	object = json_object();
-	for (int i = 0; i < MIN(n, STATS_MAX); i++) {
+	for (int i = 0; i < MIN(n, SIZES); i++) {
 		snprintf(name, sizeof(name), "%s_size_mib", stats[i].name);
 		json_object_set_new(object, name,
 				    json_integer((json_int_t)(stats[i].count >> MIB_SHIFT)));

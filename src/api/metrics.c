@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/device_metrics.h"
 #include "base/bits.h"
 #include "base/time.h"
 
@@ -15,12 +16,13 @@
 
 void metrics_init(struct metrics *m)
 {
-	*m = (struct metrics){.outlet = {.fd = -1}};
+	*m = (struct metrics){.outlet = {.fd = -1}, .devices = json_object()};
 }
 
 void metrics_release(struct metrics *m)
 {
 	outlet_close(&m->outlet);
+	json_decref(m->devices);
 }
 
 int metrics_open(struct metrics *m, const char *path, struct err *e)
@@ -102,6 +104,23 @@ static void put_server(struct metrics *m, json_t *all)
 	m->told_deprecated = m->deprecated;
 }
 
+/* KVM's exits for the emulation of a device, of which the software engine has none. */
+static void put_exits(json_t *all, const struct lodge_stat *stat, uint64_t told)
+{
+	static const struct {
+		const char *name, *field;
+	} exits[] = {
+		{"port-reads", "exit_io_in"},
+		{"port-writes", "exit_io_out"},
+		{"mmio-reads", "exit_mmio_read"},
+		{"mmio-writes", "exit_mmio_write"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(exits); i++)
+		if (!strcmp(exits[i].name, stat->name))
+			set(group(all, "vcpu"), exits[i].field, stat->count - told);
+}
+
 /* The engine's counters, by their places, which do not change while a VM runs. */
 static void put_stats(struct metrics *m, const struct metrics_context *c, json_t *all)
 {
@@ -111,6 +130,7 @@ static void put_stats(struct metrics *m, const struct metrics_context *c, json_t
 
 	n = MIN(n, METRICS_STATS_MAX);
 	for (size_t i = 0; i < n; i++) {
+		put_exits(all, &stats[i], m->stats[i]);
 		set(own, stats[i].name, stats[i].count - m->stats[i]);
 		m->stats[i] = stats[i].count;
 	}
@@ -138,6 +158,8 @@ void metrics_flush(struct metrics *m, const struct metrics_context *c)
 	m->log_lost = c->log_lost;
 	m->own_lost = m->outlet.lost;
 	put_stats(m, c, all);
+	if (c->vm)
+		device_metrics_put(all, m->devices, c->vm, c->places);
 	text = json_dumps(all, JSON_COMPACT);
 	json_decref(all);
 	if (!text) {

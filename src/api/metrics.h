@@ -3,12 +3,13 @@
  * Metrics: a line of JSON for each time that they are flushed: when the VM starts, every minute, on
  * request, and at the end. Counters are those since the line before.
  *
- * The names are Firecracker's as far as they mean the same; the engine's own counters are
- * in "lodge". One thread.
+ * The names are Firecracker's as far as they mean the same (device_metrics.h for devices); the
+ * engine's own counters are in "lodge". One thread.
  */
 #ifndef LODGE_API_METRICS_H
 #define LODGE_API_METRICS_H
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "api/outlet.h"
@@ -33,6 +34,7 @@ struct metrics {
 	uint64_t deprecated, told_deprecated;     /* requests for what is to go away */
 	uint64_t startup_us, startup_cpu_us;      /* until the API was served */
 	uint64_t pause_us, resume_us;             /* what the last of them took */
+	json_t *devices;                          /* as theirs were last, by name */
 };
 
 /* The names of kinds of requests, by their numbers: "PUT" and "drive", ... */
@@ -55,6 +57,7 @@ struct metrics_context {
 	const struct metrics_name *names;
 	unsigned count;
 	lodge_vm *vm;
+	const json_t *places;           /* of devices: struct vmm */
 	uint64_t log_lost, log_limited; /* log_limited: left out, as the guest caused too many */
 };
 void metrics_flush(struct metrics *m, const struct metrics_context *c);

@@ -7,7 +7,8 @@
 #include "base/bits.h"
 #include "base/buf.h"
 
-#define CPUS_MAX 64
+#define CPUS_MAX         64
+#define DEVICE_STATS_MAX 64
 
 static void begin(struct buf *b, const char *name, const char *type, const char *help)
 {
@@ -71,6 +72,23 @@ static void put_vm(struct buf *b, lodge_vm *vm)
 			   stats[i].count);
 }
 
+static void put_devices(struct buf *b, lodge_vm *vm)
+{
+	struct lodge_stat stats[DEVICE_STATS_MAX];
+	char name[16];
+
+	if (!vm)
+		return;
+	begin(b, "lodge_device_total", "counter", "Numbers of devices, as lodge.h names them.");
+	for (unsigned i = 0; !lodge_vm_device(vm, i, name, sizeof(name)); i++) {
+		int n = lodge_vm_device_stats(vm, name, stats, DEVICE_STATS_MAX);
+
+		for (int k = 0; k < MIN(n, DEVICE_STATS_MAX); k++)
+			buf_printf(b, "lodge_device_total{device=\"%s\",name=\"%s\"} %" PRIu64 "\n",
+				   name, stats[k].name, stats[k].count);
+	}
+}
+
 char *prometheus_text(const struct metrics *m, const struct metrics_context *c, const char *id,
 		      const char *state)
 {
@@ -87,6 +105,7 @@ char *prometheus_text(const struct metrics *m, const struct metrics_context *c, 
 	put_one(&b, "lodge_metrics_lines_lost_total", "counter", "Metrics that nobody took.",
 		m->outlet.lost);
 	put_vm(&b, c->vm);
+	put_devices(&b, c->vm);
 	text = buf_failed(&b) ? NULL : strdup(buf_str(&b));
 	buf_release(&b);
 	return text;

@@ -346,6 +346,7 @@ static struct metrics_context metrics_context(struct vmm *v, const struct metric
 	return (struct metrics_context){.names = names,
 					.count = ROUTES,
 					.vm = v->vm,
+					.places = v->places,
 					.log_lost = v->logger.outlet.lost,
 					.log_limited = v->logger.limited};
 }

@@ -412,6 +412,7 @@ static int run(int argc, char **argv)
 		cli_error("cannot start: %s", strerror(errno));
 		return STATUS_FAILED;
 	}
+	lodge_vm_set(s.vm, "attach", "off"); /* there is no word for it here */
 	status = run_flags_parse(&s.flags, s.vm, argc, argv);
 	if (status == FLAGS_GO && (!s.flags.detach || detach_fork(&s.detach, s.signals, &status))) {
 		status = list(&s, argv);

@@ -2,6 +2,7 @@
 #include "lib/change.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -134,16 +135,38 @@ int change_parse(struct machine_change *c, const char *device, const char *value
 	return rc;
 }
 
-int change_device(enum machine_device *which, const char *device, struct err *e)
-{
-	static const char *const names[] = {
-		[MACHINE_DEVICE_BALLOON] = "balloon", [MACHINE_DEVICE_MEMORY] = "memory"};
+static const char *const device_names[MACHINE_DEVICES] = {
+	[MACHINE_DEVICE_BALLOON] = "balloon", [MACHINE_DEVICE_MEMORY] = "memory",
+	[MACHINE_DEVICE_DISK] = "disk",       [MACHINE_DEVICE_NET] = "net",
+	[MACHINE_DEVICE_PMEM] = "pmem",       [MACHINE_DEVICE_RNG] = "rng",
+	[MACHINE_DEVICE_VSOCK] = "vsock",     [MACHINE_DEVICE_MMDS] = "mmds",
+};
 
-	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-		if (!strcmp(names[i], device)) {
-			*which = i;
+/* Whether there can be several of that kind, so that each has its number behind its name. */
+static bool is_counted(enum machine_device kind)
+{
+	return kind == MACHINE_DEVICE_DISK || kind == MACHINE_DEVICE_NET ||
+	       kind == MACHINE_DEVICE_PMEM;
+}
+
+int change_device(struct machine_device_name *which, const char *device, struct err *e)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(device_names); i++) {
+		*which = (struct machine_device_name){.kind = i};
+		if (is_counted(i) ? change_number(device, device_names[i], &which->number)
+				  : !strcmp(device_names[i], device))
 			return 0;
-		}
 	}
-	return err_set(e, EINVAL, "'%s' has no numbers of its own: give balloon or memory", device);
+	return err_set(e, EINVAL,
+		       "'%s' is no device that has numbers: give diskN, netN, pmemN, rng, vsock, "
+		       "balloon, memory or mmds",
+		       device);
+}
+
+void change_device_name(const struct machine_device_name *which, char *name, size_t size)
+{
+	if (is_counted(which->kind))
+		snprintf(name, size, "%s%u", device_names[which->kind], which->number);
+	else
+		snprintf(name, size, "%s", device_names[which->kind]);
 }

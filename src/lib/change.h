@@ -17,8 +17,9 @@
  */
 int change_parse(struct machine_change *c, const char *device, const char *value, struct err *e);
 
-/* The device that tells of itself: "balloon". 0, or -EINVAL with e set. */
-int change_device(enum machine_device *which, const char *device, struct err *e);
+/* The device of that name: "balloon", "disk0". 0, or -EINVAL with e set; and its name. */
+int change_device(struct machine_device_name *which, const char *device, struct err *e);
+void change_device_name(const struct machine_device_name *which, char *name, size_t size);
 
 /* "KINDN", as "disk3": whether device is one of that kind, and its number. */
 bool change_number(const char *device, const char *kind, unsigned *number);

@@ -358,6 +358,7 @@ static const struct setting settings[] = {
 	{"boot-timer", parse_switch, FIELD(boot_timer)},
 	{"rng", parse_rng, FIELD(rng)},
 	{"virtio", parse_virtio, FIELD(virtio_mmio)},
+	{"attach", parse_switch, FIELD(attach)},
 	{"disk", parse_disk, FIELD(disks)},
 	{"net", parse_net, FIELD(nets)},
 	{"metadata", parse_metadata, FIELD(mmds)},
@@ -371,8 +372,12 @@ static const struct setting settings[] = {
 
 void config_init(struct config *c)
 {
-	*c = (struct config){
-		.cpus = 1, .memory = MIB(256), .boot = BOOT_AUTO, .kvmclock = true, .reboot = true};
+	*c = (struct config){.cpus = 1,
+			     .memory = MIB(256),
+			     .boot = BOOT_AUTO,
+			     .kvmclock = true,
+			     .reboot = true,
+			     .attach = true};
 }
 
 void config_release(struct config *c)

@@ -66,6 +66,7 @@ struct config {
 	struct config_pmems pmems;
 	struct machine_memory hotplug;
 	struct machine_vsock vsock; /* path NULL: none */
+	bool attach;                /* devices may come and go */
 	bool virtio_mmio;           /* virtio devices are virtio-mmio, not PCI */
 };
 

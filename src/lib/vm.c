@@ -226,6 +226,7 @@ int lodge_vm_start(lodge_vm *vm)
 		.pmem_count = c->pmems.count,
 		.hotplug = c->hotplug,
 		.virtio_mmio = c->virtio_mmio,
+		.fixed = !c->attach,
 		.ports = c->ports.port,
 		.port_count = c->ports.count,
 		.console_in = vm->com1.in,
@@ -478,10 +479,24 @@ int lodge_vm_usage(lodge_vm *vm, struct lodge_usage *usage)
 	return 0;
 }
 
+int lodge_vm_device(lodge_vm *vm, unsigned n, char *name, size_t size)
+{
+	struct machine_device_name device;
+	int rc;
+
+	err_clear(&vm->error);
+	if (!vm->machine)
+		return err_set(&vm->error, EINVAL, "the VM was not started");
+	rc = machine_device_at(vm->machine, n, &device, &vm->error);
+	if (!rc)
+		change_device_name(&device, name, size);
+	return rc;
+}
+
 int lodge_vm_device_stats(lodge_vm *vm, const char *device, struct lodge_stat *stats, size_t max)
 {
 	struct engine_stat own[STATS_MAX];
-	enum machine_device which;
+	struct machine_device_name which;
 	size_t n;
 	int rc;
 

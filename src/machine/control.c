@@ -162,8 +162,22 @@ int machine_change(struct machine *m, const struct machine_change *change, struc
 	return machine_call(m, change_now, &own, e);
 }
 
+/* A call that changes nothing, and takes the locks that it needs: when the machine has ended, and
+ * nobody changes it any more, it is made right here. */
+static int ask(struct machine *m, machine_call_fn *run, void *opaque, struct err *e)
+{
+	struct err own = ERR_INIT;
+	int rc = machine_call(m, run, opaque, &own);
+
+	if (rc == -ESRCH)
+		return run(m, opaque, e);
+	if (rc)
+		*e = own;
+	return rc;
+}
+
 struct stats_request {
-	enum machine_device device;
+	struct machine_device_name device;
 	struct engine_stat *stats;
 	size_t max, count;
 };
@@ -172,18 +186,39 @@ static int stats_now(struct machine *m, void *opaque, struct err *e)
 {
 	struct stats_request *r = opaque;
 
-	r->count = pc_device_stats(m->pc, r->device, r->stats, r->max);
+	r->count = paravirt_device_stats(pc_paravirt(m->pc), &r->device, r->stats, r->max);
 	return r->count ? 0 : err_set(e, ENOENT, "the machine has no such device");
 }
 
-int machine_device_stats(struct machine *m, enum machine_device device, struct engine_stat *stats,
-			 size_t max, size_t *count, struct err *e)
+int machine_device_stats(struct machine *m, struct machine_device_name device,
+			 struct engine_stat *stats, size_t max, size_t *count, struct err *e)
 {
 	struct stats_request r = {.device = device, .stats = stats, .max = max};
-	int rc = machine_call(m, stats_now, &r, e);
+	int rc = ask(m, stats_now, &r, e);
 
 	*count = r.count;
 	return rc;
+}
+
+struct device_request {
+	unsigned n;
+	struct machine_device_name *device;
+};
+
+static int device_now(struct machine *m, void *opaque, struct err *e)
+{
+	struct device_request *r = opaque;
+	bool found = paravirt_device_at(pc_paravirt(m->pc), r->n, r->device);
+
+	return found ? 0 : err_set(e, ENOENT, "the machine has no more devices");
+}
+
+int machine_device_at(struct machine *m, unsigned n, struct machine_device_name *device,
+		      struct err *e)
+{
+	struct device_request r = {n, device};
+
+	return ask(m, device_now, &r, e);
 }
 
 static int attach_now(struct machine *m, void *opaque, struct err *e)

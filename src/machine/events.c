@@ -3,7 +3,9 @@
  * What happens to a machine, kept in order until its owner asks. A bounded number is
  * kept: of an owner who does not ask, the newest are lost, and counted in the next one
  * that there is room for, so that a guest which resets itself all the time costs no
- * memory.
+ * memory. Resets in a row are one event until the owner asks; and what the owner has
+ * asked for (a device came, the machine pauses) is not crowded out by what the guest
+ * may cause without end.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +16,8 @@
 #include "base/time.h"
 #include "machine/machine_int.h"
 
-#define EVENTS_MAX 64u
+#define EVENTS_MAX  64u  /* that the guest causes */
+#define ANSWERS_MAX 256u /* and its owner, together with those */
 
 struct machine_told {
 	struct machine_event event;
@@ -41,21 +44,45 @@ void machine_events_release(struct machine_events *q)
 		close(q->fd);
 }
 
-/* With the machine's lock held. */
-static void append(struct machine_events *q, struct machine_told *told)
+static bool has_room(const struct machine_events *q, enum machine_event_kind kind)
 {
-	struct machine_told **end = &q->first;
+	switch (kind) {
+	case MACHINE_EVENT_ENDED:
+		return true;
+	case MACHINE_EVENT_WARNING:
+	case MACHINE_EVENT_RESET:
+	case MACHINE_EVENT_BOOTED:
+		return q->count < EVENTS_MAX;
+	default:
+		return q->count < ANSWERS_MAX;
+	}
+}
+
+/* Takes told: NULL; or gives it back: it tells nothing new. The machine's lock is held. */
+static struct machine_told *append(struct machine_events *q, struct machine_told *told)
+{
+	struct machine_told **end = &q->first, *newest = NULL;
 	uint64_t one = 1;
 	ssize_t n;
 
+	while (*end) {
+		newest = *end;
+		end = &newest->next;
+	}
+	if (newest && newest->event.kind == MACHINE_EVENT_RESET &&
+	    told->event.kind == MACHINE_EVENT_RESET)
+		return told;
+	if (!has_room(q, told->event.kind)) {
+		q->lost++;
+		return told;
+	}
 	told->event.lost = q->lost;
 	q->lost = 0;
 	q->count++;
-	while (*end)
-		end = &(*end)->next;
 	*end = told;
 	n = write(q->fd, &one, sizeof(one));
 	(void)n; /* an eventfd takes it */
+	return NULL;
 }
 
 void machine_tell(struct machine *m, enum machine_event_kind kind, const char *text)
@@ -72,13 +99,10 @@ void machine_tell(struct machine *m, enum machine_event_kind kind, const char *t
 						     .cpu = time_process_cpu_ns()};
 	}
 	pthread_mutex_lock(&m->lock);
-	/* The end always has a place. */
-	if (told && (q->count < EVENTS_MAX || kind == MACHINE_EVENT_ENDED)) {
-		append(q, told);
-		told = NULL;
-	} else {
+	if (told)
+		told = append(q, told);
+	else
 		q->lost++;
-	}
 	pthread_mutex_unlock(&m->lock);
 	free(told);
 }

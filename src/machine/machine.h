@@ -145,6 +145,7 @@ struct machine_config {
 	bool boot_timer;  /* wire the boot timer */
 	bool reboot;      /* a guest's reset starts it again; else it ends the machine */
 	bool virtio_mmio; /* virtio devices are virtio-mmio, not PCI */
+	bool fixed;       /* none comes or goes: the guest need not look after their slots */
 	bool rng;         /* virtio-rng */
 	struct limiter_config rng_limits;
 	const struct machine_disk *disks; /* the caller's, needed by machine_new only */
@@ -193,7 +194,7 @@ enum machine_state { MACHINE_STATE_RUNNING, MACHINE_STATE_PAUSED, MACHINE_STATE_
 
 enum machine_event_kind {
 	MACHINE_EVENT_WARNING, /* something went wrong on the host: text says what */
-	MACHINE_EVENT_RESET,   /* the guest has reset the machine, and it runs again */
+	MACHINE_EVENT_RESET,   /* the guest has reset the machine, once or more often */
 	MACHINE_EVENT_PAUSED,
 	MACHINE_EVENT_RESUMED,
 	MACHINE_EVENT_ENDED,  /* the last one */
@@ -281,13 +282,29 @@ enum machine_device {
 	MACHINE_DEVICE_BALLOON,
 	MACHINE_DEVICE_MEMORY,
 	MACHINE_DEVICE_DISK,
-	MACHINE_DEVICE_NET
+	MACHINE_DEVICE_NET,
+	MACHINE_DEVICE_PMEM,
+	MACHINE_DEVICE_RNG,
+	MACHINE_DEVICE_VSOCK,
+	MACHINE_DEVICE_MMDS, /* the metadata service */
+	MACHINE_DEVICES
 };
 
+/* One of them, with its number among those of its kind. */
+struct machine_device_name {
+	enum machine_device kind;
+	unsigned number;
+};
+
+/* The n-th of those that there are now; -ENOENT with e set: there are no more. As machine_call, and
+ * also when the machine has ended. */
+int machine_device_at(struct machine *m, unsigned n, struct machine_device_name *device,
+		      struct err *e);
+
 /* Numbers of a device, by name, as lodge.h lists them: fills up to max, *count says how many there
- * are. 0; -ENOENT with e set: there is no such device. As machine_call. */
-int machine_device_stats(struct machine *m, enum machine_device device, struct engine_stat *stats,
-			 size_t max, size_t *count, struct err *e);
+ * are. 0; -ENOENT with e set: there is no such device. As machine_device_at. */
+int machine_device_stats(struct machine *m, struct machine_device_name device,
+			 struct engine_stat *stats, size_t max, size_t *count, struct err *e);
 
 /* A device that comes while the machine runs; one of the pointers is set, to the caller's. */
 struct machine_attachment {

@@ -75,7 +75,7 @@ static int seat_pci(struct paravirt *p, struct paravirt_seat *seat, unsigned slo
 {
 	const struct virtio_pci_config config = {
 		.env = &p->env,
-		.intx = p->wires.line(p->wires.opaque, layout_pci_gsi(slot, 0)),
+		.intx = pci_intx_line(p->wires.intx, slot),
 		.msi = p->wires.msi,
 		.class_code = class_code,
 	};
@@ -229,15 +229,42 @@ int paravirt_change(struct paravirt *p, const struct machine_change *change, str
 	return kind->change(*paravirt_state(p, kind), change, e);
 }
 
-size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_stat *stats,
-			     size_t max)
-{
-	static const struct paravirt_kind *const whose[] = {
-		[MACHINE_DEVICE_BALLOON] = &paravirt_balloon,
-		[MACHINE_DEVICE_MEMORY] = &paravirt_memory,
-	};
+/* Of the kinds whose devices are on the bus. */
+static const struct paravirt_kind *const numbered[MACHINE_DEVICES] = {
+	[MACHINE_DEVICE_BALLOON] = &paravirt_balloon, [MACHINE_DEVICE_MEMORY] = &paravirt_memory,
+	[MACHINE_DEVICE_DISK] = &paravirt_disks,      [MACHINE_DEVICE_NET] = &paravirt_nets,
+	[MACHINE_DEVICE_PMEM] = &paravirt_pmem,       [MACHINE_DEVICE_RNG] = &paravirt_rng,
+	[MACHINE_DEVICE_VSOCK] = &paravirt_vsock,
+};
 
-	return whose[device]->stats(*paravirt_state(p, whose[device]), stats, max);
+size_t paravirt_device_stats(struct paravirt *p, const struct machine_device_name *device,
+			     struct engine_stat *stats, size_t max)
+{
+	const struct paravirt_kind *kind = numbered[device->kind];
+	struct virtio_device *d;
+	size_t n;
+
+	if (!kind)
+		return device->number ? 0
+				      : paravirt_mmds_stats(*paravirt_state(p, &paravirt_nets),
+							    stats, max);
+	d = kind->device(*paravirt_state(p, kind), device->number);
+	if (!d)
+		return 0;
+	n = kind->stats ? kind->stats(*paravirt_state(p, kind), stats, max) : 0;
+	return n + virtio_device_stats(d, stats + MIN(n, max), max - MIN(n, max));
+}
+
+bool paravirt_device_at(struct paravirt *p, unsigned n, struct machine_device_name *device)
+{
+	for (unsigned kind = 0; kind < MACHINE_DEVICES; kind++) {
+		for (unsigned i = 0; i < PARAVIRT_MAX; i++) {
+			*device = (struct machine_device_name){kind, i};
+			if (paravirt_device_stats(p, device, NULL, 0) && !n--)
+				return true;
+		}
+	}
+	return false;
 }
 
 void paravirt_describe(const struct paravirt *p, struct acpi_config *config,
@@ -245,7 +272,7 @@ void paravirt_describe(const struct paravirt *p, struct acpi_config *config,
 {
 	if (!p->mmio) {
 		config->pci_slots = LAYOUT_VIRTIO_SLOT + PARAVIRT_MAX;
-		config->eject_slots = LAYOUT_VIRTIO_SLOT;
+		config->eject_slots = p->machine->config.fixed ? 0 : LAYOUT_VIRTIO_SLOT;
 		return;
 	}
 	for (unsigned i = 0; i < p->count; i++) {

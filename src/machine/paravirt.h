@@ -12,6 +12,7 @@
 #include "core/irq.h"
 #include "devices/acpi/slots.h"
 #include "devices/pci/host.h"
+#include "devices/pci/intx.h"
 #include "machine/acpi/tables.h"
 #include "machine/machine.h"
 
@@ -27,6 +28,7 @@ struct paravirt_wires {
 	struct pci_host *pci;
 	struct acpi_slots *slots; /* its slots, which the devices are in */
 	struct msi_sink msi;
+	struct pci_intx *intx;
 	struct chardev *console; /* of the virtio console, which outlives it; NULL: there is none */
 	/* The line of an I/O APIC pin; those below 16 are ISA interrupts. */
 	struct irq_line (*line)(void *opaque, unsigned gsi);
@@ -49,10 +51,12 @@ void paravirt_reset(struct paravirt *p);
 struct machine_change;
 int paravirt_change(struct paravirt *p, const struct machine_change *change, struct err *e);
 
-/* See pc_device_stats; device: enum machine_device. I/O thread. */
+/* See machine_device_stats and machine_device_at; 0, false: there is none. I/O thread. */
 struct engine_stat;
-size_t paravirt_device_stats(struct paravirt *p, unsigned device, struct engine_stat *stats,
-			     size_t max);
+struct machine_device_name;
+size_t paravirt_device_stats(struct paravirt *p, const struct machine_device_name *device,
+			     struct engine_stat *stats, size_t max);
+bool paravirt_device_at(struct paravirt *p, unsigned n, struct machine_device_name *device);
 
 /* See machine_attach and machine_detach. I/O thread. */
 struct machine_attachment;

@@ -131,5 +131,12 @@ static size_t stats(void *state, struct engine_stat *out, size_t max)
 	return l.count;
 }
 
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct virtio_balloon *b = state;
+
+	return b && !number ? &b->device : NULL;
+}
+
 const struct paravirt_kind paravirt_balloon = {
-	.make = make, .release = release, .change = change, .stats = stats};
+	.make = make, .release = release, .change = change, .stats = stats, .device = device};

@@ -214,10 +214,17 @@ static int attach(struct paravirt *p, void **state, const struct machine_attachm
 	return rc ? rc : (int)number;
 }
 
+/* A qcow2 image says its size itself, and nobody else may write to it while it is open. */
 static int resize(struct image *image, struct err *e)
 {
-	int rc = disk_measure(image->disk);
+	int rc;
 
+	if (image->file.format == DISK_QCOW2)
+		return err_set(e, EOPNOTSUPP,
+			       "the disk %s is a qcow2 image, which keeps its size while a VM has "
+			       "it: end the VM, then use 'qemu-img resize'",
+			       image->path);
+	rc = disk_measure(image->disk);
 	if (rc)
 		return err_errno(e, rc, "cannot measure the disk %s", image->path);
 	virtio_blk_resize(image->blk);

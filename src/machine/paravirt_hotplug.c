@@ -50,17 +50,28 @@ static unsigned seat_of(const struct paravirt *p, const struct virtio_device *d)
 	return n;
 }
 
+/* Whether the guest has been told of slots, whose devices may come and go. */
+static int check_slots(const struct paravirt *p, struct err *e)
+{
+	if (p->mmio)
+		return err_set(e, EOPNOTSUPP,
+			       "a running VM's devices come and go on PCI only, and its virtio "
+			       "devices are on MMIO: start it with PCI");
+	if (p->machine->config.fixed)
+		return err_set(e, EOPNOTSUPP,
+			       "the VM was started with attach=off: its devices are what they are");
+	return 0;
+}
+
 int paravirt_attach(struct paravirt *p, const struct machine_attachment *a, struct err *e)
 {
 	const struct paravirt_kind *kind = a->disk ? &paravirt_disks : &paravirt_nets;
 	void **state = paravirt_state(p, kind);
 	int number;
 
-	if (p->mmio)
-		return err_set(e, EOPNOTSUPP,
-			       "a running VM gets devices on PCI only, and its virtio devices are "
-			       "on MMIO: start it with PCI");
-	number = kind->attach(p, state, a, e);
+	number = check_slots(p, e);
+	if (!number)
+		number = kind->attach(p, state, a, e);
 	if (number < 0)
 		return number;
 	acpi_slots_arrive(p->wires.slots,
@@ -142,12 +153,13 @@ int paravirt_detach(struct paravirt *p, enum machine_device which, unsigned numb
 	struct virtio_device *d = kind->device(*paravirt_state(p, kind), number);
 	struct paravirt_seat *seat;
 	unsigned n;
+	int rc;
 
 	if (!d)
 		return err_set(e, ENOENT, "the VM has no %s%u", kind->name, number);
-	if (p->mmio)
-		return err_set(e, EOPNOTSUPP,
-			       "a running VM's devices on MMIO stay: start it with PCI");
+	rc = check_slots(p, e);
+	if (rc)
+		return rc;
 	n = seat_of(p, d);
 	if (atomic_load(&p->ejected) & BIT(LAYOUT_VIRTIO_SLOT + n))
 		return 0; /* on_wake is about to take it */

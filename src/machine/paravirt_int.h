@@ -32,11 +32,15 @@ struct paravirt_kind {
 	void (*release)(void *state);
 	/* optional: the changes of machine_change that are this kind's; state may be NULL. */
 	int (*change)(void *state, const struct machine_change *change, struct err *e);
-	/* optional: pc_device_stats of the kind's one device; state may be NULL. */
+	/* optional: numbers of the kind's one device, before those of virtio_device_stats; state
+	 * may be NULL. */
 	size_t (*stats)(void *state, struct engine_stat *stats, size_t max);
 	/* optional: the machine is reset; the devices were. vCPUs parked, I/O thread. Not called
 	 * where state is NULL. */
 	void (*reset)(void *state);
+	/* optional, of kinds that have numbers: the device of a number, NULL: there is none. state
+	 * may be NULL. */
+	struct virtio_device *(*device)(void *state, unsigned number);
 	/* optional, with those below: the kind's devices come and go while the machine runs (I/O
 	 * thread). What they are called, with a number behind it. */
 	const char *name;
@@ -44,8 +48,6 @@ struct paravirt_kind {
 	 * is free, or -errno with e set and nothing made. */
 	int (*attach)(struct paravirt *p, void **state, const struct machine_attachment *a,
 		      struct err *e);
-	/* The device of a number, NULL: there is none. state may be NULL. */
-	struct virtio_device *(*device)(void *state, unsigned number);
 	/* Frees what is of a number: it is on no bus, was reset, and no vCPU knows it. */
 	void (*detach)(void *state, unsigned number);
 };
@@ -86,6 +88,10 @@ extern const struct paravirt_kind paravirt_balloon;
 extern const struct paravirt_kind paravirt_fs;
 extern const struct paravirt_kind paravirt_pmem;
 extern const struct paravirt_kind paravirt_memory;
+
+/* paravirt_nets.c: numbers of the metadata service, 0: there is none. state: of paravirt_nets, may
+ * be NULL. */
+size_t paravirt_mmds_stats(void *state, struct engine_stat *stats, size_t max);
 
 /* Puts a device on the first free place of the bus. Within make or attach. 0, or -errno with e
  * set. */

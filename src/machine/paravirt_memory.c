@@ -48,31 +48,12 @@ static bool touches(const struct piece *p, uint64_t gpa, uint64_t len)
 	return ranges_overlap(p->region.gpa, p->region.size, gpa, len);
 }
 
-static bool plug(void *opaque, uint64_t gpa, uint64_t len)
+/* Unmaps what of it has no block any more. What the guest writes until its piece is gone must not
+ * be there when it comes again. */
+static void drop(struct memory *m, uint64_t gpa, uint64_t len)
 {
-	struct memory *m = opaque;
 	struct machine *machine = m->machine;
 
-	for (unsigned i = 0; i < m->count; i++) {
-		struct piece *p = &m->pieces[i];
-
-		if (p->mapped || !touches(p, gpa, len))
-			continue;
-		if (machine->engine->map(machine->vm, &p->region, NULL))
-			return false;
-		p->mapped = true;
-	}
-	mem_plug(&machine->mem, gpa, len);
-	return true;
-}
-
-/* What the guest writes until its piece is gone must not be there when it comes again. */
-static void unplug(void *opaque, uint64_t gpa, uint64_t len)
-{
-	struct memory *m = opaque;
-	struct machine *machine = m->machine;
-
-	mem_unplug(&machine->mem, gpa, len);
 	for (unsigned i = 0; i < m->count; i++) {
 		struct piece *p = &m->pieces[i];
 
@@ -83,6 +64,34 @@ static void unplug(void *opaque, uint64_t gpa, uint64_t len)
 		p->mapped = false;
 		mem_give_back(&machine->mem, p->region.gpa, p->region.size);
 	}
+}
+
+static bool plug(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct memory *m = opaque;
+	struct machine *machine = m->machine;
+
+	for (unsigned i = 0; i < m->count; i++) {
+		struct piece *p = &m->pieces[i];
+
+		if (p->mapped || !touches(p, gpa, len))
+			continue;
+		if (machine->engine->map(machine->vm, &p->region, NULL)) {
+			drop(m, gpa, len); /* the pieces before this one */
+			return false;
+		}
+		p->mapped = true;
+	}
+	mem_plug(&machine->mem, gpa, len);
+	return true;
+}
+
+static void unplug(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct memory *m = opaque;
+
+	mem_unplug(&m->machine->mem, gpa, len);
+	drop(m, gpa, len);
 }
 
 static void cut(struct memory *m, const struct mem_region *r)
@@ -192,5 +201,18 @@ static size_t stats(void *state, struct engine_stat *out, size_t max)
 	return ARRAY_LEN(all);
 }
 
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct memory *m = state;
+
+	return m && m->made && !number ? &m->device.device : NULL;
+}
+
 const struct paravirt_kind paravirt_memory = {
-	.make = make, .release = release, .change = change, .stats = stats, .reset = reset};
+	.make = make,
+	.release = release,
+	.change = change,
+	.stats = stats,
+	.reset = reset,
+	.device = device,
+};

@@ -10,6 +10,7 @@
 #include "host/tap.h"
 #include "machine/machine_int.h"
 #include "machine/paravirt_int.h"
+#include "mmds/counts.h"
 #include "mmds/mmds.h"
 #include "mmds/service.h"
 #include "virtio/net.h"
@@ -221,6 +222,39 @@ static int change(void *state, const struct machine_change *c, struct err *e)
 			 paravirt_ops(&c->limits[1]));
 	pthread_mutex_unlock(&d->lock);
 	return 0;
+}
+
+size_t paravirt_mmds_stats(void *state, struct engine_stat *stats, size_t max)
+{
+	const struct nets *all = state;
+	const struct {
+		const char *name;
+		size_t at;
+	} counts[] = {
+		{"frames", offsetof(struct mmds_counts, frames)},
+		{"unusual", offsetof(struct mmds_counts, unusual)},
+		{"requests", offsetof(struct mmds_counts, requests)},
+		{"refused", offsetof(struct mmds_counts, refused)},
+		{"without_token", offsetof(struct mmds_counts, without_token)},
+		{"invalid_token", offsetof(struct mmds_counts, invalid_token)},
+		{"sent", offsetof(struct mmds_counts, sent)},
+		{"sent_bytes", offsetof(struct mmds_counts, sent_bytes)},
+		{"connections", offsetof(struct mmds_counts, connections)},
+		{"closed", offsetof(struct mmds_counts, closed)},
+	};
+
+	const char *c;
+
+	if (!all || !all->service)
+		return 0;
+	c = (const char *)mmds_service_counts(all->service);
+	for (size_t i = 0; i < ARRAY_LEN(counts) && i < max; i++) {
+		const void *count = c + counts[i].at;
+
+		stats[i] = (struct engine_stat){counts[i].name,
+						atomic_load((const _Atomic uint64_t *)count)};
+	}
+	return ARRAY_LEN(counts);
 }
 
 const struct paravirt_kind paravirt_nets = {

@@ -190,4 +190,14 @@ static void release(void *state)
 	free(all);
 }
 
-const struct paravirt_kind paravirt_pmem = {.make = make, .release = release, .change = change};
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct files *all = state;
+
+	return all && number < all->count && all->files[number].pmem
+		       ? &all->files[number].pmem->device
+		       : NULL;
+}
+
+const struct paravirt_kind paravirt_pmem = {
+	.make = make, .release = release, .change = change, .device = device};

@@ -32,4 +32,11 @@ static void release(void *state)
 	free(rng);
 }
 
-const struct paravirt_kind paravirt_rng = {.make = make, .release = release};
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct virtio_rng *rng = state;
+
+	return rng && !number ? &rng->device : NULL;
+}
+
+const struct paravirt_kind paravirt_rng = {.make = make, .release = release, .device = device};

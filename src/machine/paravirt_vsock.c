@@ -58,4 +58,11 @@ static void release(void *state)
 	free(s);
 }
 
-const struct paravirt_kind paravirt_vsock = {.make = make, .release = release};
+static struct virtio_device *device(void *state, unsigned number)
+{
+	struct sockets *s = state;
+
+	return s && s->vsock && !number ? virtio_vsock_device(s->vsock) : NULL;
+}
+
+const struct paravirt_kind paravirt_vsock = {.make = make, .release = release, .device = device};

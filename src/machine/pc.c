@@ -64,6 +64,7 @@ struct pc {
 	struct reset_control reset_control;
 	struct erst erst;
 	struct pci_host pci;
+	struct pci_intx intx;
 	struct paravirt *paravirt;
 	struct pvpanic pvpanic;
 	struct debug_exit debug_exit;
@@ -275,7 +276,7 @@ static void wire_acpi(struct pc *pc, struct machine *m)
 	acpi_pm_init(&pc->pm, &m->clock, isa_line(pc, LAYOUT_IRQ_SCI), on_poweroff, m);
 	add(&m->pio, LAYOUT_ACPI_PM, ACPI_PM_SIZE, &acpi_pm_ops, &pc->pm, &pc->pm.lock);
 	acpi_slots_init(&pc->slots, &slots);
-	if (!m->config.virtio_mmio)
+	if (!m->config.virtio_mmio && !m->config.fixed)
 		add(&m->pio, LAYOUT_SLOTS, ACPI_SLOTS_SIZE, &acpi_slots_ops, &pc->slots,
 		    &pc->slots.lock);
 	reset_control_init(&pc->reset_control, on_reset, m);
@@ -285,6 +286,11 @@ static void wire_acpi(struct pc *pc, struct machine *m)
 
 static void wire_pci(struct pc *pc, struct machine *m)
 {
+	struct irq_line lines[PCI_INTX_LINES];
+
+	for (unsigned i = 0; i < PCI_INTX_LINES; i++)
+		lines[i] = gsi_line(pc, layout_pci_gsi(i, 0));
+	pci_intx_init(&pc->intx, lines);
 	pci_host_init(&pc->pci);
 	pci_host_set_cf9(&pc->pci, &reset_control_ops, &pc->reset_control, &pc->reset_control.lock);
 	add(&m->pio, LAYOUT_PCI_CONFIG, PCI_HOST_PORTS, &pci_host_port_ops, &pc->pci,
@@ -298,6 +304,7 @@ static int wire_paravirt(struct pc *pc, struct machine *m, struct err *e)
 		.pci = &pc->pci,
 		.slots = &pc->slots,
 		.msi = {.send = on_msi, .opaque = m},
+		.intx = &pc->intx,
 		.line = gsi_line,
 		.console = pc->hvc,
 		.opaque = pc,
@@ -315,6 +322,7 @@ static void release(struct pc *pc)
 	chardev_free(pc->console, CONSOLE_FLUSH_MS);
 	chardev_free(pc->hvc, CONSOLE_FLUSH_MS);
 	pci_host_release(&pc->pci);
+	pci_intx_release(&pc->intx);
 	erst_release(&pc->erst);
 	reset_control_release(&pc->reset_control);
 	acpi_slots_release(&pc->slots);
@@ -408,11 +416,6 @@ void pc_stop(struct pc *pc)
 int pc_change(struct pc *pc, const struct machine_change *change, struct err *e)
 {
 	return paravirt_change(pc->paravirt, change, e);
-}
-
-size_t pc_device_stats(struct pc *pc, unsigned device, struct engine_stat *stats, size_t max)
-{
-	return paravirt_device_stats(pc->paravirt, device, stats, max);
 }
 
 struct paravirt *pc_paravirt(struct pc *pc)

@@ -54,9 +54,6 @@ uint64_t pc_console_lost(struct pc *pc, int *error);
 struct machine_change;
 int pc_change(struct pc *pc, const struct machine_change *change, struct err *e);
 
-/* See machine_device_stats: how many there are, 0 where there is no such device. I/O thread. */
-size_t pc_device_stats(struct pc *pc, unsigned device, struct engine_stat *stats, size_t max);
-
 /* The virtio devices; the PC's. */
 struct paravirt;
 struct paravirt *pc_paravirt(struct pc *pc);

@@ -125,7 +125,8 @@ static void inflate(struct virtio_balloon *b, const struct virtq_chain *chain)
 }
 
 /* Whole pages of the buffers; parts of pages stay. */
-static void give_back_buffers(struct virtio_balloon *b, const struct virtq_chain *chain)
+static void give_back_buffers(struct virtio_balloon *b, const struct virtq_chain *chain,
+			      uint64_t *count)
 {
 	if (virtio_has(&b->device, F_POISON) && load_le(b->config + CONFIG_POISON, 4))
 		return;
@@ -134,8 +135,10 @@ static void give_back_buffers(struct virtio_balloon *b, const struct virtq_chain
 		uint64_t first = align_up(s->gpa, GUEST_PAGE_SIZE);
 		uint64_t end = align_down(s->gpa + s->len, GUEST_PAGE_SIZE);
 
-		if (first < end && mem_give_back(b->device.mem, first, end - first))
+		if (first < end && mem_give_back(b->device.mem, first, end - first)) {
 			b->returned += end - first;
+			*count += end - first;
+		}
 	}
 }
 
@@ -158,7 +161,7 @@ static void hint(struct virtio_balloon *b, const struct virtq_chain *chain)
 	if (!b->guest_commanded)
 		return;
 	if (b->host_command >= COMMAND_FIRST && b->guest_command == b->host_command)
-		give_back_buffers(b, chain);
+		give_back_buffers(b, chain, &b->hinted_bytes);
 	if (chain->readable && b->guest_command == COMMAND_STOP && b->acknowledge &&
 	    b->host_command >= COMMAND_FIRST)
 		set_command(b, COMMAND_DONE);
@@ -231,6 +234,18 @@ static bool fits(const struct virtio_balloon *b, enum role role, const struct vi
 	return false;
 }
 
+static void count(struct virtio_balloon *b, enum role role)
+{
+	uint64_t *const counts[] = {
+		[ROLE_INFLATE] = &b->inflations, [ROLE_DEFLATE] = &b->deflations,
+		[ROLE_STATS] = &b->updates,      [ROLE_HINTS] = &b->hints,
+		[ROLE_REPORTING] = &b->reports,
+	};
+
+	if (role < ROLES)
+		++*counts[role];
+}
+
 static void notified(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_balloon *b = container_of(d, struct virtio_balloon, device);
@@ -241,6 +256,7 @@ static void notified(struct virtio_device *d, unsigned queue)
 			virtio_need_reset(d);
 			break;
 		}
+		count(b, role);
 		if (role == ROLE_STATS) {
 			keep_stats(b, queue, &d->chain);
 			continue;
@@ -250,7 +266,7 @@ static void notified(struct virtio_device *d, unsigned queue)
 		else if (role == ROLE_HINTS)
 			hint(b, &d->chain);
 		else if (role == ROLE_REPORTING)
-			give_back_buffers(b, &d->chain);
+			give_back_buffers(b, &d->chain, &b->reported_bytes);
 		virtio_put(d, queue, &d->chain, 0);
 	}
 	virtio_finish(d, queue);
@@ -264,13 +280,13 @@ static void started(struct virtio_device *d)
 			virtio_notify(d, i);
 }
 
-/* The target and the command are not the driver's to write. */
+/* The target and the command are not the driver's to write, nor a part of them. */
 static void config_written(struct virtio_device *d, unsigned offset, unsigned size, uint64_t value)
 {
 	struct virtio_balloon *b = container_of(d, struct virtio_balloon, device);
 	unsigned field = offset & ~3u;
 
-	if (size <= 4 && (field == CONFIG_ACTUAL || field == CONFIG_POISON))
+	if (offset + size <= field + 4 && (field == CONFIG_ACTUAL || field == CONFIG_POISON))
 		store_le(b->config + offset, size, value);
 }
 
@@ -297,6 +313,17 @@ static void stopped(struct virtio_device *d, unsigned queue)
 	b->guest_commanded = false;
 }
 
+static const struct virtio_stat stats[] = {
+	VIRTIO_STAT(struct virtio_balloon, "inflations", inflations),
+	VIRTIO_STAT(struct virtio_balloon, "deflations", deflations),
+	VIRTIO_STAT(struct virtio_balloon, "updates", updates),
+	VIRTIO_STAT(struct virtio_balloon, "reports", reports),
+	VIRTIO_STAT(struct virtio_balloon, "reported_bytes", reported_bytes),
+	VIRTIO_STAT(struct virtio_balloon, "hints", hints),
+	VIRTIO_STAT(struct virtio_balloon, "hinted_bytes", hinted_bytes),
+	{NULL, 0},
+};
+
 static const struct virtio_device_ops ops = {
 	.name = "virtio-balloon",
 	.id = VIRTIO_ID_BALLOON,
@@ -304,6 +331,7 @@ static const struct virtio_device_ops ops = {
 	.notified = notified,
 	.config_written = config_written,
 	.stopped = stopped,
+	.stats = stats,
 };
 
 static void set_target(struct virtio_balloon *b, uint64_t size)

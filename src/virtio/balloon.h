@@ -54,6 +54,8 @@ struct virtio_balloon {
 	uint8_t config[16];
 	uint64_t returned; /* bytes given back, ever */
 	uint64_t ignored;  /* pages named that are none of the guest's RAM */
+	uint64_t inflations, deflations, updates, reports, hints; /* buffers of each kind */
+	uint64_t reported_bytes, hinted_bytes;                    /* of what was given back */
 
 	struct clock *clock;
 	struct clock_timer timer;

@@ -54,6 +54,7 @@ struct blk_request {
 	bool through;    /* a write that is to be durable when it is done */
 	uint64_t offset; /* on the disk */
 	uint64_t len;    /* of the data */
+	uint64_t taken;  /* when, by the monotonic clock, ns */
 	int error;       /* of the host; 0: none */
 	unsigned count;  /* spans; or ranges */
 	struct disk_span spans[VIRTQ_CHAIN_MAX];
@@ -73,8 +74,18 @@ struct blk_queue {
 	struct blk_request *held; /* what the limiter did not let pass; the next to begin */
 };
 
+/* What ended, as its driver asked; and what did not. */
+struct blk_counts {
+	uint64_t reads, read_bytes, writes, write_bytes, flushes, discards;
+	struct virtio_time read_time, write_time; /* from being taken to their ends */
+	uint64_t errors;                          /* of the host */
+	uint64_t refused;                         /* that asked for what cannot be */
+	uint64_t swaps, swap_errors;
+};
+
 struct virtio_blk {
 	struct virtio_device device;
+	struct blk_counts counts;
 	struct disk *disk;
 	struct workers *workers;
 	struct limiter limiter;
@@ -91,6 +102,8 @@ struct virtio_blk {
 	unsigned first_queue; /* whose turn it is after a wait for the limiter */
 	pthread_cond_t idle;  /* that a queue, or all, have nothing running */
 	struct blk_queue queues[VIRTIO_QUEUES_MAX];
+	uint64_t now;           /* when serve() was called: the monotonic clock's ns */
+	uint64_t away_until;    /* writes are a worker's until then: the monotonic clock's ns */
 	struct blk_batch batch; /* that is being gathered; empty but within serve() */
 	struct blk_request *free_requests;
 	unsigned fresh; /* requests that were never used, and whose memory is not there yet */
@@ -101,8 +114,9 @@ struct virtio_blk {
  * request has ended with *status. Lock held. */
 bool blk_request_prepare(struct blk_request *r, enum blk_status *status);
 
-/* Does it: the host's calls, which may block. No lock. 0 or a negative errno. */
-int blk_request_run(struct blk_request *r);
+/* Does it: the host's calls, which may block. more: it is a write right behind one that was good.
+ * No lock needed. 0 or a negative errno. */
+int blk_request_run(struct blk_request *r, bool more);
 
 /* Does it if that needs no waiting, else false. Lock held. */
 bool blk_request_run_now(struct blk_request *r);

@@ -38,7 +38,7 @@ const char *blk_request_name(const struct blk_request *r)
 static void data_written(struct blk_request *r)
 {
 	const struct virtq_chain *c = &r->chain;
-	uint64_t left = r->len;
+	uint64_t left = mem_heard(r->blk->device.mem) ? r->len : 0;
 
 	for (unsigned i = c->readable; left; i++) {
 		uint64_t len = MIN(left, c->segments[i].len);
@@ -65,7 +65,7 @@ static int run_ranges(struct blk_request *r)
 	return rc;
 }
 
-int blk_request_run(struct blk_request *r)
+int blk_request_run(struct blk_request *r, bool more)
 {
 	struct disk *disk = r->blk->disk;
 	int rc = 0;
@@ -78,7 +78,8 @@ int blk_request_run(struct blk_request *r)
 	case BLK_FLUSH:
 		return disk_flush(disk);
 	case BLK_OUT:
-		rc = disk_write(disk, r->spans, r->count, r->offset);
+		rc = more ? disk_write_more(disk, r->spans, r->count, r->offset)
+			  : disk_write(disk, r->spans, r->count, r->offset);
 		break;
 	default:
 		rc = run_ranges(r);

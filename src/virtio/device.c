@@ -185,6 +185,7 @@ void virtio_notify(struct virtio_device *d, unsigned queue)
 	if (!q || !is_working(d) || !virtq_started(&q->ring))
 		return;
 	virtio_begin_turn(d);
+	d->notifications++;
 	d->ops->notified(d, queue);
 }
 

@@ -32,6 +32,7 @@
 #include "base/bits.h"
 #include "core/mem.h"
 #include "virtio/queue.h"
+#include "virtio/stats.h"
 
 #define VIRTIO_QUEUES_MAX 16
 
@@ -83,6 +84,7 @@ struct virtio_device_ops {
 	/* optional: the queue was stopped (VIRTIO_QUEUES_MAX: all of them): when this returns,
 	 * nothing of the device's work on its buffers is under way. */
 	void (*stopped)(struct virtio_device *d, unsigned queue);
+	const struct virtio_stat *stats; /* optional: the kind's numbers, up to one without name */
 };
 
 /* How the device reaches its driver: the transport's. */
@@ -118,6 +120,7 @@ struct virtio_device {
 	unsigned budget;          /* buffers that may still be taken in this call of notified() */
 	struct virtq_chain chain; /* for devices that have one buffer at a time in hand */
 	uint64_t resets_needed;   /* how often the driver broke a rule */
+	uint64_t notifications;   /* how often notified() was called */
 };
 
 /* What a kind of device is made of; its features are added to those of the frame. */

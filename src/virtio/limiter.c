@@ -136,7 +136,8 @@ void limiter_set(struct limiter *l, const struct limiter_bucket *bandwidth,
 
 void limiter_cancel(struct limiter *l)
 {
-	if (l->waiting)
+	/* Also where nothing waits: someone may have asked when its time had come, before ready. */
+	if (l->clock)
 		clock_timer_cancel(l->clock, &l->timer);
 	l->waiting = false;
 }

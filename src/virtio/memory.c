@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "base/checked.h"
+#include "base/time.h"
 
 #define QUEUE_SIZE 128u
 
@@ -124,6 +125,35 @@ static enum response serve(struct virtio_memory *m, const uint8_t *request, enum
 	return RESPONSE_ERROR;
 }
 
+static enum response serve_counted(struct virtio_memory *m, const uint8_t *request,
+				   enum state *state)
+{
+	struct virtio_memory_counts *c = &m->counts;
+	const struct {
+		uint64_t *count, *refused, *bytes;
+		struct virtio_time *time;
+	} all[] = {
+		[REQUEST_PLUG] = {&c->plugs, &c->plugs_refused, &c->plugged_bytes, &c->plug},
+		[REQUEST_UNPLUG] = {&c->unplugs, &c->unplugs_refused, &c->unplugged_bytes,
+				    &c->unplug},
+		[REQUEST_UNPLUG_ALL] = {&c->unplug_alls, &c->unplug_alls_refused,
+					&c->unplugged_bytes, &c->unplug_all},
+		[REQUEST_STATE] = {&c->states, &c->states_refused, NULL, &c->state},
+	};
+	uint64_t type = load_le(request, 2), began = time_monotonic_ns(), before = m->plugged;
+	enum response response = serve(m, request, state);
+
+	if (type >= ARRAY_LEN(all) || !all[type].count)
+		return response;
+	++*all[type].count;
+	if (response != RESPONSE_ACK)
+		++*all[type].refused;
+	else if (all[type].bytes)
+		*all[type].bytes += MAX(before, m->plugged) - MIN(before, m->plugged);
+	virtio_time_add(all[type].time, time_monotonic_ns() - began);
+	return response;
+}
+
 void virtio_memory_serve(struct virtio_memory *m)
 {
 	struct virtio_device *d = &m->device;
@@ -139,7 +169,7 @@ void virtio_memory_serve(struct virtio_memory *m)
 			virtio_need_reset(d);
 			break;
 		}
-		store_le(response, 2, serve(m, request, &state));
+		store_le(response, 2, serve_counted(m, request, &state));
 		store_le(response + RESPONSE_STATE, 2, state);
 		/* Nothing, where the driver has reset the device meanwhile. */
 		virtq_chain_write(&d->queues[0].ring, &d->chain, 0, response, sizeof(response));
@@ -157,10 +187,32 @@ static void notified(struct virtio_device *d, unsigned queue)
 	m->kind.wake(m->kind.opaque);
 }
 
+#define STAT(name, member) VIRTIO_STAT(struct virtio_memory, name, counts.member)
+#define TIME(name, member) VIRTIO_STAT_TIME(struct virtio_memory, name, counts.member)
+
+static const struct virtio_stat stats[] = {
+	STAT("plugs", plugs),
+	STAT("plugs_refused", plugs_refused),
+	STAT("plugged_bytes", plugged_bytes),
+	TIME("plug", plug),
+	STAT("unplugs", unplugs),
+	STAT("unplugs_refused", unplugs_refused),
+	STAT("unplugged_bytes", unplugged_bytes),
+	TIME("unplug", unplug),
+	STAT("unplug_alls", unplug_alls),
+	STAT("unplug_alls_refused", unplug_alls_refused),
+	TIME("unplug_all", unplug_all),
+	STAT("states", states),
+	STAT("states_refused", states_refused),
+	TIME("state", state),
+	{NULL, 0},
+};
+
 static const struct virtio_device_ops ops = {
 	.name = "virtio-mem",
 	.id = VIRTIO_ID_MEM,
 	.notified = notified,
+	.stats = stats,
 };
 
 void virtio_memory_init(struct virtio_memory *m, struct mem *mem,

@@ -31,6 +31,11 @@ struct virtio_memory {
 	const struct mem_region *region;
 	uint8_t config[56];
 	uint64_t plugged; /* bytes */
+	struct virtio_memory_counts {
+		uint64_t plugs, plugged_bytes, unplugs, unplugged_bytes, unplug_alls, states;
+		uint64_t plugs_refused, unplugs_refused, unplug_alls_refused, states_refused;
+		struct virtio_time plug, unplug, unplug_all, state;
+	} counts; /* requests; those refused are among them */
 };
 
 /* Makes a device of a region none of whose blocks is plugged. Before vCPUs run. */

@@ -93,8 +93,11 @@ static void started(struct virtio_device *d)
 static void notified(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_net *n = net_of(d);
+	bool control = queue == net_control_queue(n) && virtio_has(d, NET_F_CTRL_VQ);
 
-	if (queue == net_control_queue(n) && virtio_has(d, NET_F_CTRL_VQ))
+	n->counts.rx_notifications += !control && !(queue & 1);
+	n->counts.tx_notifications += !control && queue & 1;
+	if (control)
 		net_control(n);
 	else if (queue / 2 >= n->used_pairs)
 		return; /* the driver has not said that it uses it */
@@ -133,12 +136,30 @@ static void stopped(struct virtio_device *d, unsigned queue)
 	n->config[NET_CONFIG_STATUS] &= ~NET_ANNOUNCE;
 }
 
+static const struct virtio_stat stats[] = {
+	VIRTIO_STAT(struct virtio_net, "received", counts.received),
+	VIRTIO_STAT(struct virtio_net, "received_bytes", counts.received_bytes),
+	VIRTIO_STAT(struct virtio_net, "sent", counts.sent),
+	VIRTIO_STAT(struct virtio_net, "sent_bytes", counts.sent_bytes),
+	VIRTIO_STAT(struct virtio_net, "filtered", counts.filtered),
+	VIRTIO_STAT(struct virtio_net, "dropped", counts.dropped),
+	VIRTIO_STAT(struct virtio_net, "lost", counts.lost),
+	VIRTIO_STAT(struct virtio_net, "malformed", counts.malformed),
+	VIRTIO_STAT(struct virtio_net, "no_buffer", counts.no_buffer),
+	VIRTIO_STAT(struct virtio_net, "rx_notifications", counts.rx_notifications),
+	VIRTIO_STAT(struct virtio_net, "tx_notifications", counts.tx_notifications),
+	VIRTIO_STAT(struct virtio_net, "rx_throttled", rx_limit.refused),
+	VIRTIO_STAT(struct virtio_net, "tx_throttled", tx_limit.refused),
+	{NULL, 0},
+};
+
 static const struct virtio_device_ops ops = {
 	.name = "virtio-net",
 	.id = VIRTIO_ID_NET,
 	.started = started,
 	.notified = notified,
 	.stopped = stopped,
+	.stats = stats,
 };
 
 static bool on_readable(void *opaque, unsigned queue)

@@ -39,7 +39,11 @@ struct virtio_net_counts {
 	uint64_t received, sent; /* frames that it has */
 	uint64_t filtered;       /* that came, and the driver does not want */
 	uint64_t dropped;        /* that came, and do not fit the driver's buffers or features */
-	uint64_t lost;           /* that the host's interface did not take */
+	uint64_t lost;           /* that the host's interface did not take, or are malformed */
+	uint64_t malformed;      /* of the driver's, that are no frames */
+	uint64_t received_bytes, sent_bytes;
+	uint64_t rx_notifications, tx_notifications;
+	uint64_t no_buffer; /* how often a frame had to wait for the driver's buffers */
 };
 
 /* Makes a device, as many pairs of queues as the interface has, up to VIRTIO_NET_PAIRS_MAX; NULL

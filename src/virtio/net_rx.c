@@ -137,8 +137,10 @@ static bool deliver(struct virtio_net *n, unsigned pair, const struct frame *f)
 		/* More than all its buffers together: the frame is cut, which its receiver sees. */
 		if (rx->count && rx->count == size)
 			break;
-		if (!next_buffer(n, pair, &chain))
+		if (!next_buffer(n, pair, &chain)) {
+			n->counts.no_buffer++;
 			return false;
+		}
 		len = (uint32_t)MIN(chain->writable_len, total - rx->done);
 		if (len < total - rx->done && !virtio_has(&n->device, NET_F_MRG_RXBUF)) {
 			rx->spare = true;
@@ -149,6 +151,7 @@ static bool deliver(struct virtio_net *n, unsigned pair, const struct frame *f)
 	}
 	hand_over(n, pair);
 	n->counts.received++;
+	n->counts.received_bytes += f->len;
 	return true;
 }
 

@@ -58,8 +58,10 @@ static int send_frame(struct virtio_net *n, unsigned pair, const struct virtq_ch
 	unsigned count;
 
 	if (chain->readable_len < NET_HEADER_SIZE + ETHERNET_SIZE ||
-	    chain->readable_len > NET_HEADER_SIZE + NETIF_FRAME_MAX)
+	    chain->readable_len > NET_HEADER_SIZE + NETIF_FRAME_MAX) {
+		n->counts.malformed++;
 		return -EINVAL;
+	}
 	if (!n->netif->header)
 		return send_bare(n, pair, chain);
 	count = slice(spans, chain, 0);
@@ -105,10 +107,12 @@ void net_transmit(struct virtio_net *n, unsigned pair)
 			break;
 		tx->held = false;
 		tx->paid = false;
-		if (rc)
+		if (rc) {
 			n->counts.lost++;
-		else
+		} else {
 			n->counts.sent++;
+			n->counts.sent_bytes += tx->chain.readable_len - NET_HEADER_SIZE;
+		}
 		virtio_put(&n->device, queue, &tx->chain, 0);
 	}
 	virtio_finish(&n->device, queue);

@@ -39,6 +39,7 @@ static void run(struct work *w)
 	pthread_mutex_lock(&p->device.lock);
 	p->flushing = false;
 	p->flushes++;
+	p->errors += rc != 0;
 	answer(p, &p->running, rc ? STATUS_FAILED : STATUS_OK);
 	p->running.count = 0;
 	tell = rc && !p->told;
@@ -122,11 +123,19 @@ static void stopped(struct virtio_device *d, unsigned queue)
 		pthread_cond_wait(&p->idle, &d->lock);
 }
 
+static const struct virtio_stat stats[] = {
+	VIRTIO_STAT(struct virtio_pmem, "flushes", flushes),
+	VIRTIO_STAT(struct virtio_pmem, "errors", errors),
+	VIRTIO_STAT(struct virtio_pmem, "throttled", limiter.refused),
+	{NULL, 0},
+};
+
 static const struct virtio_device_ops ops = {
 	.name = "virtio-pmem",
 	.id = VIRTIO_ID_PMEM,
 	.notified = notified,
 	.stopped = stopped,
+	.stats = stats,
 };
 
 void virtio_pmem_init(struct virtio_pmem *p, struct mem *mem,

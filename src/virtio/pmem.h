@@ -47,7 +47,7 @@ struct virtio_pmem {
 		} requests[VIRTIO_PMEM_QUEUE];
 		unsigned count;
 	} waiting, running;
-	uint64_t flushes;
+	uint64_t flushes, errors; /* of the host's file; errors: those that failed */
 };
 
 /* Makes a device. Before vCPUs run. */

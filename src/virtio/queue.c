@@ -135,35 +135,61 @@ static bool in_part(const struct virtq_part *part, const struct virtq_desc *desc
 	return ranges_overlap(part->gpa, part->len, desc->addr, desc->len);
 }
 
+/* The first piece of [gpa, gpa + *len) that lies in one region, its length in *len: a driver knows
+ * no border between regions that touch. NULL: it does not begin in RAM. */
+static uint8_t *first_piece(struct virtq *q, uint64_t gpa, uint32_t *len)
+{
+	uint8_t *host = mem_ptr_rw(q->mem, gpa, *len);
+	const struct mem_region *r = host ? NULL : mem_find(q->mem, gpa);
+
+	if (!r || r->size - (gpa - r->gpa) >= *len)
+		return host;
+	*len = (uint32_t)(r->size - (gpa - r->gpa));
+	return mem_ptr_rw(q->mem, gpa, *len);
+}
+
+static const char *add_segments(struct virtq *q, struct virtq_chain *chain,
+				const struct virtq_desc *desc, bool write)
+{
+	uint64_t gpa = desc->addr;
+	uint32_t part;
+
+	for (uint32_t left = desc->len; left; left -= part, gpa += part) {
+		unsigned n = chain->readable + chain->writable;
+		uint8_t *host;
+
+		if (n == VIRTQ_CHAIN_MAX)
+			return "a chain of descriptors is too long";
+		part = left;
+		host = first_piece(q, gpa, &part);
+		if (!host)
+			return "a descriptor points outside RAM";
+		chain->segments[n] = (struct virtq_segment){gpa, host, part};
+		if (write)
+			chain->writable++;
+		else
+			chain->readable++;
+	}
+	return NULL;
+}
+
 const char *virtq_chain_add(struct virtq *q, struct virtq_chain *chain,
 			    const struct virtq_desc *desc, bool write)
 {
-	unsigned n = chain->readable + chain->writable;
-	uint8_t *host;
-
-	if (n == VIRTQ_CHAIN_MAX)
-		return "a chain of descriptors is too long";
 	if (!desc->len)
 		return "a descriptor has no length";
 	if (chain->readable_len + chain->writable_len + desc->len > TOTAL_MAX)
 		return "a chain has more than 2^32 bytes";
-	host = mem_ptr_rw(q->mem, desc->addr, desc->len);
-	if (!host)
-		return "a descriptor points outside RAM";
 	if (write &&
 	    (in_part(&q->desc, desc) || in_part(&q->driver, desc) || in_part(&q->device, desc)))
 		return "a descriptor has the queue itself written";
 	if (!write && chain->writable)
 		return "a readable descriptor comes after a writable one";
-	chain->segments[n] = (struct virtq_segment){desc->addr, host, desc->len};
-	if (write) {
-		chain->writable++;
+	if (write)
 		chain->writable_len += desc->len;
-	} else {
-		chain->readable++;
+	else
 		chain->readable_len += desc->len;
-	}
-	return NULL;
+	return add_segments(q, chain, desc, write);
 }
 
 const char *virtq_find_table(struct virtq *q, const struct virtq_desc *desc, const uint8_t **table,

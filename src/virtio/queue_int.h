@@ -56,8 +56,8 @@ void virtq_store16_release(uint8_t *p, uint16_t v);
 /* Tells memory's observers that len bytes at offset of one of the queue's areas were written. */
 void virtq_wrote(struct virtq *q, const struct virtq_part *part, uint64_t offset, uint64_t len);
 
-/* Begins a chain; appends a segment to it, and looks up an indirect table. NULL, or the rule that
- * was broken. */
+/* Begins a chain; appends a descriptor's buffer to it, as a segment for each region of RAM that it
+ * lies in; and looks up an indirect table. NULL, or the rule that was broken. */
 void virtq_chain_begin(struct virtq *q, struct virtq_chain *chain);
 const char *virtq_chain_add(struct virtq *q, struct virtq_chain *chain,
 			    const struct virtq_desc *desc, bool write);

@@ -36,8 +36,13 @@ static bool pass(struct virtio_rng *r)
 	struct virtio_device *d = &r->device;
 
 	r->held = !limiter_take(&r->limiter, MIN(d->chain.writable_len, BYTES_MAX));
-	if (!r->held)
-		virtio_put(d, QUEUE, &d->chain, fill(r, &d->chain));
+	if (!r->held) {
+		uint32_t len = fill(r, &d->chain);
+
+		virtio_put(d, QUEUE, &d->chain, len);
+		r->requests++;
+		r->bytes += len;
+	}
 	return !r->held;
 }
 
@@ -81,11 +86,19 @@ static void limiter_ready(void *opaque)
 	pthread_mutex_unlock(&r->device.lock);
 }
 
+static const struct virtio_stat stats[] = {
+	VIRTIO_STAT(struct virtio_rng, "requests", requests),
+	VIRTIO_STAT(struct virtio_rng, "bytes", bytes),
+	VIRTIO_STAT(struct virtio_rng, "throttled", limiter.refused),
+	{NULL, 0},
+};
+
 static const struct virtio_device_ops ops = {
 	.name = "virtio-rng",
 	.id = VIRTIO_ID_ENTROPY,
 	.notified = notified,
 	.stopped = stopped,
+	.stats = stats,
 };
 
 void virtio_rng_init(struct virtio_rng *r, struct mem *mem, void (*random)(void *buf, size_t len),
@@ -101,6 +114,7 @@ void virtio_rng_init(struct virtio_rng *r, struct mem *mem, void (*random)(void 
 	virtio_device_init(&r->device, mem, &kind);
 	r->random = random;
 	r->held = false;
+	r->requests = r->bytes = 0;
 	limiter_init(&r->limiter, clock, limiter_ready, r);
 }
 

@@ -15,6 +15,7 @@ struct virtio_rng {
 	void (*random)(void *buf, size_t len);
 	struct limiter limiter;
 	bool held; /* the device's chain waits for it */
+	uint64_t requests, bytes;
 };
 
 /* Makes a device that fills buffers by random, which gives len good random bytes each time and

@@ -80,6 +80,8 @@ static void notified(struct virtio_device *d, unsigned queue)
 {
 	struct virtio_vsock *v = vsock_of(d);
 
+	v->counts.rx_notifications += queue == VSOCK_RX;
+	v->counts.tx_notifications += queue == VSOCK_TX;
 	if (queue == VSOCK_TX)
 		transmit(v);
 	else if (queue == VSOCK_EVENT)
@@ -106,12 +108,27 @@ static void stopped(struct virtio_device *d, unsigned queue)
 	v->event_owed = false;
 }
 
+static const struct virtio_stat stats[] = {
+	VIRTIO_STAT(struct virtio_vsock, "connections", counts.added),
+	VIRTIO_STAT(struct virtio_vsock, "closed", counts.removed),
+	VIRTIO_STAT(struct virtio_vsock, "broken", counts.broken),
+	VIRTIO_STAT(struct virtio_vsock, "refused", counts.refused),
+	VIRTIO_STAT(struct virtio_vsock, "received", counts.received),
+	VIRTIO_STAT(struct virtio_vsock, "received_bytes", counts.received_bytes),
+	VIRTIO_STAT(struct virtio_vsock, "sent", counts.sent),
+	VIRTIO_STAT(struct virtio_vsock, "sent_bytes", counts.sent_bytes),
+	VIRTIO_STAT(struct virtio_vsock, "rx_notifications", counts.rx_notifications),
+	VIRTIO_STAT(struct virtio_vsock, "tx_notifications", counts.tx_notifications),
+	{NULL, 0},
+};
+
 static const struct virtio_device_ops ops = {
 	.name = "virtio-vsock",
 	.id = VIRTIO_ID_VSOCK,
 	.started = started,
 	.notified = notified,
 	.stopped = stopped,
+	.stats = stats,
 };
 
 static bool on_called(void *opaque, struct portal_line *line, uint32_t port)

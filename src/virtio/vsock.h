@@ -33,6 +33,10 @@ struct virtio_vsock_counts {
 	uint64_t refused;  /* that were asked for */
 	uint64_t broken;   /* that were reset here: credit not kept, no memory */
 	uint64_t silenced; /* resets that there was no room for */
+	uint64_t added, removed;
+	uint64_t received, received_bytes; /* packets that the guest has got, and their payload */
+	uint64_t sent, sent_bytes;         /* that it has sent */
+	uint64_t rx_notifications, tx_notifications;
 };
 
 /* Makes a device; NULL with e set. Before vCPUs run. */

@@ -231,6 +231,7 @@ static void on_data(struct virtio_vsock *v, struct vsock_conn *c, const struct v
 		return;
 	}
 	c->received += h->len;
+	v->counts.sent_bytes += h->len;
 	if (c->shut_host & VSOCK_SHUT_RECEIVE || !c->line) {
 		discard_out(v, c);
 		maybe_owe_credit(v, c);
@@ -277,6 +278,7 @@ void vsock_handle(struct virtio_vsock *v, const struct vsock_header *h,
 {
 	struct vsock_conn *c = vsock_find(v, h->type, h->dst_port, h->src_port);
 
+	v->counts.sent++;
 	if (!c) {
 		if (h->op == VSOCK_REQUEST &&
 		    (h->type == VSOCK_STREAM ||

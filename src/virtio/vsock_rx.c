@@ -109,6 +109,8 @@ static void put(struct virtio_vsock *v, const struct vsock_header *h)
 	virtq_chain_write(&v->device.queues[VSOCK_RX].ring, &v->rx, 0, bytes, sizeof(bytes));
 	virtio_put(&v->device, VSOCK_RX, &v->rx, VSOCK_HEADER_SIZE + h->len);
 	v->spare = false;
+	v->counts.received++;
+	v->counts.received_bytes += h->len;
 }
 
 static void put_reset(struct virtio_vsock *v)

@@ -45,12 +45,14 @@ struct vsock_conn *vsock_add(struct virtio_vsock *v, uint16_t type, uint32_t loc
 		c->next->link = &c->next;
 	*head = c;
 	v->count++;
+	v->counts.added++;
 	return c;
 }
 
 void vsock_remove(struct virtio_vsock *v, struct vsock_conn *c)
 {
 	vsock_forgive(v, c);
+	v->counts.removed++;
 	if (c->line)
 		portal_hang_up(v->portal, c->line);
 	v->buffered -= c->buffered;

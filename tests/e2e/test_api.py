@@ -2,6 +2,7 @@
 """lodge api: the REST server as its clients meet it, on this machine under bt."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -54,7 +55,8 @@ class Server:
         """A request; the answer's status and its JSON (None: no body)."""
         connection = connection or self.connection
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request(method, path, data)
+        with contextlib.suppress(BrokenPipeError):  # refused by its head, and told so
+            connection.request(method, path, data)
         answer = connection.getresponse()
         text = answer.read()
         assert answer.status == 204 or answer.headers["Content-Type"] == "application/json"

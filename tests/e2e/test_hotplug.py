@@ -88,6 +88,19 @@ dmesg -r | grep -E '^<[0-3]>'
     assert "bad" not in text and "<" not in text
 
 
+def test_without_pci_devices_stay(serve, kernel, initrd, tmp_path):  # noqa: F811
+    server = serve()
+    server.do("PUT", *drive("first", make(tmp_path / "first", 8 << 20)))
+    boot(server, kernel, initrd, "echo ready.; wait_gone /dev/console")
+    server.wait_for("ready.")
+    for method, path, body in (
+            ("PUT", *drive("second", make(tmp_path / "second", 1 << 20))),
+            ("PUT", "/network-interfaces/eth0", {"iface_id": "eth0", "host_dev_name": "tap0"}),
+            ("DELETE", "/drives/first", None)):
+        assert "--enable-pci" in server.refusal(method, path, body)
+    assert ids(server) == ["first"]
+
+
 PLUG = """
 for round in 1 2 3; do
 	echo plug

@@ -84,6 +84,9 @@ with lodge.VM(kernel=kernel, initrd=initrd, memory="128M", rng=True,
     console = vm.start()
     vm.pause()
     assert vm.state == lodge.State.PAUSED
+    assert vm.devices() == ["rng"]
+    assert vm.device_stats("rng").keys() >= set(
+        ["notifications", "requests", "bytes", "throttled"])
     try:
         vm.wait(0.05)
         raise SystemExit("it has ended in its pause")

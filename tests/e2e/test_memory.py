@@ -2,11 +2,13 @@
 """The guest's memory as it is told of, given back, added and taken while the guest runs."""
 
 import re
+import subprocess
 import time
 
 import pytest
 
-from lab import guests
+from lab import guests, product
+from lab.host import Host
 from test_api import serve  # noqa: F401 pylint: disable=unused-import
 from test_virtio import run
 
@@ -160,3 +162,58 @@ dd if=/dev/urandom of=/m/a bs=1M count=250 2>/dev/null; echo wrote $?
                cmdline="quiet memhp_default_state=online_movable")
     assert int(re.search(r"^total (\d+)", text, re.MULTILINE)[1]) > 450000, text
     assert "wrote 0" in text and "same" in text
+
+
+# The guest asks for what is done to it, and waits until it sees that.
+ASKS = """
+left() { sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }
+wait_until() { i=0; until [ $(left) $1 $2 ] || [ $i = 300 ]; do sleep 0.2; i=$((i + 1)); done; }
+mkdir /m
+mount -t tmpfs -o size=300m none /m
+for round in 1 2; do
+	echo change memory size=256M
+	wait_until -gt 450000
+	dd if=/dev/urandom of=/m/a bs=1M count=220 2>/dev/null
+	[ $(md5sum </m/a | head -c 32) = $(md5sum </m/a | head -c 32) ] && echo same
+	rm /m/a
+	echo stats memory
+	echo change memory size=0
+	wait_until -lt 260000
+	echo left $(left)
+	sleep 0.5 # what it says, and what it sees, are not one
+	echo stats memory
+done
+echo change balloon stats=1
+sleep 3
+echo change balloon hinting=start
+sleep 3
+echo stats balloon
+dmesg -r | grep -E '^<[0-3]>'
+"""
+
+
+@pytest.mark.parametrize("engine", ["bt", "kvm"])
+def test_a_program_has_memory_come_and_go(engine, request, kernel, initrd, tmp_path):
+    """By liblodge: plugged, used and unplugged, twice; then statistics and hints."""
+    product.make("lib")
+    source, program = product.ROOT / "tests" / "e2e" / "memhost.c", tmp_path / "memhost"
+    subprocess.run(["cc", "-std=gnu99", "-Wall", "-Wextra", "-Werror",
+                    f"-I{product.ROOT}/include", source, product.lodge().parent / "liblodge.a",
+                    "-lz", "-ljansson", "-pthread", "-o", program], check=True)
+    machine, word = Host(), str(program)
+    if engine == "kvm":
+        machine = request.getfixturevalue("lab")
+        word = machine.put_program(program, "/bin/memhost")
+    image = initrd(files=guests.with_drivers(["virtio_mem", "virtio_balloon", "virtio_pci"], ASKS))
+    done = machine.run([word, engine, kernel("cloud"), image,
+                        "console=ttyS0 quiet cryptomgr.notests lodge.show=script "
+                        "memhp_default_state=online_movable"], timeout=250)
+    assert (done.status, done.err) == (0, ""), done.err + done.out
+    told = re.findall(r"^(memory|balloon) (\w+) (\d+)$", done.out, re.MULTILINE)
+    plugged = [int(value) for device, name, value in told if name == "plugged"]
+    assert plugged == [256 << 20, 0] * 2, done.out
+    assert done.out.count("guest: same") == 2 and "<" not in done.out, done.out
+    balloon = {name: int(value) for device, name, value in told if device == "balloon"}
+    assert 0 < balloon["free_memory"] < balloon["total_memory"] < 256 << 20, done.out
+    assert balloon["hints_command"] == 1 and balloon["hints_guest_command"] == 0, done.out
+    assert balloon["returned"] > 50 << 20, done.out

@@ -18,7 +18,8 @@ from lab import product
 # that a page not there is missed by a read (processors tell of a write); IRET's reads of a stack of
 # ring 3 it makes as ring 0. It looks for LOCK, privilege, CR0.TS and pages before it finds that
 # there is no such instruction, #AC or #MF due; has #GP for #SS of addresses that are none; does not
-# hold data breakpoints off after MOV SS.
+# hold data breakpoints off after MOV SS. VMRUN does not restore the interrupt shadow: where an
+# interrupt of the lab's kernel ends the guest right behind STI, the next one may come too early.
 TCG = {
     # KVM does not look whether CPUID has VME, which TCG's does not.
     "cpuid": ["CR4.VME", "CR4.PVI", "  reads back", "room for XCR0"],
@@ -41,6 +42,8 @@ TCG = {
               "  by RBP: #SS", "  of PUSH in ring 3: #SS", "misaligned with AC, in no page: #AC",
               "TS and EM, SSE: #UD", "an x87 exception waits, the operand in no page: #MF",
               "  behind the next instruction",
+              "  one instruction later", "  nothing", "  until then",
+              "  the second holds nothing off",
               "an interrupt, then #NP: its error code says so"],
     "paging": ["address too high in a PTE", "reserved bit in a 1 GiB entry",
                "reserved bit in a 2 MiB entry", "NX is reserved without EFER.NXE",

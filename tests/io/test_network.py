@@ -195,26 +195,44 @@ def run(flag, within, bus, script):
     return guests.sections(done.stdout)["script"]
 
 
+# Connections that the way out takes.  Debian 12's passt resets one that moves much now and then (a
+# timer of its own that has run out by the time it is set anew counts as two hours of silence;
+# Debian 13's does not): there a piece that was reset goes again.
+PIECES = {"user": 16, "tap": 1}
+
+
 @pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("kind", ["user", "tap"])
 def test_a_gigabyte_each_way(kind, bus):
+    pieces = PIECES[kind]
     with network(kind) as (flag, up, address, within), \
             networks.peer(GIB, address, within=within) as (digest, ports):
         # What comes is counted and summed as it goes by; what goes is 16 times the same 64 MB.
         text = run(flag, within, bus, f"""{up}
 busybox wget -q -O - http://$peer:{ports[0]}/ | busybox sha256sum
 dd if=/dev/urandom of=/tmp/data bs=1M count=64 2>/dev/null
-send() {{ n=0; while [ $n -lt 16 ]; do cat /tmp/data; n=$((n + 1)); done; }}
-send | busybox sha256sum
-: >/tmp/sum
-(echo {GIB}; send; sleep 100) | busybox nc $peer {ports[1]} >/tmp/sum &
-i=0
-while [ ! -s /tmp/sum ] && [ $i -lt 3000 ]; do sleep 0.1; i=$((i + 1)); done
-cat /tmp/sum
+send() {{ n=0; while [ $n -lt {16 // pieces} ]; do cat /tmp/data; n=$((n + 1)); done; }}
+echo "sent: $(send | busybox sha256sum)"
+piece=0 reset=0
+while [ $piece -lt {pieces} ] && [ $reset -lt {pieces} ]; do
+    : >/tmp/sum
+    (echo {GIB // pieces}; send; sleep 100) | busybox nc $peer {ports[1]} >/tmp/sum &
+    while [ ! -s /tmp/sum ] && kill -0 $! 2>/dev/null; do sleep 0.1; done
+    if [ -s /tmp/sum ]; then
+        echo "arrived: $(cat /tmp/sum)"
+        piece=$((piece + 1))
+    else
+        reset=$((reset + 1))
+    fi
+done
+echo "reset: $reset"
 dmesg -r | grep -E '^<[0-4]>.*(virtio|eth0|checksum)'
 """)
-    received, sent, arrived = re.findall(r"^[0-9a-f]{64}", text, re.MULTILINE)
-    assert received == digest and sent == arrived, text
+    (received,) = re.findall(r"^[0-9a-f]{64}", text, re.MULTILINE)
+    (sent,) = re.findall(r"^sent: ([0-9a-f]{64})", text, re.MULTILINE)
+    arrived = re.findall(r"^arrived: ([0-9a-f]{64})", text, re.MULTILINE)
+    assert received == digest and arrived == [sent] * pieces, text
+    assert kind == "user" or "reset: 0" in text, text
     assert not re.search(r"^<[0-4]>", text, re.MULTILINE), text
 
 

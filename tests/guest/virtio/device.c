@@ -14,7 +14,7 @@
 #define READONLY (1u << 5)
 #define WORD     0x7265676cu
 
-enum { BLOCK = 2, CONSOLE = 3, ENTROPY = 4 };
+enum { BLOCK = 2, CONSOLE = 3, ENTROPY = 4, BALLOON = 5, MEMORY = 24, PMEM = 27 };
 
 static void w8(u64 at, u32 v)
 {
@@ -224,14 +224,21 @@ static void access(u64 at, u32 v)
 	}
 }
 
+bool dev_takes_pages(struct dev *d, u32 queue)
+{
+	return d->id == BALLOON && !queue;
+}
+
 void dev_write_any(struct dev *d, u32 value)
 {
 	static const u32 pages[] = {COMMON, COMMON, COMMON, ISR, NOTIFY};
+	u32 page = d->pci ? pages[rnd(ARRAY_LEN(pages))] : 0;
+	u32 at = rnd(!d->pci ? 0x100 : rnd(8) ? 64 : 4096);
 
-	if (d->pci)
-		access(d->base + pages[rnd(ARRAY_LEN(pages))] + rnd(rnd(8) ? 64 : 4096), value);
-	else
-		access(d->base + rnd(0x100), value);
+	/* No queue is enabled here that dev_takes_pages. */
+	if (dev_takes_pages(d, 0) && (d->pci ? page == COMMON && at / 8 == 3 : at / 8 == 8))
+		return;
+	access(d->base + page + at, value);
 }
 
 /* The MSI-X table: any address; data of the fixed kind; also entries that there are not. */
@@ -397,10 +404,62 @@ static void prove_console(struct dev *d)
 	check("the console takes a line", send(d, 1, 1), 1);
 }
 
+/* Pages that are there, twice, not there, or nowhere. */
+static void prove_balloon(struct dev *d)
+{
+	static const u32 pages[] = {
+		ARENA >> 12, (ARENA >> 12) + 1, ARENA >> 12,       0xfffff,
+		~0u,         RAM_END >> 12,     (ARENA >> 12) + 7, (ARENA >> 12) + 6};
+
+	begin(d, 0, 0);
+	for (unsigned i = 0; i < 8; i++) {
+		w64(ARENA + 4096 * i, 0x5a);
+		w32(PROOF + 0x3000 + 4 * i, pages[i]);
+	}
+	descriptor(0, PROOF + 0x3000, sizeof(pages), 0);
+	check("the balloon takes pages", send(d, 0, 1), 1);
+	for (unsigned i = 0; i < 8; i++)
+		check("  and no others", r32(ARENA + 4096 * i), i < 2 || i > 5 ? 0 : 0x5a);
+}
+
+/* The region's first block is not there. */
+static void prove_memory(struct dev *d)
+{
+	u64 config = d->base + (d->pci ? CONFIG : 0x100);
+
+	begin(d, 0, 0);
+	w32(PROOF + 0x3000, 3);
+	w32(PROOF + 0x3008, r32(config + 16));
+	w32(PROOF + 0x300c, r32(config + 20));
+	w32(PROOF + 0x3010, 1);
+	w64(PROOF + 0x3100, ~0ull);
+	descriptor(0, PROOF + 0x3000, 24, 1);
+	descriptor(1, PROOF + 0x3100, 10, 2);
+	check("a block's state is told", send(d, 0, 1), 1);
+	check("  acknowledged", r16(PROOF + 0x3100), 0);
+	check("  not plugged", r16(PROOF + 0x3108), 1);
+}
+
+static void prove_pmem(struct dev *d)
+{
+	begin(d, 0, 0);
+	w32(PROOF + 0x3100, ~0u);
+	descriptor(0, PROOF + 0x3000, 4, 1);
+	descriptor(1, PROOF + 0x3100, 4, 2);
+	check("memory is flushed", send(d, 0, 1), 1);
+	check("  it is", r32(PROOF + 0x3100), 0);
+}
+
 void dev_prove(struct dev *d)
 {
 	if (d->id == ENTROPY) {
 		prove_entropy(d);
+	} else if (d->id == BALLOON) {
+		prove_balloon(d);
+	} else if (d->id == MEMORY) {
+		prove_memory(d);
+	} else if (d->id == PMEM) {
+		prove_pmem(d);
 	} else if (d->id == BLOCK) {
 		prove_block(d);
 	} else if (d->id == CONSOLE) {

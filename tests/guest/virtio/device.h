@@ -43,6 +43,10 @@ void dev_place(struct dev *d, u32 queue, const struct place *p);
 void dev_enable(struct dev *d, u32 queue);
 void dev_notify(struct dev *d, u32 queue);
 
+/* Numbers that the device reads there are pages that it takes away, this guest's own among them: it
+ * is for dev_prove only. */
+bool dev_takes_pages(struct dev *d, u32 queue);
+
 /* Writes, and reads, any register; any of its PCI configuration space, or of its own. */
 void dev_write_any(struct dev *d, u32 value);
 void dev_config_any(struct dev *d, u32 value);

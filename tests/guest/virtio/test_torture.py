@@ -28,8 +28,19 @@ def command(engine, bus, seed, folder):
             "--rng", "on", "--disk", f"{folder}/ro,ro", "--disk", f"{folder}/rw",
             "--virtio-console", f"file={folder}/hvc", "--port", f"a,socket={folder}/a",
             "--port", f"b,file={folder}/b", "--timeout", "500",
+            "--balloon", "deflate-on-oom,reporting,hinting,stats=1",
+            "--hotplug-memory", "max=128M,size=64M", "--pmem", f"{folder}/pmem",
+            "--vsock", f"cid=3,socket={folder}/vsock",
             "--kernel", build.kernel("torture", HERE, ["device"]),
             "--cmdline", f"{seed} {ROUNDS}"]
+
+
+def make_files(folder):
+    """What the command names: the disks, and memory."""
+    for name in ("ro", "rw"):
+        (folder / name).write_bytes(DISK)
+    with open(folder / "pmem", "wb") as f:
+        f.truncate(2 << 20)
 
 
 def judge(text):
@@ -42,8 +53,7 @@ def judge(text):
 @pytest.mark.parametrize("bus", ["pci", "mmio"])
 @pytest.mark.parametrize("engine", ["bt", "bt,interp"])
 def test_bt(tmp_path, engine, bus, seed):
-    for name in ("ro", "rw"):
-        (tmp_path / name).write_bytes(DISK)
+    make_files(tmp_path)
     words = [product.lodge(), *command(engine, bus, seed, tmp_path)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-2000:] + done.stderr[-4000:]
@@ -56,8 +66,7 @@ def test_bt(tmp_path, engine, bus, seed):
 def test_bt_with_a_shared_directory(tmp_path, bus, seed):
     """virtiofsd may well end at what it is told; that is all that happens."""
     (tmp_path / "shared").mkdir()
-    for name in ("ro", "rw"):
-        (tmp_path / name).write_bytes(DISK)
+    make_files(tmp_path)
     words = [product.lodge(), *command("bt", bus, seed, tmp_path)[1:], "--share",
              str(tmp_path / "shared")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
@@ -71,6 +80,7 @@ def test_bt_with_a_shared_directory(tmp_path, bus, seed):
 def test_kvm(lab, bus):
     for name in ("ro", "rw"):
         lab.put_bytes(f"/tmp/{name}", DISK)
+    lab.put_bytes("/tmp/pmem", bytes(2 << 20))
     done = lab.run(command("kvm", bus, 1, "/tmp"), timeout=300)
     assert (done.status, done.err) == (0, ""), done.out[-2000:] + done.err[-4000:]
     judge(done.out)

@@ -12,8 +12,10 @@
  *
  * What devices may write by a descriptor's order is this guest's own memory: so addresses in RAM
  * are of an arena from ARENA on, whose bits are such that a byte of one that is overwritten leaves
- * an address far from the program. Interrupts are off; messages are of the fixed kind only, since
- * any other would stop or reset the processor, as it would on a real machine.
+ * an address far from the program. A balloon's first queue, to which go numbers of pages to be
+ * taken away, is used only where they are this guest's choice. Interrupts are off; messages are of
+ * the fixed kind only, since any other would stop or reset the processor, as it would on a real
+ * machine.
  */
 #include "device.h"
 
@@ -194,7 +196,7 @@ static void start_at_random(struct dev *d)
 		d->last[q % QUEUES_KEPT] = p;
 		fill_queue(at, &p, features >> 34 & 1);
 		dev_place(d, q, &p);
-		if (rnd(8))
+		if (rnd(8) && !dev_takes_pages(d, q))
 			dev_enable(d, q);
 	}
 	dev_status(d, 15);

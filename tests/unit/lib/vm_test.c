@@ -297,7 +297,7 @@ static void a_vm_stands_still_and_tells_of_it(void **state)
 	lodge_vm_free(vm);
 }
 
-#define SIGNALS 1000
+#define SIGNALS 20000
 
 static volatile sig_atomic_t signals;
 

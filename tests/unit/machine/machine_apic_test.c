@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ static struct {
 	struct buf handler[256];
 	struct buf ap, ap2;
 	struct vcpu_state last[2]; /* as the machine set it */
-	unsigned sets[2];
+	atomic_uint sets[2];
 } guest;
 
 static int vm_create(struct engine_vm **vm, const struct engine_env *env, struct err *e)
@@ -180,11 +181,28 @@ static void halt_for_ever(struct buf *p)
 	fake_emit(p, FAKE_JMP, 0, 0, 0, -3);
 }
 
-static void add_one(struct buf *p, uint32_t counter)
+/* Handlers have registers of their own: they come between any two instructions. */
+#define OWN_A GPR_R8
+#define OWN_B (GPR_R8 + 1)
+
+static void own_store(struct buf *p, uint32_t address, uint32_t value)
 {
-	fake_emit(p, FAKE_MOVI, GPR_RAX, 0, 0, 1);
-	fake_emit(p, FAKE_MOVI, GPR_RCX, 0, 0, (int32_t)counter);
-	fake_emit(p, FAKE_XADD, GPR_RAX, GPR_RCX, 8, 0);
+	fake_emit(p, FAKE_MOVI, OWN_A, 0, 0, (int32_t)value);
+	fake_emit(p, FAKE_MOVI, OWN_B, 0, 0, (int32_t)address);
+	fake_emit(p, FAKE_STORE, OWN_A, OWN_B, 8, 0);
+}
+
+/* In a handler: the so-many-th time sets the flag. Who is interrupted cannot count: it need not run
+ * between two of them. */
+static void own_count(struct buf *p, uint32_t flag, int32_t times)
+{
+	fake_emit(p, FAKE_MOVI, OWN_A, 0, 0, 1);
+	fake_emit(p, FAKE_MOVI, OWN_B, 0, 0, COUNT);
+	fake_emit(p, FAKE_XADD, OWN_A, OWN_B, 8, 0);
+	fake_emit(p, FAKE_MOVI, OWN_B, 0, 0, 0);
+	fake_emit(p, FAKE_ADD, OWN_A, OWN_B, 0, 1 - times);
+	fake_emit(p, FAKE_JNZ, OWN_A, 0, 0, 3);
+	own_store(p, flag, 1);
 }
 
 /* A handler that sets a flag. */
@@ -192,7 +210,7 @@ static void on_vector(unsigned vector, uint32_t flag)
 {
 	struct buf *p = &guest.handler[vector];
 
-	rig_store(p, 8, flag, 1);
+	own_store(p, flag, 1);
 	if (vector != VECTOR_NMI)
 		fake_emit(p, FAKE_EOI, 0, 0, 0, 0);
 	fake_emit(p, FAKE_IRET, 0, 0, 0, 0);
@@ -256,16 +274,13 @@ static void the_8259s_reach_the_first_processor(void **state)
 	struct buf p = BUF_INIT, *h = &guest.handler[0x30];
 
 	(void)state;
-	add_one(h, COUNT);
-	rig_out(h, 1, 0x20, 0x20);
+	own_count(h, FLAG_A, 5);
+	fake_emit(h, FAKE_MOVI, OWN_A, 0, 0, 0x20);
+	fake_emit(h, FAKE_OUT, OWN_A, 0, 1, 0x20);
 	fake_emit(h, FAKE_IRET, 0, 0, 0, 0);
 	for (unsigned i = 0; i < ARRAY_LEN(setup_8259); i++)
 		rig_out(&p, 1, setup_8259[i].port, setup_8259[i].value);
-	fake_emit(&p, FAKE_STI, 0, 0, 0, 0);
-	fake_emit(&p, FAKE_HLT, 0, 0, 0, 0);
-	rig_unless(&p, COUNT, 5, 2);
-	fake_emit(&p, FAKE_JMP, 0, 0, 0, 1);
-	fake_emit(&p, FAKE_JMP, 0, 0, 0, -9);
+	sleep_until(&p, FLAG_A);
 	rig_poweroff(&p);
 	rig_spin(&p);
 	runs_until(&p, 1, MACHINE_POWEROFF);
@@ -278,18 +293,14 @@ static void the_io_apic_hears_of_the_end(void **state)
 	struct rig r;
 
 	(void)state;
-	add_one(h, COUNT);
+	own_count(h, FLAG_A, 3);
 	fake_emit(h, FAKE_EOI, 0, 0, 0, 0);
 	fake_emit(h, FAKE_IRET, 0, 0, 0, 0);
 	rig_store(&p, 4, LAYOUT_IOAPIC, 0x10 + 2 * LAYOUT_IRQ_SCI);
 	rig_store(&p, 4, LAYOUT_IOAPIC + 0x10, 0x8059);
 	rig_out(&p, 2, LAYOUT_ACPI_PM + 2, 0x100); /* PM1 enable: the power button */
 	rig_store(&p, 8, READY, 1);
-	fake_emit(&p, FAKE_STI, 0, 0, 0, 0);
-	fake_emit(&p, FAKE_HLT, 0, 0, 0, 0);
-	rig_unless(&p, COUNT, 3, 2);
-	fake_emit(&p, FAKE_JMP, 0, 0, 0, 1);
-	fake_emit(&p, FAKE_JMP, 0, 0, 0, -9);
+	sleep_until(&p, FLAG_A);
 	rig_poweroff(&p);
 	rig_spin(&p);
 	bare_init(&r, &p, 1);
@@ -500,10 +511,11 @@ static void a_reset_stops_application_processors(void **state)
 	rig_spin(&p);
 	bare_init(&r, &p, 3);
 	rig_start(&r);
-	usleep(100000); /* many of them */
+	for (unsigned ms = 0; atomic_load(&guest.sets[0]) < 10 && ms < 60000; ms++)
+		usleep(1000);
+	assert_in_range(atomic_load(&guest.sets[0]), 10, UINT32_MAX);
 	machine_stop(r.machine);
 	rig_ends(&r, MACHINE_STOPPED);
-	assert_true(guest.sets[0] > 2);
 	rig_release(&r);
 }
 
@@ -556,7 +568,7 @@ static void an_absurd_timer_does_not_burn_a_core(void **state)
 	bare_init(&r, &p, 1);
 	rig_start(&r);
 	wait_for(READY);
-	assert_in_range(busy(), 0, 300);
+	assert_in_range(busy(), 0, 700); /* burning, it is 1000 */
 	machine_stop(r.machine);
 	rig_ends(&r, MACHINE_STOPPED);
 	rig_release(&r);

@@ -282,6 +282,55 @@ static void a_stop_meets_callers(void **state)
 	}
 }
 
+/* A guest that resets itself all the time is told of once. */
+static void resets_in_a_row_are_one_event(void **state)
+{
+	enum machine_event_kind seen[8];
+	struct machine_event event;
+	unsigned count = 0;
+	struct buf p = BUF_INIT;
+	struct rig r;
+
+	(void)state;
+	rig_out(&p, 1, LAYOUT_RESET, 6);
+	rig_spin(&p);
+	rig_init(&r, &p);
+	rig_start(&r);
+	assert_true(rig_readable(machine_events_fd(r.machine), 60000));
+	usleep(100000); /* many of them, or few */
+	machine_stop(r.machine);
+	rig_ends(&r, MACHINE_STOPPED);
+	for (; count < ARRAY_LEN(seen) && machine_next_event(r.machine, &event); count++) {
+		seen[count] = event.kind;
+		assert_int_equal(event.lost, 0);
+	}
+	assert_int_equal(count, 2);
+	assert_int_equal(seen[0], MACHINE_EVENT_RESET);
+	assert_int_equal(seen[1], MACHINE_EVENT_ENDED);
+	rig_release(&r);
+}
+
+static void answers_have_room_where_warnings_have_none(void **state)
+{
+	struct machine_event event = {0};
+	unsigned pauses = 0, lost = 0;
+	struct err e = ERR_INIT;
+	struct rig r;
+
+	(void)state;
+	start(&r, writer, 1);
+	for (unsigned i = 0; i < 100; i++)
+		machine_warn(r.machine, "the disk %u is slow", i);
+	assert_int_equal(machine_pause(r.machine, &e), 0);
+	for (unsigned i = 0; machine_next_event(r.machine, &event); i++) {
+		lost += event.lost;
+		pauses += event.kind == MACHINE_EVENT_PAUSED;
+	}
+	assert_int_equal(pauses, 1);
+	assert_int_equal(lost, 100 - 64);
+	rig_release(&r);
+}
+
 /* Of those that nobody asks for the first are kept, and the end. */
 static void events_that_have_no_room_are_counted(void **state)
 {
@@ -321,6 +370,8 @@ int main(void)
 		cmocka_unit_test(calls_of_several_threads_are_made_one_by_one),
 		cmocka_unit_test(a_stop_meets_callers),
 		cmocka_unit_test(events_that_have_no_room_are_counted),
+		cmocka_unit_test(resets_in_a_row_are_one_event),
+		cmocka_unit_test(answers_have_room_where_warnings_have_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

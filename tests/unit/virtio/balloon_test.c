@@ -263,6 +263,8 @@ static void hints_are_given_back(void **state)
 	command(&hints, 3, 0);
 	assert_int_equal(vrig_config_read(&rig, 8, 4), 3);
 	vrig_config_write(&rig, 8, 4, 77);
+	vrig_config_write(&rig, 6, 4, 77 << 16); /* of two fields */
+	vrig_config_write(&rig, 7, 2, 77 << 8);
 	assert_int_equal(vrig_config_read(&rig, 8, 4), 3);
 	pthread_mutex_lock(&balloon.device.lock);
 	assert_true(virtio_balloon_stop_hints(&balloon));

@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "core/engine.h"
 #include "transport_rig.h"
 #include "virtio/blk.h"
 
@@ -50,6 +53,18 @@ int fdatasync(int fd)
 {
 	atomic_fetch_add(&flushes, 1);
 	return fsync(fd);
+}
+
+/* Likewise: who writes, and how long it takes at least. */
+static pthread_t writer;
+static unsigned write_us;
+
+ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	writer = pthread_self();
+	if (write_us)
+		usleep(write_us);
+	return syscall(SYS_pwritev, fd, iov, (long)count, offset, 0L);
 }
 
 static void on_failed(void *opaque, const char *what, int error)
@@ -270,6 +285,47 @@ static void what_cannot_be_is_refused(void **state)
 	}
 	assert_int_equal(request(IN, 0, NULL, 0), OK);
 	assert_int_equal(failures, 0); /* they are the guest's, and no news */
+}
+
+static uint64_t told(const char *name)
+{
+	struct engine_stat stats[64];
+	size_t n = virtio_device_stats(rig.device, stats, ARRAY_LEN(stats));
+
+	assert_in_range(n, 10, ARRAY_LEN(stats));
+	assert_int_equal(virtio_device_stats(rig.device, stats, 1), n);
+	while (n--)
+		if (!strcmp(stats[n].name, name))
+			return stats[n].count;
+	fail_msg("no number is called %s", name);
+	return 0;
+}
+
+/* Also over a reset of the device. */
+static void what_it_did_is_counted(void **state)
+{
+	const struct driver_buffer out = {DATA, 1024, false}, in = {DATA, 512, true};
+
+	(void)state;
+	make(false);
+	assert_int_equal(told("reads") + told("notifications"), 0);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(request(OUT, 0, &out, 1), OK);
+	assert_int_equal(request(IN, SIZE / 512, &in, 1), IOERR);
+	start(false, FLUSH);
+	assert_int_equal(request(IN, 0, &in, 1), OK);
+	assert_int_equal(request(FLUSH_IT, 0, NULL, 0), OK);
+	assert_int_equal(told("reads"), 1);
+	assert_int_equal(told("read_bytes"), 512);
+	assert_int_equal(told("writes"), 2);
+	assert_int_equal(told("write_bytes"), 2048);
+	assert_int_equal(told("flushes"), 1);
+	assert_int_equal(told("refused"), 1);
+	assert_int_equal(told("errors"), 0);
+	assert_int_equal(told("notifications"), 5);
+	assert_int_equal(told("read_ns"), told("read_ns_max"));
+	assert_true(told("write_ns_min") <= told("write_ns_max"));
+	assert_int_equal(told("write_ns"), told("write_ns_min") + told("write_ns_max"));
 }
 
 static void chains_without_room_break_the_device(void **state)
@@ -709,6 +765,46 @@ static void disks_are_swapped_under_load(void **state)
 	unlink(name);
 }
 
+/* Whether a write of a sector was done by the thread that told of it. */
+static bool is_written_here(void)
+{
+	const struct driver_buffer data = {DATA, 512, false};
+
+	assert_int_equal(request(OUT, 0, &data, 1), OK);
+	return pthread_equal(writer, pthread_self());
+}
+
+/* One write at a time needs no other thread; until one has waited for the host's disk. */
+static void a_small_write_is_done_at_once(void **state)
+{
+	const struct driver_buffer b[] = {
+		{HEADER, 16, false}, {DATA, 512, false}, {STATUS, 1, true}};
+	unsigned tries = 0;
+
+	(void)state;
+	make(false);
+	start(false, 0); /* each write is flushed */
+	assert_false(is_written_here());
+	start(false, FLUSH);
+	/* On a busy host a write may take its time. */
+	while (!is_written_here() && tries++ < 1000)
+		usleep(10000);
+	assert_in_range(tries, 0, 999);
+	put_header(OUT, 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(driver_add(&driver, b, 3, false) >= 0);
+	vrig_notify(&rig, 0);
+	for (unsigned i = 0; i < 2; i++)
+		wait_used();
+	assert_false(pthread_equal(writer, pthread_self()));
+	write_us = 100000;
+	for (tries = 0; !is_written_here() && tries < 100; tries++)
+		;
+	assert_in_range(tries, 0, 99);
+	write_us = 0;
+	assert_false(is_written_here());
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -716,8 +812,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(the_configuration_tells_of_the_disk),
 		T(what_was_written_is_read),
+		T(a_small_write_is_done_at_once),
 		T(framing_says_nothing),
 		T(what_cannot_be_is_refused),
+		T(what_it_did_is_counted),
 		T(chains_without_room_break_the_device),
 		T(the_serial_number_is_told),
 		T(ranges_are_zeroed_and_discarded),

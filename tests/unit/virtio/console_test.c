@@ -21,7 +21,7 @@
 #define DATA   0x200000u
 #define QUEUES 6
 
-#define TIMES_MAX 5000 /* milliseconds */
+#define TIMES_MAX 60000 /* milliseconds */
 
 enum { RX0, TX0, CONTROL_RX, CONTROL_TX, RX1, TX1 };
 enum { DEVICE_READY = 0, PORT_ADD = 1, PORT_READY = 3, PORT_OPEN = 6, PORT_NAME = 7 };

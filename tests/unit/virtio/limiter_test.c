@@ -195,6 +195,19 @@ static void a_reset_ends_the_wait(void **state)
 	assert_int_equal(waited(5), 0);
 }
 
+/* The wait is over, but whoever asks comes before the timer. */
+static void a_reset_ends_a_wait_that_is_over(void **state)
+{
+	(void)state;
+	set(10, 10, 0);
+	assert_int_equal(waited(10), 0);
+	assert_false(limiter_take(&limiter, 10));
+	set(100, 10, 0);
+	assert_true(limiter_take(&limiter, 10));
+	limiter_cancel(&limiter);
+	assert_null(guest.first); /* whose memory goes with the device */
+}
+
 static void the_largest_numbers_are_no_trouble(void **state)
 {
 	(void)state;
@@ -221,6 +234,7 @@ int main(void)
 		T(operations_are_counted_beside_bytes),
 		T(it_changes_while_something_waits),
 		T(a_reset_ends_the_wait),
+		T(a_reset_ends_a_wait_that_is_over),
 		T(the_largest_numbers_are_no_trouble),
 	};
 

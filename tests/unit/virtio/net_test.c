@@ -179,6 +179,8 @@ static void a_frame_that_fits_no_buffer_is_dropped(void **state)
 	assert_int_equal(written, 111);
 	check_received(DATA, 0, 99);
 	assert_int_equal(virtio_net_counts(rig.net).dropped, 1);
+	assert_int_equal(virtio_net_counts(rig.net).received, 1);
+	assert_int_equal(virtio_net_counts(rig.net).received_bytes, 99);
 }
 
 /* All buffers together are too small: the frame is cut, and the queue lives on. */

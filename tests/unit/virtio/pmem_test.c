@@ -104,7 +104,7 @@ static int answer(void)
 	uint32_t written;
 	int id;
 
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < 60000; i++) {
 		pthread_mutex_lock(&pmem.device.lock);
 		id = driver_get_used(&driver, &written);
 		pthread_mutex_unlock(&pmem.device.lock);
@@ -142,7 +142,7 @@ static void flushes_end_well_or_badly(void **state)
 	assert_int_equal(answer(), 4);
 	assert_int_equal(status(3), 1);
 	assert_int_equal(flushes, 3);
-	for (unsigned i = 0; i < 1000 && !__atomic_load_n(&failures, __ATOMIC_SEQ_CST); i++)
+	for (unsigned i = 0; i < 60000 && !__atomic_load_n(&failures, __ATOMIC_SEQ_CST); i++)
 		usleep(1000);
 	assert_int_equal(failures, 1);
 }
@@ -167,10 +167,18 @@ static void flushes_are_shared(void **state)
 	assert_int_equal(flushes, 2);
 }
 
+/* Ends the flush once the reset waits for it. */
 static void *let_go(void *opaque)
 {
+	bool waited_for = false;
+
 	(void)opaque;
-	usleep(20000);
+	while (!waited_for) {
+		usleep(1000);
+		pthread_mutex_lock(&pmem.device.lock);
+		waited_for = !pmem.running.count;
+		pthread_mutex_unlock(&pmem.device.lock);
+	}
 	sem_post(&go_on);
 	return NULL;
 }

@@ -473,6 +473,46 @@ static void chains_against_the_rules_break_the_queue(void **state)
 	}
 }
 
+/* Memory that comes later begins where RAM ends: a driver's buffer knows no border there. */
+static void a_buffer_may_lie_across_regions(void **state)
+{
+	const struct driver_buffer buffers[] = {{HIGH + HIGH_SIZE - 3, 8, false},
+						{HIGH + HIGH_SIZE - 1, 2, true}};
+	uint8_t bytes[8] = "1234567";
+	struct err e = ERR_INIT;
+	uint32_t written;
+
+	make(state);
+	assert_int_equal(mem_add_ram(&mem, HIGH + HIGH_SIZE, HIGH_SIZE, &e), 0);
+	assert_true(mem_write(&mem, HIGH + HIGH_SIZE - 3, bytes, 3));
+	assert_true(mem_write(&mem, HIGH + HIGH_SIZE, bytes + 3, 5));
+	for (int indirect = 0; indirect < 2; indirect++) {
+		int id = driver_add(&d, buffers, 2, indirect);
+
+		assert_true(id >= 0);
+		assert_int_equal(virtq_take(&q, &chain), VIRTQ_CHAIN);
+		assert_int_equal(chain.readable, 2);
+		assert_int_equal(chain.writable, 2);
+		assert_int_equal(chain.readable_len, 8);
+		assert_int_equal(chain.writable_len, 2);
+		memset(bytes, 0, sizeof(bytes));
+		assert_int_equal(virtq_chain_read(&chain, 0, bytes, 8), 8);
+		assert_memory_equal(bytes, "1234567", 8);
+		assert_int_equal(virtq_chain_write(&q, &chain, 0, "37", 2), 2);
+		virtq_put(&q, &chain, 2);
+		assert_int_equal(driver_get_used(&d, &written), id);
+		assert_int_equal(written, 2);
+		assert_int_equal(driver_peek(&d, HIGH + HIGH_SIZE - 1, 1), '3');
+		assert_int_equal(driver_peek(&d, HIGH + HIGH_SIZE, 1), '7');
+		driver_poke(&d, HIGH + HIGH_SIZE, 1, '4');
+	}
+	/* Not into what lies behind the last of them. */
+	assert_true(driver_add(&d, &(struct driver_buffer){HIGH + HIGH_SIZE, HIGH_SIZE + 1, true},
+			       1, false) >= 0);
+	copy_all();
+	assert_int_equal(virtq_take(&q, &chain), VIRTQ_BROKEN);
+}
+
 static void what_the_queue_only_reads_may_be_the_queue_itself(void **state)
 {
 	const struct driver_buffer b = {AREA, 0x80, false};
@@ -722,6 +762,7 @@ int main(void)
 		BOTH(a_stopped_queue_does_nothing_more),
 		BOTH(queues_in_bad_places_are_refused),
 		BOTH(chains_against_the_rules_break_the_queue),
+		BOTH(a_buffer_may_lie_across_regions),
 		BOTH(what_the_queue_only_reads_may_be_the_queue_itself),
 		BOTH(indirect_tables_against_the_rules_break_the_queue),
 		BOTH(an_indirect_table_may_be_longer_than_the_queue),
