@@ -5,7 +5,8 @@
  * first reader.
  *
  * A socket is watched for the next connection only while there is none: others wait in
- * its backlog.
+ * its backlog. So does one that there is no descriptor for, which is looked at again now
+ * and then: watched, it would be reported without end.
  */
 #include "host/endpoint.h"
 
@@ -19,7 +20,10 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define BACKLOG 16
+#include "base/time.h"
+
+#define BACKLOG  16
+#define AGAIN_NS 250000000u
 
 struct endpoint {
 	struct event_loop *loop;
@@ -28,6 +32,8 @@ struct endpoint {
 	char *name;                   /* to be unlinked at the end; NULL: nothing */
 	int slave;                    /* of a terminal; else -1 */
 	struct event_source listener; /* fd -1: none */
+	struct event_timer again;     /* to watch it once more; made (timed) with a socket only */
+	bool timed;
 	void (*changed)(void *opaque, bool open);
 	void *opaque;
 };
@@ -87,6 +93,7 @@ static int bind_to(int fd, const struct sockaddr_un *at)
 }
 
 static void accepting(void *opaque, unsigned events);
+static void watch_again(void *opaque);
 
 static int open_socket(struct endpoint *end, const char *path, struct err *e)
 {
@@ -108,8 +115,11 @@ static int open_socket(struct endpoint *end, const char *path, struct err *e)
 		rc = keep_name(end, path, e);
 	if (!rc && listen(end->listener.fd, BACKLOG))
 		rc = -errno;
+	if (!rc)
+		rc = event_timer_init(&end->again, end->loop, watch_again, end);
 	if (rc)
 		return err_errno(e, rc, "cannot open the port's end %s", path);
+	end->timed = true;
 	end->chardev = chardev_new(end->loop, -1, -1, e);
 	return end->chardev ? 0 : e->code;
 }
@@ -207,6 +217,8 @@ void endpoint_free(struct endpoint *end, int timeout_ms)
 		event_remove(end->loop, &end->listener);
 		close(end->listener.fd);
 	}
+	if (end->timed)
+		event_timer_release(&end->again, end->loop);
 	if (end->name)
 		unlink(end->name);
 	chardev_free(end->chardev, timeout_ms);
@@ -235,8 +247,15 @@ static void hung_up(void *opaque)
 	event_want(end->loop, &end->listener, EVENT_READ);
 }
 
-/* Loop's thread. Where the host has no descriptor left, nobody is let in any more: to be asked
- * again and again would not help. */
+/* Loop's thread. */
+static void watch_again(void *opaque)
+{
+	struct endpoint *end = opaque;
+
+	event_want(end->loop, &end->listener, EVENT_READ);
+}
+
+/* Loop's thread. */
 static void accepting(void *opaque, unsigned events)
 {
 	struct endpoint *end = opaque;
@@ -248,6 +267,7 @@ static void accepting(void *opaque, unsigned events)
 		return;
 	if (fd < 0) {
 		event_want(end->loop, &end->listener, 0);
+		event_timer_set(&end->again, time_monotonic_ns() + AGAIN_NS);
 		return;
 	}
 	rc = chardev_attach(end->chardev, fd, fd, NULL);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -114,6 +115,34 @@ static void one_after_the_other(void **state)
 	assert_int_equal(recv(second, got, 1, 0), 0);
 	close(second);
 	assert_false(exists());
+}
+
+/* Who comes while no descriptor is left waits for one. */
+static void one_that_comes_too_early(void **state)
+{
+	struct chardev_rig *f = *state;
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	struct endpoint *end = make(f, ENDPOINT_SOCKET);
+	struct chardev *c = endpoint_chardev(end);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), next = dup(fd);
+	struct rlimit before, none;
+
+	chardev_connect(c, &(struct chardev_user){.readable = NULL});
+	endpoint_listen(end, on_changed, f);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	close(next);
+	strcpy(at.sun_path, path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	none = (struct rlimit){(rlim_t)next, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	chardev_rig_run_loop(f);
+	usleep(100000); /* the loop looks at it */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	wait_for(f, 1, 0);
+	assert_int_equal(chardev_write(c, "late\n", 5), 5);
+	expect_bytes(fd, "late\n");
+	close(fd);
+	finish(f, end);
 }
 
 /* What waits for one that reads nothing is dropped when it goes, and its writer told. */
@@ -252,9 +281,13 @@ static int remove_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(one_after_the_other),     TEST(a_reader_that_goes_away_while_full),
-		TEST(names_of_sockets),        TEST(a_terminal),
-		TEST(names_of_terminals),      TEST(a_file),
+		TEST(one_after_the_other),
+		TEST(one_that_comes_too_early),
+		TEST(a_reader_that_goes_away_while_full),
+		TEST(names_of_sockets),
+		TEST(a_terminal),
+		TEST(names_of_terminals),
+		TEST(a_file),
 		TEST(a_fifo_without_a_reader),
 	};
 
