@@ -39,7 +39,8 @@ class Vm:
             [str(lodge_program()), "api", "--engine", engine, "--id", f"vm{number}",
              "--api-sock", str(self.folder / "api.sock"), "--boot-timer",
              "--log-path", str(self.folder / "log")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(folder)})
 
     def ready(self):
         while True:

@@ -93,14 +93,15 @@ static int sooner(int a, int b)
 static bool serve(const struct api_options *o, struct vmm *v, struct server *server)
 {
 	for (;;) {
-		struct pollfd fds[] = {
+		struct pollfd fds[4 + API_OTHERS_FDS] = {
 			{o->stop_fd, POLLIN, 0},
 			{v->vm ? lodge_vm_fd(v->vm) : -1, POLLIN, 0},
 			{v->vm ? lodge_vm_event_fd(v->vm) : -1, POLLIN, 0},
 			{server ? server_fd(server) : -1, POLLIN, 0},
 		};
+		size_t count = o->others ? o->others->poll(o->others->opaque, fds + 4) : 0;
 		int n = poll(
-			fds, 4,
+			fds, 4 + count,
 			sooner(metrics_timeout(&v->metrics), server ? server_timeout(server) : -1));
 
 		if (n < 0 && errno != EINTR)
@@ -111,6 +112,8 @@ static bool serve(const struct api_options *o, struct vmm *v, struct server *ser
 			say_events(o, v);
 		if (n > 0 && fds[1].revents)
 			return true;
+		if (n > 0 && o->others && o->others->polled(o->others->opaque, v->vm, fds + 4))
+			return false;
 		if (server)
 			server_run(server);
 		if (!metrics_timeout(&v->metrics))

@@ -9,11 +9,24 @@
 #ifndef LODGE_API_API_H
 #define LODGE_API_API_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "lodge/lodge.h"
+
+/* Others that drive the same VM, beside the REST server and on its thread. */
+#define API_OTHERS_FDS 64
+struct api_others {
+	void *opaque;
+	/* Fills in what to poll for: how many, up to API_OTHERS_FDS. */
+	size_t (*poll)(void *opaque, struct pollfd *fds);
+	/* Acts on it. vm: NULL before the start; lives until api_serve returns. Whether the server
+	 * is to end, and the VM with it. */
+	bool (*polled)(void *opaque, lodge_vm *vm, const struct pollfd *fds);
+};
 
 struct api_options {
 	const char *socket;      /* NULL: no server, config_file says all */
@@ -30,16 +43,17 @@ struct api_options {
 	/* When the process began: CLOCK_MONOTONIC in microseconds (0: now), the processor time that
 	 * it had then, and that of its parent for it. */
 	uint64_t start_us, start_cpu_us, parent_cpu_us;
-	bool pci;        /* virtio devices are on PCI, else MMIO */
-	size_t body_max; /* bytes of a request */
-	int stop_fd;     /* the server ends when it polls readable */
+	bool pci;                        /* virtio devices are on PCI, else MMIO */
+	size_t body_max;                 /* bytes of a request */
+	int stop_fd;                     /* the server ends when it polls readable */
+	const struct api_others *others; /* NULL: none */
 	/* A line for the user while the VM runs. */
 	void (*say)(const char *line);
 };
 
 enum api_end {
 	API_FAILED,  /* e says why */
-	API_STOPPED, /* by stop_fd */
+	API_STOPPED, /* by stop_fd, or by others */
 	API_POWEROFF,
 	API_CRASHED,
 };

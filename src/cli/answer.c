@@ -74,7 +74,9 @@ static json_t *status(struct listed *l)
 	struct lodge_usage u;
 	json_t *json = given(l), *more;
 
-	if (!json || lodge_vm_usage(l->vm, &u))
+	if (json && !l->vm)
+		json_object_set_new(json, "state", json_string("not started"));
+	if (!json || !l->vm || lodge_vm_usage(l->vm, &u))
 		return json;
 	more = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:I, s:b}", "state", state_name(l->vm),
 			 "engine", u.engine, "cpus", (json_int_t)u.cpus, "memory",
@@ -87,21 +89,56 @@ static json_t *status(struct listed *l)
 	return json;
 }
 
-static json_t *stats(struct listed *l)
+static json_t *do_status(struct listed *l, json_t *request)
+{
+	(void)request;
+	return status(l);
+}
+
+static json_t *counters(const struct lodge_stat *stats, size_t n)
+{
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < n && i < STATS_MAX; i++)
+		json_object_set_new(json, stats[i].name, json_integer((json_int_t)stats[i].count));
+	return json;
+}
+
+/* Each device's numbers, by its name. */
+static json_t *devices(lodge_vm *vm)
+{
+	struct lodge_stat stats[STATS_MAX];
+	json_t *json = json_object();
+	char name[16];
+
+	for (unsigned i = 0; !lodge_vm_device(vm, i, name, sizeof(name)); i++) {
+		int n = lodge_vm_device_stats(vm, name, stats, STATS_MAX);
+
+		if (n >= 0)
+			json_object_set_new(json, name, counters(stats, (size_t)n));
+	}
+	return json;
+}
+
+static json_t *do_stats(struct listed *l, json_t *request)
 {
 	struct lodge_stat stats[STATS_MAX];
 	uint64_t ns[CPUS_MAX];
-	size_t n = lodge_vm_stats(l->vm, stats, STATS_MAX);
-	size_t cpus = lodge_vm_cpu_times(l->vm, ns, CPUS_MAX);
-	json_t *json = status(l), *counters = json_object(), *times = json_array();
+	json_t *json = status(l), *times = json_array();
+	size_t n, cpus;
 
-	for (size_t i = 0; i < n && i < STATS_MAX; i++)
-		json_object_set_new(counters, stats[i].name,
-				    json_integer((json_int_t)stats[i].count));
+	(void)request;
+	if (!l->vm) {
+		json_decref(times);
+		return json;
+	}
+	n = lodge_vm_stats(l->vm, stats, STATS_MAX);
+	cpus = lodge_vm_cpu_times(l->vm, ns, CPUS_MAX);
 	for (size_t i = 0; i < cpus && i < CPUS_MAX; i++)
 		json_array_append_new(times, json_real((double)ns[i] / 1e9));
 	json_object_set_new(json, "cpu_times", times);
-	json_object_set_new(json, "counters", counters);
+	json_object_set_new(json, "counters", counters(stats, n));
+	json_object_set_new(json, "devices", devices(l->vm));
 	return json;
 }
 
@@ -110,36 +147,41 @@ static json_t *done(struct listed *l, int rc)
 	return rc ? error(lodge_vm_error(l->vm)) : json_object();
 }
 
-static json_t *do_pause(struct listed *l)
+static json_t *do_pause(struct listed *l, json_t *request)
 {
+	(void)request;
 	return done(l, lodge_vm_pause(l->vm));
 }
 
-static json_t *do_resume(struct listed *l)
+static json_t *do_resume(struct listed *l, json_t *request)
 {
+	(void)request;
 	return done(l, lodge_vm_resume(l->vm));
 }
 
-static json_t *do_power(struct listed *l)
+static json_t *do_power(struct listed *l, json_t *request)
 {
+	(void)request;
 	lodge_vm_power_button(l->vm);
 	return json_object();
 }
 
-static json_t *do_keys(struct listed *l)
+static json_t *do_keys(struct listed *l, json_t *request)
 {
+	(void)request;
 	lodge_vm_ctrl_alt_del(l->vm);
 	return json_object();
 }
 
 /* The VM's end is acted upon where all ends are. */
-static json_t *do_stop(struct listed *l)
+static json_t *do_stop(struct listed *l, json_t *request)
 {
+	(void)request;
 	l->stop = true;
 	return json_object();
 }
 
-static json_t *window(struct listed *l, json_t *request)
+static json_t *do_window(struct listed *l, json_t *request)
 {
 	int columns, rows;
 
@@ -154,20 +196,25 @@ static json_t *act(struct listed *l, json_t *request)
 {
 	static const struct {
 		const char *name;
-		json_t *(*run)(struct listed *l);
+		json_t *(*run)(struct listed *l, json_t *request);
+		bool any_time; /* also before there is a VM */
 	} deeds[] = {
-		{"status", status},  {"stats", stats},  {"pause", do_pause}, {"resume", do_resume},
-		{"power", do_power}, {"keys", do_keys}, {"stop", do_stop},
+		{"status", do_status, true},  {"stats", do_stats, true},
+		{"stop", do_stop, true},      {"pause", do_pause, false},
+		{"resume", do_resume, false}, {"power", do_power, false},
+		{"keys", do_keys, false},     {"window", do_window, false},
 	};
 	const char *name;
 
 	if (!request || json_unpack(request, "{s:s}", "do", &name))
 		return error("a request is an object with \"do\"");
-	if (!strcmp(name, "window"))
-		return window(l, request);
-	for (size_t i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++)
-		if (!strcmp(name, deeds[i].name))
-			return deeds[i].run(l);
+	for (size_t i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++) {
+		if (strcmp(name, deeds[i].name))
+			continue;
+		if (!l->vm && !deeds[i].any_time)
+			return error("it was not started yet");
+		return deeds[i].run(l, request);
+	}
 	return error("there is no such request");
 }
 

@@ -15,7 +15,9 @@
 #include "api/api.h"
 #include "api/server.h"
 #include "cli/cli.h"
+#include "cli/entry.h"
 #include "cli/flags.h"
+#include "cli/listed.h"
 #include "lodge/lodge.h"
 
 #define SOCKET_DEFAULT "/run/firecracker.socket"
@@ -24,6 +26,7 @@
 struct api {
 	struct api_options options;
 	bool no_api, version;
+	struct listed listed;
 };
 
 static int take_bytes(void *to, const struct flag *flag, const char *value)
@@ -137,6 +140,35 @@ static void say(const char *line)
 	cli_error("%s", line);
 }
 
+static size_t poll_listed(void *opaque, struct pollfd *fds)
+{
+	_Static_assert(LISTED_FDS <= API_OTHERS_FDS, "there is room for them");
+	return listed_poll(opaque, fds);
+}
+
+static bool listed_wants_end(void *opaque, lodge_vm *vm, const struct pollfd *fds)
+{
+	struct listed *l = opaque;
+
+	l->vm = vm;
+	listed_polled(l, fds);
+	return l->stop;
+}
+
+/* A VM that was given an id is found by it. Not all ids are names, the same one may be had by
+ * several, and there may be no place for names, as in a jail: it is served all the same. */
+static void list(struct api *api, char **argv)
+{
+	const char *id = api->options.id;
+
+	if (!id || !entry_is_name(id))
+		return;
+	if (listed_open(&api->listed, NULL, id, false, argv + 1) || listed_serve(&api->listed)) {
+		listed_close(&api->listed);
+		cli_error("the VM %s is served, and 'lodge ps' does not know it", id);
+	}
+}
+
 static int serve(struct api *api)
 {
 	static const int statuses[] = {
@@ -145,9 +177,11 @@ static int serve(struct api *api)
 		[API_POWEROFF] = STATUS_OK,
 		[API_CRASHED] = STATUS_CRASHED,
 	};
+	const struct api_others others = {&api->listed, poll_listed, listed_wants_end};
 	struct err e = ERR_INIT;
 	enum api_end end;
 
+	api->options.others = &others;
 	api->options.say = say;
 	api->options.stop_fd = open_signals();
 	if (api->options.stop_fd < 0) {
@@ -155,8 +189,10 @@ static int serve(struct api *api)
 		return STATUS_FAILED;
 	}
 	end = api_serve(&api->options, &e);
+	api->listed.vm = NULL; /* it was freed */
 	if (e.text[0])
 		cli_error("%s", e.text);
+	listed_close(&api->listed);
 	close(api->options.stop_fd);
 	return statuses[end];
 }
@@ -171,9 +207,7 @@ static int print_version(void)
 
 static int api(int argc, char **argv)
 {
-	struct api api = {.options = {.socket = SOCKET_DEFAULT,
-				      .id = ID_DEFAULT,
-				      .body_max = SERVER_BODY_MAX}};
+	struct api api = {.options = {.socket = SOCKET_DEFAULT, .body_max = SERVER_BODY_MAX}};
 	int status = flags_parse(&flags, &api, NULL, argc, argv);
 
 	if (status != FLAGS_GO)
@@ -186,8 +220,13 @@ static int api(int argc, char **argv)
 	}
 	if (api.no_api)
 		api.options.socket = NULL;
-	status = check_id(api.options.id);
-	return status ? status : serve(&api);
+	status = api.options.id ? check_id(api.options.id) : 0;
+	if (status)
+		return status;
+	list(&api, argv);
+	if (!api.options.id)
+		api.options.id = ID_DEFAULT;
+	return serve(&api);
 }
 
 const struct verb verb_api = {"api", api, "wait for requests of Firecracker's REST API", &flags};

@@ -61,8 +61,8 @@ static int attach(struct console *c)
 		cli_error("the VM %s has ended: 'lodge logs %s' tells what it printed",
 			  c->entry.name, c->entry.name);
 	else if (c->fd == -ENOENT)
-		cli_error("the VM %s has its console elsewhere: where 'lodge run' was started, or "
-			  "in a file",
+		cli_error("the VM %s has its console elsewhere: where 'lodge run' or 'lodge api' "
+			  "was started, or in a file",
 			  c->entry.name);
 	else
 		cli_error("cannot attach to the console of %s: %s", c->entry.name,

@@ -169,7 +169,7 @@ static int tell_taken(const struct entry *e)
 		entry_state(&other, &pid);
 		entry_close(&other);
 	}
-	cli_error("a VM named %s runs (process %ld): stop it, or give another --name", e->name,
+	cli_error("a VM named %s runs (process %ld): stop it, or give another name", e->name,
 		  (long)pid);
 	return STATUS_USAGE;
 }

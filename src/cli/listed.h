@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A VM that other commands find by its name: its entry, its control socket and, if it was detached,
- * the console that viewers come to and the log. All of it lives on the main thread of "lodge run".
+ * the console that viewers come to and the log. All of it lives on the main thread of
+ * "lodge run", or of "lodge api".
  */
 #ifndef LODGE_CLI_LISTED_H
 #define LODGE_CLI_LISTED_H
@@ -20,7 +21,7 @@
 struct listed {
 	bool open;
 	bool detached;
-	lodge_vm *vm;
+	lodge_vm *vm;       /* NULL: not started yet */
 	char *const *words; /* the verb's arguments, for "inspect" */
 	double began;       /* seconds since 1970 */
 	struct entry entry;

@@ -22,7 +22,9 @@ static const struct flag table[] = {
 static const struct flags flags = {
 	.verb = "ps",
 	.usage = "[--all] [--json]",
-	.intro = "Lists this user's virtual machines that were started with --name or --detach.\n",
+	.intro = "Lists this user's virtual machines that were started with --name or --detach, "
+		 "and those\n"
+		 "of 'lodge api' with --id.\n",
 	.table = table,
 	.count = sizeof(table) / sizeof(table[0]),
 };

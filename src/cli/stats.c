@@ -109,14 +109,23 @@ static void add(const struct stats *s, struct table *t, const json_t *vm)
 	table_age(cell[7], vms_number(vm, "uptime"));
 }
 
-static void add_counters(const struct stats *s, struct table *t, const json_t *vm)
+/* Least and greatest of something: they do not grow by the second. */
+static bool is_extreme(const char *name)
 {
-	const json_t *old = earlier(s, vm), *value;
-	const json_t *past = json_object_get(old, "counters");
+	size_t len = strlen(name);
+
+	return len > 4 && (!strcmp(name + len - 4, "_min") || !strcmp(name + len - 4, "_max"));
+}
+
+/* The counters of one thing, a device or the VM (""); `past`: what they were `old` ago. */
+static void add_those_of(const char *thing, struct table *t, const json_t *vm, const json_t *old,
+			 const json_t *counters, const json_t *past)
+{
+	const json_t *value;
 	const char *name;
 	char(*cell)[TABLE_CELL];
 
-	json_object_foreach(json_object_get(vm, "counters"), name, value)
+	json_object_foreach((json_t *)counters, name, value)
 	{
 		double now = json_number_value(value);
 
@@ -125,10 +134,24 @@ static void add_counters(const struct stats *s, struct table *t, const json_t *v
 		cell = table_row(t);
 		if (!cell)
 			return;
-		snprintf(cell[0], TABLE_CELL, "%s", name);
+		snprintf(cell[0], TABLE_CELL, "%s%s%s", thing, *thing ? " " : "", name);
 		snprintf(cell[1], TABLE_CELL, "%.0f", now);
-		snprintf(cell[2], TABLE_CELL, "%.1f", rate(vm, old, vms_number(past, name), now));
+		if (!is_extreme(name))
+			snprintf(cell[2], TABLE_CELL, "%.1f",
+				 rate(vm, old, vms_number(past, name), now));
 	}
+}
+
+static void add_counters(const struct stats *s, struct table *t, const json_t *vm)
+{
+	const json_t *old = earlier(s, vm), *counters;
+	const json_t *past = json_object_get(old, "devices");
+	const char *device;
+
+	add_those_of("", t, vm, old, json_object_get(vm, "counters"),
+		     json_object_get(old, "counters"));
+	json_object_foreach(json_object_get(vm, "devices"), device, counters)
+		add_those_of(device, t, vm, old, counters, json_object_get(past, device));
 }
 
 /* The tables in `lines` lines of `width` characters; 0: no limit. */
@@ -202,13 +225,14 @@ static bool wait_next(const struct stats *s, int signals, bool keys)
 	return false;
 }
 
-/* A VM of that name that has ended is looked at no more. */
+/* A VM of that name that has ended is looked at no more; one that was not started yet is. */
 static bool is_over(const struct stats *s, const json_t *list)
 {
 	const json_t *vm = json_array_get(list, 0);
 
-	return s->name && !json_object_get(vm, "uptime") &&
-	       strcmp(vms_text(vm, "state"), "no answer");
+	const char *state = vms_text(vm, "state");
+
+	return s->name && (!strcmp(state, "ended") || !strcmp(state, "killed"));
 }
 
 static int look_on(struct stats *s, int signals, bool live, bool keys)

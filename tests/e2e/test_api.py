@@ -42,7 +42,8 @@ class Server:
             [product.lodge(), "api", "--engine", "bt", "--api-sock", self.path]
         self.process = subprocess.Popen([str(word) for word in [*command, *flags]],
                                         stdin=subprocess.DEVNULL, stdout=self._out,
-                                        stderr=self._err)
+                                        stderr=self._err,
+                                        env={**os.environ, "XDG_RUNTIME_DIR": str(directory)})
         self.connection = Connection(self.path)
         while self.process.poll() is None:
             try:

@@ -21,6 +21,7 @@ import pytest
 import bare
 from lab import product
 from lab.host import Host
+from test_api import Connection
 
 LINE = 60  # seconds within which anything happens on a busy machine
 
@@ -160,7 +161,7 @@ def test_a_name_is_had_once(lodge):
     done = lodge.run(*bare.command("off", "--name", "one", engine="bt")[1:])
     assert (done.status, done.out) == (2, "")
     assert done.err == (f"lodge: a VM named one runs (process {pid}): stop it, or give another "
-                        "--name\n")
+                        "name\n")
     done = lodge.run(*bare.command("off", "--name", "one", "--detach", engine="bt")[1:])
     assert done.status == 2
     assert lodge.list()["one"]["pid"] == pid
@@ -274,6 +275,73 @@ def test_two_users_see_their_own():
         lodge.good("kill", "mine")
 
 
+def served(path):
+    """Whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
+
+def test_a_machine_of_the_api_is_known_by_its_id(lodge, tmp_path):
+    """Before it is started, and when; the other verbs and the API see the same machine."""
+    path = tmp_path / "api"
+    session = lodge.spawn("api", "--id", "rest-1", "--api-sock", path, "--engine", "bt")
+    lodge.until(lambda: served(path), "it listens")
+    connection = Connection(path)
+
+    def do(method, where, body):
+        connection.request(method, where, None if body is None else json.dumps(body))
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status in (200, 204), text
+        return json.loads(text) if text else None
+
+    vm = lodge.until(lambda: lodge.list().get("rest-1"), "it is listed")
+    assert vm["state"] == "not started" and vm["arguments"][:2] == ["--id", "rest-1"]
+    assert lodge.good("ps").splitlines()[1].split() == ["rest-1", str(vm["pid"]), "not", "started"]
+    assert json.loads(lodge.good("inspect", "rest-1"))["state"] == "not started"
+    assert lodge.good("stats").splitlines()[1].split() == ["rest-1", "not", "started"]
+    for verb in ("pause", "resume", "stop"):
+        done = lodge.run(verb, "rest-1")
+        assert (done.status, done.err) == (1, "lodge: rest-1: it was not started yet\n")
+    do("PUT", "/machine-config", {"vcpu_count": 1, "mem_size_mib": 32})
+    do("PUT", "/entropy", {})
+    do("PUT", "/boot-source", {"kernel_image_path": str(bare.kernel()), "boot_args": "button"})
+    do("PUT", "/actions", {"action_type": "InstanceStart"})
+    session.expect("bare\n")
+    vm = lodge.list()["rest-1"]
+    assert (vm["state"], vm["engine"], vm["memory"]) == ("running", "bt", 32 << 20)
+    assert not vm["detached"] and not vm["console"]
+    assert json.loads(lodge.good("inspect", "rest-1"))["devices"]["rng"]["requests"] == 0
+    lodge.good("pause", "rest-1")
+    assert do("GET", "/", None)["state"] == "Paused"
+    do("PATCH", "/vm", {"state": "Resumed"})
+    assert lodge.list()["rest-1"]["state"] == "running"
+    lodge.good("stop", "rest-1")
+    assert session.wait().status == 0
+    assert lodge.list("--all") == {} and list((lodge.runtime / "lodge").iterdir()) == []
+
+
+def test_an_id_may_be_had_twice_and_be_no_name(lodge, tmp_path):
+    """As with Firecracker: they are served, and the first of a name is the one that is listed."""
+    first = lodge.spawn("api", "--id", "twin", "--api-sock", tmp_path / "1")
+    pid = lodge.until(lambda: lodge.list().get("twin"), "it is listed")["pid"]
+    second = lodge.spawn("api", "--id", "twin", "--api-sock", tmp_path / "2")
+    nameless = lodge.spawn("api", "--id=-", "--api-sock", tmp_path / "3")
+    for path in ("1", "2", "3"):
+        lodge.until(lambda: served(tmp_path / path), "it listens")
+    assert {name: vm["pid"] for name, vm in lodge.list().items()} == {"twin": pid}
+    lodge.good("kill", "twin")
+    for session, said in [(first, ""), (second, "'lodge ps' does not know it"), (nameless, "")]:
+        if session != first:
+            session.signal(signal.SIGTERM)
+        done = session.wait()
+        assert done.status == 130 and (said in done.err if said else not done.err)
+
+
 # The console
 
 
@@ -371,6 +439,9 @@ def test_stats(lodge):
     rows = lodge.good("stats").splitlines()
     assert [row.split()[0] for row in rows] == ["NAME", "busy", "idle"]
     assert "blocks translated" in lodge.good("stats", "busy")
+    lodge.start("wait", "--rng", "on", name="with-rng")
+    look = json.loads(lodge.good("stats", "with-rng", "--json", "--once"))[0]
+    assert list(look["devices"]) == ["rng"] and look["devices"]["rng"]["notifications"] == 0
     lines = lodge.spawn("stats", "busy", "--json", "--interval", "0.1")
     lines.expect(r"\]\n\[")
     lines.signal(signal.SIGINT)
