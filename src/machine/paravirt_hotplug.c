@@ -13,7 +13,8 @@
  *	         - is reset, which takes the device
  *
  * A vCPU may be in the middle of an access to a device whose range on the bus is gone
- * (core/bus.h), and end it late. So the device's memory is freed with all vCPUs parked.
+ * (core/bus.h), and end it late. So all vCPUs are parked once before the device's memory is
+ * freed; after that they run, and what the device is on the host is closed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -80,8 +81,9 @@ int paravirt_attach(struct paravirt *p, const struct machine_attachment *a, stru
 	return number;
 }
 
-/* Frees a device that is off the bus, whatever else the guest says of its slot. vCPUs parked. */
-static void take(struct paravirt *p, unsigned n)
+/* Takes a device that is off the bus, whatever else the guest says of its slot: no vCPU is in it
+ * any more. vCPUs parked. */
+static struct paravirt_seat *take(struct paravirt *p, unsigned n)
 {
 	struct paravirt_seat *seat = p->seats[n];
 
@@ -91,6 +93,13 @@ static void take(struct paravirt *p, unsigned n)
 	p->seats[n] = NULL;
 	virtio_pci_reset(&seat->pci); /* what a late access has begun */
 	virtio_pci_release(&seat->pci);
+	return seat;
+}
+
+/* What it is on the host is closed, which takes its time where an image's last writes go to the
+ * disk. */
+static void part(struct paravirt *p, struct paravirt_seat *seat)
+{
 	seat->kind->detach(*paravirt_state(p, seat->kind), seat->number);
 	tell(p, MACHINE_EVENT_DETACHED, seat->kind, seat->number);
 	free(seat);
@@ -108,6 +117,9 @@ static bool has_driver(struct virtio_device *d)
 
 static void take_ejected(struct paravirt *p, uint32_t slots)
 {
+	struct paravirt_seat *taken[ARRAY_LEN(p->seats)];
+	unsigned count = 0;
+
 	for (unsigned n = 0; n < p->count; n++)
 		if (slots & BIT(LAYOUT_VIRTIO_SLOT + n))
 			virtio_pci_reset(
@@ -115,8 +127,10 @@ static void take_ejected(struct paravirt *p, uint32_t slots)
 	machine_vcpus_park(p->machine);
 	for (unsigned n = 0; n < p->count; n++)
 		if (slots & BIT(LAYOUT_VIRTIO_SLOT + n))
-			take(p, n);
+			taken[count++] = take(p, n);
 	machine_go(p->machine);
+	while (count)
+		part(p, taken[--count]);
 }
 
 static void on_refused(struct paravirt *p, unsigned n)
@@ -194,7 +208,7 @@ void paravirt_take_asked(struct paravirt *p)
 		if (asked & BIT(slot))
 			pci_host_detach(p->wires.pci, PCI_DEVFN(slot, 0));
 		if ((asked | ejected) & BIT(slot))
-			take(p, n);
+			part(p, take(p, n));
 	}
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import guests, product
+from lab import cache, guests, product
 from lab.host import Host
 from test_api import serve  # noqa: F401  (a fixture)
 
@@ -86,6 +86,44 @@ dmesg -r | grep -E '^<[0-3]>'
     assert [int(size) for size in re.findall(r"^same vdb (\d+)$", text, re.MULTILINE)] == \
         [(i + 1) << 11 for i in range(20)], text
     assert "bad" not in text and "<" not in text
+
+
+# More than can lie between a guest's writing and its reader.
+MUCH = 300_000
+
+
+def test_processors_run_while_a_disk_is_closed(serve, kernel, initrd, tmp_path,  # noqa: F811
+                                               monkeypatch):
+    """Its image's last writes go to the disk then, which may take long."""
+    slow = cache.built("slowflush", Path(__file__).with_name("slowflush.c"),
+                       ["gcc", "-O2", "-shared", "-fPIC", "-o", "{out}", "{in}"])
+    monkeypatch.setenv("LD_PRELOAD", str(slow))
+    monkeypatch.setenv("FLUSHES", str(tmp_path))
+    server = serve("--enable-pci")
+    monkeypatch.delenv("LD_PRELOAD")
+    image = tmp_path / "image"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "64M"], check=True)
+    boot(server, kernel, initrd, """
+echo ready.
+wait_for /sys/block/vda/size
+dd if=/dev/zero of=/dev/vda bs=64k count=64 oflag=direct 2>/dev/null
+echo written.
+while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done
+""")
+    server.wait_for("ready.")
+    path, body = drive("first", image)
+    server.do("PUT", path, {**body, "format": "Qcow2"})
+    server.wait_for("written.")
+    assert not (tmp_path / "asked").exists()
+    server.do("DELETE", path, None)
+    try:
+        wait_until((tmp_path / "asked").exists)
+        there = len(server.printed())
+        wait_until(lambda: len(server.printed()) > there + MUCH, 50)
+    finally:
+        (tmp_path / "go").touch()
+    wait_until(lambda: ids(server) == [])
+    subprocess.run(["qemu-img", "check", "-q", str(image)], check=True)
 
 
 def test_without_pci_devices_stay(serve, kernel, initrd, tmp_path):  # noqa: F811
