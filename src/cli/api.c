@@ -56,6 +56,18 @@ static int take_number(void *to, const struct flag *flag, const char *value)
 	return 0;
 }
 
+/* The library is the judge of it, now and not only when the VM is started. */
+static int take_engine(void *to, const struct flag *flag, const char *value)
+{
+	lodge_vm *judge = lodge_vm_new();
+	int rc = judge ? lodge_vm_set(judge, "engine", value) : -ENOMEM;
+
+	if (rc)
+		cli_error("--%s", judge ? lodge_vm_error(judge) : "engine: memory is out");
+	lodge_vm_free(judge);
+	return rc ? STATUS_USAGE : flag_text(to, flag, value);
+}
+
 static const struct flag table[] = {
 	FLAG_AT("--api-sock", "PATH", "the socket (default: " SOCKET_DEFAULT ")", flag_text,
 		struct api, options.socket),
@@ -73,7 +85,7 @@ static const struct flag table[] = {
 		options.metadata),
 	FLAG_AT("--mmds-size-limit", "BYTES", "of the metadata (default: as of a request)",
 		take_bytes, struct api, options.metadata_max),
-	FLAG_AT("--engine", "auto|kvm|bt", "what executes guest code (default: auto)", flag_text,
+	FLAG_AT("--engine", "auto|kvm|bt", "what executes guest code (default: auto)", take_engine,
 		struct api, options.engine),
 	FLAG_AT("--boot-timer", NULL, "log when the guest writes 123 to 0xC0000000", flag_switch,
 		struct api, options.boot_timer),

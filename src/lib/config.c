@@ -112,7 +112,7 @@ static int parse_model(const struct setting *s, void *field, const char *value, 
 	for (unsigned i = 0; (name = cpuid_model_name(i)); i++)
 		if (!strcmp(value, name))
 			return parse_text(s, field, value, e);
-	return err_set(e, EINVAL, "CPU model '%s' is unknown: give host, x86-64-v2 or x86-64-v3",
+	return err_set(e, EINVAL, "%s '%s' is unknown: give host, x86-64-v2 or x86-64-v3", s->name,
 		       value);
 }
 

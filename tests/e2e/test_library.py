@@ -127,10 +127,29 @@ def test_python(environment, kernel, initrd):
     assert text.strip() == (ROOT / "VERSION").read_text().strip()
 
 
+def declared_functions():
+    """Names of all functions of the header."""
+    header = (ROOT / "include/lodge/lodge.h").read_text()
+    return set(re.findall(r"^[a-z][\w ]*[ *](lodge_\w+)\(", header, re.MULTILINE))
+
+
+def test_the_manual_page_names_every_function():
+    """And none that there is not."""
+    page = (ROOT / "docs/liblodge.3.scd").read_text()
+    assert set(re.findall(r"\*(lodge_\w+)\*", page)) == declared_functions()
+
+
+def test_the_library_exports_what_the_header_has(installed):
+    """With a version each, and nothing else."""
+    text = subprocess.run(["nm", "-D", "--defined-only", installed / "lib/liblodge.so"],
+                          capture_output=True, text=True, check=True, timeout=60).stdout
+    symbols = {row.split()[2] for row in text.splitlines() if row.split()[1] != "A"}
+    assert symbols == {f"{name}@@LODGE_0" for name in declared_functions()}
+
+
 def test_python_knows_every_function_of_the_header():
     """All but those that give text to free()."""
-    header = (ROOT / "include/lodge/lodge.h").read_text()
-    declared = set(re.findall(r"^[a-z][\w ]*[ *](lodge_\w+)\(", header, re.MULTILINE))
+    declared = declared_functions()
     bound = set(re.findall(r'"(lodge_\w+)":', (ROOT / "bindings/python/lodge.py").read_text()))
     assert len(declared) > 15
     assert declared - bound == {"lodge_host_text", "lodge_host_json", "lodge_config_name"}
