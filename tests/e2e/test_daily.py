@@ -71,6 +71,11 @@ class Lodge:
         """Waits until a VM's log has the text."""
         return self.until(lambda: text in self.good("logs", name), f"{text!r} in {name}'s log")
 
+    def until_listed(self, name):
+        """Waits until a VM answers; its object."""
+        return self.until(lambda: "detached" in (vm := self.list().get(name, {})) and vm,
+                          f"{name} is listed and answers")
+
     def directory(self, name):
         return self.runtime / "lodge" / name
 
@@ -226,7 +231,7 @@ def test_how_it_ended_is_kept(lodge):
 def test_a_machine_in_the_foreground_is_known_by_its_name(lodge):
     session = lodge.spawn(*bare.command("button", "--name", "front", engine="bt")[1:])
     session.expect("bare\n")
-    vm = lodge.until(lambda: lodge.list().get("front"), "it is listed")
+    vm = lodge.until_listed("front")
     assert not vm["detached"] and not vm["console"]
     done = lodge.run("console", "front")
     assert done.status == 1 and "has its console elsewhere" in done.err
@@ -299,7 +304,7 @@ def test_a_machine_of_the_api_is_known_by_its_id(lodge, tmp_path):
         assert answer.status in (200, 204), text
         return json.loads(text) if text else None
 
-    vm = lodge.until(lambda: lodge.list().get("rest-1"), "it is listed")
+    vm = lodge.until_listed("rest-1")
     assert vm["state"] == "not started" and vm["arguments"][:2] == ["--id", "rest-1"]
     assert lodge.good("ps").splitlines()[1].split() == ["rest-1", str(vm["pid"]), "not", "started"]
     assert json.loads(lodge.good("inspect", "rest-1"))["state"] == "not started"
@@ -328,7 +333,7 @@ def test_a_machine_of_the_api_is_known_by_its_id(lodge, tmp_path):
 def test_an_id_may_be_had_twice_and_be_no_name(lodge, tmp_path):
     """As with Firecracker: they are served, and the first of a name is the one that is listed."""
     first = lodge.spawn("api", "--id", "twin", "--api-sock", tmp_path / "1")
-    pid = lodge.until(lambda: lodge.list().get("twin"), "it is listed")["pid"]
+    pid = lodge.until_listed("twin")["pid"]
     second = lodge.spawn("api", "--id", "twin", "--api-sock", tmp_path / "2")
     nameless = lodge.spawn("api", "--id=-", "--api-sock", tmp_path / "3")
     for path in ("1", "2", "3"):
