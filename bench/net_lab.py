@@ -38,7 +38,7 @@ echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 /lab/stream tap tap0 || exit
 ifconfig tap0 {PEER} netmask 255.255.255.0 up || exit
 /lab/stream serve &
-exec "$@"
+sleep 0.1; exec "$@"
 """
 
 

@@ -7,3 +7,11 @@ void thread_yield(void)
 {
 	sched_yield();
 }
+
+void thread_set_patient(bool patient)
+{
+	const struct sched_param none = {.sched_priority = 0};
+
+	if (sched_getscheduler(0) == (patient ? SCHED_OTHER : SCHED_BATCH))
+		sched_setscheduler(0, patient ? SCHED_BATCH : SCHED_OTHER, &none);
+}

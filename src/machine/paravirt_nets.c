@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/thread.h"
 #include "host/passt.h"
 #include "host/random.h"
 #include "host/tap.h"
@@ -14,6 +15,7 @@
 #include "mmds/mmds.h"
 #include "mmds/service.h"
 #include "virtio/net.h"
+#include "virtio/net_stream.h"
 
 /* passt copies streams, and says so: the larger its packets, the fewer there are. Its own default,
  * whole words below 64 KiB with an Ethernet header. */
@@ -36,6 +38,7 @@ struct nets {
 	struct card cards[PARAVIRT_MAX];
 	unsigned count;               /* of those that are or were there */
 	struct mmds_service *service; /* NULL: there is none */
+	struct net_stream stream;     /* of all of them together */
 };
 
 static void on_gone(void *opaque, const char *why)
@@ -44,6 +47,12 @@ static void on_gone(void *opaque, const char *why)
 
 	machine_warn(c->machine, "the network %s is gone: %s: the guest has its link down", c->name,
 		     why);
+}
+
+static void on_stream(void *opaque, bool flows)
+{
+	(void)opaque;
+	thread_set_patient(flows);
 }
 
 static struct netif *open_tap(const struct machine *m, const struct machine_net *from,
@@ -116,6 +125,7 @@ static int add_net(struct paravirt *p, struct nets *all, const struct machine_ne
 		config.mtu = c->netif->mtu;
 	config.netif = c->netif;
 	config.clock = &c->machine->clock;
+	config.stream = &all->stream;
 	if (from->has_mac)
 		memcpy(config.mac, from->mac, sizeof(config.mac));
 	else
@@ -125,11 +135,13 @@ static int add_net(struct paravirt *p, struct nets *all, const struct machine_ne
 		      : e->code;
 }
 
-static struct nets *new_nets(struct err *e)
+static struct nets *new_nets(struct machine *m, struct err *e)
 {
 	struct nets *all = calloc(1, sizeof(*all));
 
-	if (!all)
+	if (all)
+		net_stream_init(&all->stream, &m->clock, on_stream, NULL);
+	else
 		err_errno(e, ENOMEM, "cannot make virtio-net");
 	return all;
 }
@@ -142,7 +154,7 @@ static int make(struct paravirt *p, void **state, struct err *e)
 
 	if (!c->net_count)
 		return 0;
-	*state = all = new_nets(e);
+	*state = all = new_nets(paravirt_machine(p), e);
 	if (!all)
 		return e->code;
 	if (c->mmds) {
@@ -186,7 +198,7 @@ static int attach(struct paravirt *p, void **state, const struct machine_attachm
 	int rc;
 
 	if (!*state)
-		*state = new_nets(e);
+		*state = new_nets(paravirt_machine(p), e);
 	if (!*state)
 		return e->code;
 	number = free_number(*state);
@@ -203,6 +215,7 @@ static void release(void *state)
 	for (unsigned i = 0; i < all->count; i++)
 		detach(all, i);
 	mmds_service_free(all->service);
+	net_stream_release(&all->stream);
 	free(all);
 }
 

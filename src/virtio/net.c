@@ -57,6 +57,14 @@ void net_set_offloads(struct virtio_net *n, uint64_t features)
 		netif_offload(n->netif, 0);
 }
 
+void net_count(struct virtio_net *n, uint64_t *frames, uint64_t *bytes, uint64_t len)
+{
+	++*frames;
+	*bytes += len;
+	if (n->stream)
+		net_stream_count(n->stream, len);
+}
+
 bool net_use_pairs(struct virtio_net *n, unsigned pairs)
 {
 	if (netif_use(n->netif, pairs))
@@ -279,6 +287,7 @@ struct virtio_net *virtio_net_new(struct mem *mem, const struct virtio_net_confi
 		return NULL;
 	}
 	n->netif = config->netif;
+	n->stream = config->stream;
 	n->gone = config->gone;
 	n->opaque = config->opaque;
 	memcpy(n->mac, config->mac, sizeof(n->mac));

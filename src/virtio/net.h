@@ -20,6 +20,7 @@
 /* Pairs of queues that a device can have, beside its control queue. */
 #define VIRTIO_NET_PAIRS_MAX ((VIRTIO_QUEUES_MAX - 1) / 2)
 
+struct net_stream;
 struct virtio_net;
 
 struct virtio_net_config {
@@ -28,6 +29,7 @@ struct virtio_net_config {
 	unsigned mtu;                 /* 0: the driver's default */
 	struct clock *clock;          /* what the limits are counted by; NULL: there are none */
 	struct limiter_config rx, tx; /* of what comes, of what the driver sends; frames' bytes */
+	struct net_stream *stream; /* optional: what passes is counted there; outlives the device */
 	/* optional: told that the interface is gone, why, once; I/O thread, the device's lock
 	 * held. */
 	void (*gone)(void *opaque, const char *why);

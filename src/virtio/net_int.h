@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "virtio/net.h"
 #include "virtio/net_filter.h"
+#include "virtio/net_stream.h"
 
 /* Features, 5.1.3. */
 #define NET_F_CSUM                BIT(0)
@@ -94,6 +95,7 @@ struct virtio_net {
 	uint64_t offloads;               /* what may be left undone in received frames: features */
 	struct net_filter filter;
 	struct limiter rx_limit, tx_limit;
+	struct net_stream *stream; /* NULL: nobody counts */
 	struct virtio_net_counts counts;
 	struct net_pair *pair;
 };
@@ -131,6 +133,9 @@ void net_transmit(struct virtio_net *n, unsigned pair);
 
 /* net_control.c: serves the control queue. */
 void net_control(struct virtio_net *n);
+
+/* net.c: a frame of so many bytes has passed, in that direction. */
+void net_count(struct virtio_net *n, uint64_t *frames, uint64_t *bytes, uint64_t len);
 
 /* net.c: GUEST_* features that are to hold from now on; how many pairs are used. */
 void net_set_offloads(struct virtio_net *n, uint64_t features);

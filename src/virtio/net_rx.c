@@ -150,8 +150,7 @@ static bool deliver(struct virtio_net *n, unsigned pair, const struct frame *f)
 		fill(n, pair, chain, f, len);
 	}
 	hand_over(n, pair);
-	n->counts.received++;
-	n->counts.received_bytes += f->len;
+	net_count(n, &n->counts.received, &n->counts.received_bytes, f->len);
 	return true;
 }
 

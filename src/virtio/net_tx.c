@@ -107,12 +107,11 @@ void net_transmit(struct virtio_net *n, unsigned pair)
 			break;
 		tx->held = false;
 		tx->paid = false;
-		if (rc) {
+		if (rc)
 			n->counts.lost++;
-		} else {
-			n->counts.sent++;
-			n->counts.sent_bytes += tx->chain.readable_len - NET_HEADER_SIZE;
-		}
+		else
+			net_count(n, &n->counts.sent, &n->counts.sent_bytes,
+				  tx->chain.readable_len - NET_HEADER_SIZE);
 		virtio_put(&n->device, queue, &tx->chain, 0);
 	}
 	virtio_finish(&n->device, queue);

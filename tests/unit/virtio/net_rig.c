@@ -91,13 +91,18 @@ static void on_gone(void *opaque, const char *why)
 void nrig_make(struct net_rig *r, bool header, unsigned pairs)
 {
 	struct nrig_netif *f = &r->fake;
-	struct virtio_net_config config = {
-		.netif = &f->netif, .mtu = 1400, .clock = &r->clock, .gone = on_gone, .opaque = r};
+	struct virtio_net_config config = {.netif = &f->netif,
+					   .mtu = 1400,
+					   .clock = &r->clock,
+					   .stream = &r->stream,
+					   .gone = on_gone,
+					   .opaque = r};
 	int rc;
 
 	memset(f, 0, sizeof(*f));
 	vrig_make(&r->v, true, false);
 	clock_init_manual(&r->clock);
+	net_stream_init(&r->stream, &r->clock, NULL, NULL);
 	for (unsigned i = 0; i < pairs; i++)
 		f->fds[i] = eventfd(0, EFD_CLOEXEC);
 	f->netif = (struct netif){
@@ -119,6 +124,7 @@ void nrig_release(struct net_rig *r)
 		close(r->fake.fds[i]);
 	vrig_release(&r->v);
 	virtio_net_free(r->net);
+	net_stream_release(&r->stream);
 	clock_release(&r->clock);
 	r->tx = (struct limiter_config){.ops = {.size = 0}};
 }

@@ -8,6 +8,7 @@
 
 #include "transport_rig.h"
 #include "virtio/net.h"
+#include "virtio/net_stream.h"
 
 #define NRIG_PAIRS  3
 #define NRIG_FRAMES 8
@@ -55,6 +56,7 @@ struct net_rig {
 	struct nrig_netif fake;
 	struct virtio_net *net;
 	struct clock clock;
+	struct net_stream stream;
 	struct driver queue[NRIG_QUEUES];
 	struct limiter_config tx; /* for make */
 };

@@ -181,6 +181,7 @@ static void a_frame_that_fits_no_buffer_is_dropped(void **state)
 	assert_int_equal(virtio_net_counts(rig.net).dropped, 1);
 	assert_int_equal(virtio_net_counts(rig.net).received, 1);
 	assert_int_equal(virtio_net_counts(rig.net).received_bytes, 99);
+	assert_int_equal(atomic_load(&rig.stream.bytes), 99);
 }
 
 /* All buffers together are too small: the frame is cut, and the queue lives on. */
