@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/beyond.h"
@@ -481,6 +482,31 @@ static int apply_entropy(lodge_vm *vm, const json_t *entropy, struct err *e)
 	return rc;
 }
 
+int sections_open_serial(const char *path, struct err *e)
+{
+	int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = open(path, flags, 0644);
+
+	return fd < 0 ? err_errno(e, errno, "cannot write the serial console to %s", path) : fd;
+}
+
+/* A file that cannot be written is told when it is named. Not so a FIFO: whoever reads there would
+ * take this look for all that ever comes. */
+static int check_serial(const json_t *serial, struct err *e)
+{
+	const char *path = fields_text(serial, "serial_out_path", NULL);
+	struct stat st;
+	int fd;
+
+	if (!path || (!stat(path, &st) && S_ISFIFO(st.st_mode)))
+		return 0;
+	fd = sections_open_serial(path, e);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 {
 	int rc = apply_machine(vm, sections, e);
@@ -508,6 +534,8 @@ int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 				   json_object_get(sections, "machine-config"), e);
 	if (!rc)
 		rc = apply_entropy(vm, json_object_get(sections, "entropy"), e);
+	if (!rc)
+		rc = check_serial(json_object_get(sections, "serial"), e);
 	return rc;
 }
 

@@ -34,6 +34,10 @@ json_t *sections_default_machine(void);
  * own error. What is not of a section keeps its default. */
 int sections_apply(lodge_vm *vm, const json_t *sections, struct err *e);
 
+/* Opens the file of the serial console, which is made if it is not there. A descriptor, or -errno
+ * with e set. */
+int sections_open_serial(const char *path, struct err *e);
+
 /* What lodge_vm_set and lodge_vm_attach take for a drive, or a network interface. 0, or -EINVAL
  * with e set. */
 struct buf;

@@ -2,7 +2,6 @@
 #include "api/vmm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,9 +106,9 @@ static int give_console(const struct vmm *v, lodge_vm *vm, struct err *e)
 
 	if (!path)
 		return lodge_vm_console(vm, v->console_in, v->console_out);
-	out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+	out = sections_open_serial(path, e);
 	if (out < 0)
-		return err_errno(e, errno, "cannot write the serial console to %s", path);
+		return out;
 	rc = lodge_vm_console(vm, -1, out);
 	close(out);
 	return rc;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests and their answers, on a VM that is never started. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -401,7 +404,28 @@ static void the_rest(void **state)
 
 	is_done(t, "PUT", "/entropy", "{}");
 	is_refused(t, "PUT", "/entropy", "{\"rate\":1}", "no field 'rate'");
-	is_done(t, "PUT", "/serial", "{\"serial_out_path\":\"/tmp/x\"}");
+	is_done(t, "PUT", "/serial", "{\"serial_out_path\":\"/dev/null\"}");
+	is_refused(t, "PUT", "/serial", "{\"serial_out_path\":\"/dev/null/x\"}",
+		   "cannot write the serial console to /dev/null/x");
+}
+
+/* Whoever reads a FIFO is told of its end when a writer closes it: nobody does before the start. */
+static void a_fifo_for_the_console_is_left_alone(void **state)
+{
+	struct test *t = *state;
+	char path[] = "/tmp/lodge-fifo-XXXXXX", body[64];
+	struct pollfd p = {.events = POLLIN};
+
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	p.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(p.fd >= 0);
+	snprintf(body, sizeof(body), "{\"serial_out_path\":\"%s\"}", path);
+	is_done(t, "PUT", "/serial", body);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	close(p.fd);
+	unlink(path);
 }
 
 /* Gives a file's text to api_configure; FILE stands for the test's file, twice. */
@@ -465,6 +489,7 @@ int main(void)
 		TEST(the_log),
 		TEST(metrics),
 		TEST(the_rest),
+		TEST(a_fifo_for_the_console_is_left_alone),
 		TEST(a_configuration_file),
 	};
 
