@@ -98,21 +98,21 @@ struct insn {
 	uint8_t cond;      /* of Jcc, SETcc, CMOVcc: the low 4 bits of the opcode */
 	uint8_t operands;  /* how many are in operand, explicit ones first, in Intel's order */
 	struct insn_operand operand[INSN_OPERANDS_MAX];
-	struct insn_mem mem; /* where has_mem */
-	bool has_mem;        /* a memory operand by ModRM, moffs, or implicit (strings have none:
-				their handler knows) */
-	bool vex_l;          /* VEX.L: 256 bits */
-	uint8_t aligned; /* the memory operand must be aligned to so many bytes, or #GP; 0: no */
-	struct insn_layout at;
-	uint8_t bytes[INSN_BYTES_MAX];
 	/* Status flags, as bits of RFLAGS: read; given a value in any case where the instruction
 	 * does its work (a shift by 0 does not); and given one, perhaps, or left undefined. */
 	uint16_t flags_read;
 	uint16_t flags_written;
 	uint16_t flags_touched;
+	struct insn_mem mem; /* where has_mem */
+	uint64_t imm;        /* sign- or zero-extended to 64 bits, as the instruction uses it */
+	uint32_t imm2;       /* ENTER's level, a far pointer's selector, EXTRQ's second */
 	bool imm_signed;
-	uint64_t imm;  /* sign- or zero-extended to 64 bits, as the instruction uses it */
-	uint32_t imm2; /* ENTER's level, a far pointer's selector, EXTRQ's second */
+	bool has_mem;    /* a memory operand by ModRM, moffs, or implicit (strings have none:
+				their handler knows) */
+	bool vex_l;      /* VEX.L: 256 bits */
+	uint8_t aligned; /* the memory operand must be aligned to so many bytes, or #GP; 0: no */
+	struct insn_layout at;
+	uint8_t bytes[INSN_BYTES_MAX];
 };
 
 #endif

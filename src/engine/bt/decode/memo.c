@@ -93,17 +93,29 @@ static void remember(struct decode_memo_entry *e, const struct insn *insn, enum 
 	}
 }
 
+/* What may differ in the instruction, which is the entry's otherwise. */
 static void recall(const struct decode_memo_entry *e, const uint8_t *bytes, struct insn *insn)
 {
-	unsigned len = e->insn.len;
+	unsigned len = insn->len;
 
-	*insn = e->insn;
 	store_le(insn->bytes, 8, load_le(bytes, 8) & MASK(8 * MIN(len, 8)));
 	store_le(insn->bytes + 8, 7, load_le(bytes + 8, 8) & MASK(8 * (len - MIN(len, 8))));
 	if (e->disp_size)
 		insn->mem.disp = (int64_t)load_signed(bytes + insn->at.disp, e->disp_size);
 	if (e->imm_size)
 		insn->imm = immediate(insn, e->imm_size);
+}
+
+static bool is_remembered(const struct decode_memo_entry *e, enum decode_mode mode,
+			  const uint8_t *bytes)
+{
+	return e->insn.len && e->mode == mode && (load_le(bytes, 8) & e->mask[0]) == e->value[0] &&
+	       (load_le(bytes + 8, 8) & e->mask[1]) == e->value[1];
+}
+
+static bool is_memorable(enum decode_mode mode, size_t len)
+{
+	return len >= DECODE_MEMO_BYTES && mode >= DECODE_32;
 }
 
 enum decode_status decode_memo(struct decode_memo *m, const struct decoder *d,
@@ -113,11 +125,11 @@ enum decode_status decode_memo(struct decode_memo *m, const struct decoder *d,
 	struct decode_memo_entry *e;
 	enum decode_status status;
 
-	if (len < DECODE_MEMO_BYTES || mode < DECODE_32)
+	if (!is_memorable(mode, len))
 		return decode(d, mode, bytes, len, insn);
 	e = entry_of(m, bytes);
-	if (e->insn.len && e->mode == mode && (load_le(bytes, 8) & e->mask[0]) == e->value[0] &&
-	    (load_le(bytes + 8, 8) & e->mask[1]) == e->value[1]) {
+	if (is_remembered(e, mode, bytes)) {
+		*insn = e->insn;
 		recall(e, bytes, insn);
 		return DECODE_OK;
 	}
@@ -125,4 +137,18 @@ enum decode_status decode_memo(struct decode_memo *m, const struct decoder *d,
 	if (status == DECODE_OK)
 		remember(e, insn, mode);
 	return status;
+}
+
+const struct insn *decode_memo_look(struct decode_memo *m, const struct decoder *d,
+				    enum decode_mode mode, const uint8_t *bytes, size_t len)
+{
+	struct decode_memo_entry *e = is_memorable(mode, len) ? entry_of(m, bytes) : NULL;
+
+	if (e && is_remembered(e, mode, bytes)) {
+		recall(e, bytes, &e->insn);
+		return &e->insn;
+	}
+	if (decode_memo(m, d, mode, bytes, len, &m->other) != DECODE_OK)
+		return NULL;
+	return &m->other;
 }

@@ -12,7 +12,7 @@
 
 #include "engine/bt/decode/decode.h"
 
-#define DECODE_MEMO 2048u /* instructions; a power of two */
+#define DECODE_MEMO 4096u /* instructions; a power of two */
 
 /* With fewer bytes nothing is looked for. */
 #define DECODE_MEMO_BYTES 16u
@@ -26,6 +26,7 @@ struct decode_memo_entry {
 
 struct decode_memo {
 	struct decode_memo_entry entry[DECODE_MEMO];
+	struct insn other; /* that is in none of them */
 };
 
 /* decode, through a memo of the calling thread's, zeroed at first. It is good for one decoder, and
@@ -33,5 +34,10 @@ struct decode_memo {
 enum decode_status decode_memo(struct decode_memo *m, const struct decoder *d,
 			       enum decode_mode mode, const uint8_t *bytes, size_t len,
 			       struct insn *insn);
+
+/* The same for who but looks at it: the instruction is the memo's own, and stands until the next is
+ * asked for; NULL: none. */
+const struct insn *decode_memo_look(struct decode_memo *m, const struct decoder *d,
+				    enum decode_mode mode, const uint8_t *bytes, size_t len);
 
 #endif

@@ -141,7 +141,7 @@ static void read_region(struct cpu *cpu, struct region *region)
 
 	region_read(cpu, region, b->linear, b->gpa);
 	if (b->hot)
-		region_unroll(cpu, region);
+		region_unroll(region);
 	region_analyse(cpu, region);
 }
 

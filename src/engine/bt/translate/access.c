@@ -32,7 +32,6 @@ struct sum {
 };
 
 struct analysis {
-	const struct cpu *cpu;
 	const struct region *r;
 	bool plain;
 	unsigned word; /* bytes of an address, and of what the stack moves */
@@ -365,7 +364,7 @@ static void analyse_branch(struct analysis *a, unsigned n, enum kind kind)
 static void analyse(struct analysis *a, unsigned n)
 {
 	const struct insn *insn = &a->r->insn[n].insn;
-	enum kind kind = kind_of(a->cpu, insn);
+	enum kind kind = (enum kind)a->r->insn[n].kind;
 
 	switch (kind) {
 	case KIND_NOP:
@@ -421,9 +420,11 @@ static bool names(const struct insn *insn, unsigned reg)
 	return false;
 }
 
-static bool disturbs(const struct cpu *cpu, const struct insn *insn)
+static bool disturbs(const struct region_insn *i)
 {
-	switch (kind_of(cpu, insn)) {
+	const struct insn *insn = &i->insn;
+
+	switch (i->kind) {
 	case KIND_LEA:
 		return names(insn, HOST_ADDRESS) || insn->mem.base == HOST_ADDRESS ||
 		       insn->mem.index == HOST_ADDRESS;
@@ -441,42 +442,39 @@ static bool disturbs(const struct cpu *cpu, const struct insn *insn)
 }
 
 /* Which registers an instruction has to ask for. */
-static uint8_t units_of(const struct cpu *cpu, const struct insn *insn)
+static uint8_t units_of(const struct region_insn *i)
 {
 	uint8_t units = 0;
 
-	if (insn->unit == UNIT_SSE)
+	if (i->insn.unit == UNIT_SSE)
 		units = VECTORS_SSE;
-	if (insn->unit == UNIT_AVX)
+	if (i->insn.unit == UNIT_AVX)
 		units = VECTORS_AVX;
-	return kind_of(cpu, insn) == KIND_X87 ? units | VECTORS_X87 : units;
+	return i->kind == KIND_X87 ? units | VECTORS_X87 : units;
 }
 
-static bool is_handled(const struct cpu *cpu, const struct insn *insn)
+static bool is_handled(const struct region_insn *i)
 {
-	enum kind kind = kind_of(cpu, insn);
-
-	return kind == KIND_HANDLER || kind == KIND_HANDLER_ONCE || kind == KIND_STRING;
+	return i->kind == KIND_HANDLER || i->kind == KIND_HANDLER_ONCE || i->kind == KIND_STRING;
 }
 
 /* The region's first instruction of its unit, or the first behind one that a handler does, which
  * asks for vector registers first. */
-static bool asks_for_vectors(const struct cpu *cpu, const struct region *r, unsigned n)
+static bool asks_for_vectors(const struct region *r, unsigned n)
 {
-	uint8_t units = units_of(cpu, &r->insn[n].insn);
+	uint8_t units = units_of(&r->insn[n]);
 
 	while (units && n-- > 0) {
-		if (is_handled(cpu, &r->insn[n].insn))
+		if (is_handled(&r->insn[n]))
 			return true;
-		units &= (uint8_t)~units_of(cpu, &r->insn[n].insn);
+		units &= (uint8_t)~units_of(&r->insn[n]);
 	}
 	return units;
 }
 
-bool access_disturbs(const struct cpu *cpu, const struct region *r, unsigned n)
+bool access_disturbs(const struct region *r, unsigned n)
 {
-	return disturbs(cpu, &r->insn[n].insn) || asks_for_vectors(cpu, r, n) ||
-	       (r->crosses && n + 1 == r->count);
+	return disturbs(&r->insn[n]) || asks_for_vectors(r, n) || (r->crosses && n + 1 == r->count);
 }
 
 /* Whether the group's address will have to be taken from memory for one of its accesses. */
@@ -489,7 +487,7 @@ static bool is_interrupted(const struct analysis *a, const struct access_group *
 		if (out->at[n].group != group)
 			return true;
 	for (unsigned n = out->at[g->first].insn + 1u; n <= out->at[g->last].insn; n++)
-		if (access_disturbs(a->cpu, a->r, n))
+		if (access_disturbs(a->r, n))
 			return true;
 	return false;
 }
@@ -518,7 +516,6 @@ static void give_windows(struct analysis *a)
 void access_analyse(const struct cpu *cpu, const struct region *r, bool plain, struct accesses *out)
 {
 	struct analysis a = {
-		.cpu = cpu,
 		.r = r,
 		.plain = plain,
 		.word = cpu->mode == CPU_LONG ? 8 : 4,

@@ -57,6 +57,6 @@ struct cpu;
 void access_analyse(const struct cpu *cpu, const struct region *r, bool plain, struct accesses *a);
 
 /* Whether instruction n of the region changes HOST_ADDRESS, other than by a look-up. */
-bool access_disturbs(const struct cpu *cpu, const struct region *r, unsigned n);
+bool access_disturbs(const struct region *r, unsigned n);
 
 #endif

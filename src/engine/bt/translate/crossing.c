@@ -46,7 +46,7 @@ void region_cross(struct cpu *cpu, struct region *r, const uint8_t *first, unsig
 		return;
 	r->crossing = (struct region_crossing){linear, (uintptr_t)host, page, generation};
 	r->crosses = true;
-	r->branches = kind_of(cpu, &i->insn) >= KIND_JMP;
+	r->branches = i->kind >= KIND_JMP;
 	r->bytes += i->insn.len;
 	r->count++;
 }

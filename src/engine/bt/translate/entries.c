@@ -19,7 +19,7 @@ static bool saves(const struct lower *l, const struct region_insn *i)
 {
 	const struct insn *insn = &i->insn;
 
-	switch (kind_of(l->t->cpu, insn)) {
+	switch (i->kind) {
 	case KIND_HANDLER:
 	case KIND_HANDLER_ONCE:
 	case KIND_HANDLER_GO:

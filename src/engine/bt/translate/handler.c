@@ -25,7 +25,7 @@ void lower_handler(struct lower *l)
 	h->distance = l->e->at - 4;
 	h->i = l->i;
 	emit_jmp_to(l->e, l->t->gates.handler);
-	h->next = kind_of(l->t->cpu, &l->i->insn) == KIND_HANDLER_GO ? NULL : emit_here(l->e);
+	h->next = l->i->kind == KIND_HANDLER_GO ? NULL : emit_here(l->e);
 	l->flags_saved = true;
 	l->flags_host = false;
 	l->vectors = 0; /* they have been stored */

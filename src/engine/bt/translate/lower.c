@@ -129,7 +129,7 @@ bool lower_region(struct translator *t, const struct region *r, struct block *b)
 			lower_crossing(&l);
 			l.loaded = 0;
 		}
-		lower_insn(&l, kind_of(t->cpu, &l.i->insn));
+		lower_insn(&l, (enum kind)l.i->kind);
 	}
 	assert(l.accessed == l.accesses.count);
 	lower_end(&l);

@@ -39,15 +39,16 @@ static bool ends_region(enum kind kind)
 }
 
 /* A direct branch that leaves the canonical addresses faults before it is taken. */
-static bool branch_reaches(struct cpu *cpu, const struct region_insn *i)
+static bool branch_reaches(const struct cpu *cpu, const struct region_insn *i)
 {
 	return i->insn.operand[0].kind != OPERAND_REL ||
 	       linear_canonical(cpu, i->linear + i->insn.len + i->insn.imm);
 }
 
-bool region_takes(struct cpu *cpu, const struct region_insn *i)
+bool region_takes(const struct cpu *cpu, struct region_insn *i)
 {
-	return kind_of(cpu, &i->insn) != KIND_NONE && branch_reaches(cpu, i);
+	i->kind = (uint8_t)kind_of(cpu, &i->insn);
+	return i->kind != KIND_NONE && branch_reaches(cpu, i);
 }
 
 /* The region goes on behind this conditional branch, which is in it. */
@@ -77,7 +78,7 @@ static void decode_all(struct cpu *cpu, struct region *r, const uint8_t *bytes, 
 		if (!region_takes(cpu, i))
 			break;
 		r->bytes += i->insn.len;
-		r->branches = ends_region(kind_of(cpu, &i->insn));
+		r->branches = ends_region((enum kind)i->kind);
 		if (r->branches && goes_on(r, i, r->within)) {
 			r->branches = false;
 			r->within++;
@@ -125,21 +126,21 @@ static unsigned flags_wanted(struct cpu *cpu, const struct region *r, uint64_t l
 	unsigned len = MIN(room, sizeof(bytes)), at = 0;
 	unsigned open = FLAGS_STATUS, wanted = 0;
 	const uint8_t *host = host_of(cpu, gpa);
-	struct insn insn;
 
 	if (!host)
 		return FLAGS_STATUS;
 	memcpy(bytes, host, len);
 	for (unsigned n = 0; n < LOOK_AHEAD && open; n++) {
-		if (decode_memo(&cpu->translator->memo, cpu->vm->decoder,
-				(enum decode_mode)cpu->decode, bytes + at, len - at,
-				&insn) != DECODE_OK)
+		const struct insn *insn = decode_memo_look(&cpu->translator->memo, cpu->vm->decoder,
+							   (enum decode_mode)cpu->decode,
+							   bytes + at, len - at);
+		enum kind kind = insn ? kind_of(cpu, insn) : KIND_NONE;
+
+		wanted |= insn ? kind_flags_read(insn) & open : 0;
+		if (kind == KIND_NONE || ends_region(kind))
 			break;
-		wanted |= kind_flags_read(&insn) & open;
-		if (kind_of(cpu, &insn) == KIND_NONE || ends_region(kind_of(cpu, &insn)))
-			break;
-		open &= ~kind_flags_written(&insn);
-		at += insn.len;
+		open &= ~kind_flags_written(insn);
+		at += insn->len;
 	}
 	wanted |= open;
 	if (wanted == FLAGS_STATUS)
@@ -173,10 +174,9 @@ static unsigned live_at_end(struct cpu *cpu, const struct region *r)
 
 	if (!r->branches)
 		return r->count == REGION_MAX ? flags_wanted_near(cpu, r, next) : FLAGS_STATUS;
-	if (kind_of(cpu, &last->insn) == KIND_AC)
+	if (last->kind == KIND_AC)
 		return flags_wanted_near(cpu, r, next);
-	if (last->insn.operand[0].kind != OPERAND_REL ||
-	    kind_of(cpu, &last->insn) == KIND_HANDLER_GO)
+	if (last->insn.operand[0].kind != OPERAND_REL || last->kind == KIND_HANDLER_GO)
 		return FLAGS_STATUS;
 	live = flags_wanted_there(cpu, r, next + last->insn.imm);
 	if (last->insn.op == OP_JCC)

@@ -16,6 +16,7 @@ struct page;
 struct region_insn {
 	struct insn insn;
 	uint64_t linear;
+	uint8_t kind;  /* enum kind */
 	uint16_t live; /* status flags that may be read after it before they are written */
 };
 
@@ -46,8 +47,8 @@ struct region {
  * cannot be translated ends the region, and is not in it. May wait for other vCPUs. */
 void region_read(struct cpu *cpu, struct region *r, uint64_t linear, uint64_t gpa);
 
-/* Whether an instruction that has been decoded can be part of a region. */
-bool region_takes(struct cpu *cpu, const struct region_insn *i);
+/* Whether an instruction that has been decoded can be part of a region. Finds its kind. */
+bool region_takes(const struct cpu *cpu, struct region_insn *i);
 
 /* Adds the instruction that begins with the len bytes at first, the last ones of the page, if it is
  * one that can be. */
@@ -55,7 +56,7 @@ void region_cross(struct cpu *cpu, struct region *r, const uint8_t *first, unsig
 
 /* Makes several turns of a region that is a loop, if it is one that can be: unroll.c. bytes stays
  * that of one. */
-void region_unroll(const struct cpu *cpu, struct region *r);
+void region_unroll(struct region *r);
 
 /* Where the region is left by this conditional branch of it, which does not end it. */
 uint64_t region_way_out(const struct region *r, const struct region_insn *i);

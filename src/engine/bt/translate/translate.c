@@ -19,7 +19,7 @@ bool translate(struct translator *t, struct block *b, uint64_t linear, uint64_t 
 	region_read(t->cpu, &r, linear, gpa);
 	b->hot = b->context < BLOCK_PLAIN && hot_block(&t->hot, linear, b->context);
 	if (b->hot)
-		region_unroll(t->cpu, &r);
+		region_unroll(&r);
 	dump_guest(t, &r);
 	dump_decoded(t, &r);
 	region_analyse(t->cpu, &r);

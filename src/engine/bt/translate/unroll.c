@@ -11,7 +11,6 @@
  * them is one of the block's exits, which all turns share (lower_jcc). A loop with a branch within
  * itself stays as it is: that may be taken every other time.
  */
-#include "engine/bt/cpu.h"
 #include "engine/bt/interp/operand.h"
 #include "engine/bt/translate/kind.h"
 #include "engine/bt/translate/region.h"
@@ -29,9 +28,9 @@ static bool same_page(const struct region *r, uint64_t linear)
 }
 
 /* Whether the instruction, not the last, may be in a loop. */
-static bool fits(const struct cpu *cpu, const struct region *r, const struct region_insn *i)
+static bool fits(const struct region *r, const struct region_insn *i)
 {
-	switch (kind_of(cpu, &i->insn)) {
+	switch (i->kind) {
 	case KIND_NOP:
 	case KIND_COPY:
 	case KIND_LEA:
@@ -45,17 +44,17 @@ static bool fits(const struct cpu *cpu, const struct region *r, const struct reg
 	}
 }
 
-void region_unroll(const struct cpu *cpu, struct region *r)
+void region_unroll(struct region *r)
 {
 	const struct region_insn *last = &r->insn[r->count ? r->count - 1 : 0];
 	unsigned turns = MIN(TURNS, REGION_MAX / MAX(r->count, 1));
 
 	if (turns < 2 || !r->branches || r->crosses || last->insn.op != OP_JCC ||
-	    kind_of(cpu, &last->insn) != KIND_JCC || target_of(last) != r->linear ||
+	    last->kind != KIND_JCC || target_of(last) != r->linear ||
 	    !same_page(r, r->linear + r->bytes))
 		return;
 	for (unsigned n = 0; n + 1 < r->count; n++)
-		if (!fits(cpu, r, &r->insn[n]))
+		if (!fits(r, &r->insn[n]))
 			return;
 	r->turn = r->count;
 	for (unsigned n = r->turn; n < turns * r->turn; n++)

@@ -31,8 +31,7 @@ static bool is_succeeded(const struct lower *l)
 	bool last = next == l->r->insn + l->r->count ||
 		    (l->r->crosses && next + 1 == l->r->insn + l->r->count);
 
-	return !last && sets_pointers(&next->insn) && !next->insn.has_mem &&
-	       kind_of(l->t->cpu, &next->insn) == KIND_X87;
+	return !last && sets_pointers(&next->insn) && !next->insn.has_mem && next->kind == KIND_X87;
 }
 
 static void copy_selector(struct lower *l, unsigned seg, int32_t to)

@@ -124,7 +124,7 @@ static void has_turns(const char *name, const uint8_t *code, size_t len, unsigne
 	memcpy(ir_ram(rig, IR_CODE), code, len);
 	region_read(rig->cpu, &r, IR_CODE, IR_CODE);
 	count = r.count;
-	region_unroll(rig->cpu, &r);
+	region_unroll(&r);
 	if (r.turn != turn || r.count != count * turns)
 		fail_msg("%s: %u turns of %u instructions", name, r.count / count, r.turn);
 	for (unsigned n = 0; n < r.count; n++)
