@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/device_metrics.h"
+#include "api/fields.h"
 #include "api/mmds.h"
 #include "api/request.h"
 #include "api/server.h"
@@ -68,13 +69,11 @@ static void say_events(const struct api_options *o, struct vmm *v)
 
 static int start_by_file(struct vmm *v, const char *name, struct err *e)
 {
-	json_error_t error;
-	json_t *file = json_load_file(name, JSON_REJECT_DUPLICATES, &error);
+	json_t *file = fields_load("configuration", name, 0, e);
 	struct err why = ERR_INIT;
 
 	if (!file)
-		return err_set(e, EINVAL, "cannot read the configuration %s: line %d: %s", name,
-			       error.line, error.text);
+		return e->code;
 	if (!api_configure(v, file, &why))
 		api_start(v, &why);
 	json_decref(file);

@@ -2,10 +2,34 @@
 #include "api/fields.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 const struct field fields_any[] = {{0}};
+
+json_t *fields_load(const char *what, const char *file, size_t flags, struct err *e)
+{
+	FILE *from = fopen(file, "re");
+	json_error_t error;
+	json_t *value;
+	int failed;
+
+	if (!from) {
+		err_errno(e, errno, "cannot read the %s %s", what, file);
+		return NULL;
+	}
+	errno = 0;
+	value = json_loadf(from, flags | JSON_REJECT_DUPLICATES, &error);
+	failed = ferror(from) ? errno : 0;
+	fclose(from);
+	if (failed)
+		err_errno(e, failed, "cannot read the %s %s", what, file);
+	else if (!value)
+		err_set(e, EINVAL, "the %s %s is no JSON: line %d: %s", what, file, error.line,
+			error.text);
+	return value;
+}
 
 static int refuse_type(const struct field *f, struct err *e)
 {

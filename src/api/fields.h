@@ -38,6 +38,10 @@ struct field {
 /* The table of a body that may be any JSON value, and is taken as it is. */
 extern const struct field fields_any[];
 
+/* The JSON text in a file, to be given back by json_decref; flags are json_loadf's. NULL with e set:
+ * -errno where the file cannot be read, -EINVAL where it is no JSON. what: its part in words. */
+json_t *fields_load(const char *what, const char *file, size_t flags, struct err *e);
+
 /* Checks body against the table. 0, or -EINVAL with e set to words that name the field. */
 int fields_check(const struct field *fields, const json_t *body, struct err *e);
 

@@ -110,14 +110,12 @@ int mmds_apply(lodge_vm *vm, const json_t *sections, struct err *e)
 
 int mmds_load(struct vmm *v, const char *file, struct err *e)
 {
-	json_error_t error;
-	json_t *value = json_load_file(file, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+	json_t *value = fields_load("metadata", file, JSON_DECODE_ANY, e);
 	struct err why = ERR_INIT;
 	int rc;
 
 	if (!value)
-		return err_set(e, EINVAL, "cannot read the metadata %s: line %d: %s", file,
-			       error.line, error.text);
+		return e->code;
 	rc = change(v, value, lodge_metadata_put, &why);
 	json_decref(value);
 	return rc ? err_set(e, -rc, "the metadata %s is refused: %s", file, why.text) : 0;

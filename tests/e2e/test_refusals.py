@@ -74,6 +74,18 @@ def test_a_wrong_value_is_refused_by_its_flags_name(verb, flag, value, tmp_path)
     assert re.search(rf"(?<![\w-])(--)?{flag}\b", said.removeprefix("lodge: ")), said
 
 
+@pytest.mark.parametrize("flag, what", [("config-file", "configuration"), ("metadata", "metadata")])
+def test_a_file_that_cannot_be_read_is_told_from_one_that_is_no_json(flag, what, tmp_path):
+    words = ["api", "--api-sock", tmp_path / "sock", f"--{flag}", tmp_path / "file"]
+    assert refused(*words) == (
+        f"lodge: cannot read the {what} {tmp_path}/file: No such file or directory\n")
+    (tmp_path / "file").mkdir()
+    assert f"cannot read the {what} {tmp_path}/file: Is a directory" in refused(*words)
+    (tmp_path / "file").rmdir()
+    (tmp_path / "file").write_text("{\n\"a\": }")
+    assert f"the {what} {tmp_path}/file is no JSON: line 2:" in refused(*words)
+
+
 @pytest.mark.parametrize("verb, table", [("run", RUN), ("api", API)])
 def test_each_flag_with_a_value_is_tried(verb, table):
     text = subprocess.run([product.lodge(), verb, "--help"], capture_output=True, text=True,
