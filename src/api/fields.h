@@ -38,8 +38,9 @@ struct field {
 /* The table of a body that may be any JSON value, and is taken as it is. */
 extern const struct field fields_any[];
 
-/* The JSON text in a file, to be given back by json_decref; flags are json_loadf's. NULL with e set:
- * -errno where the file cannot be read, -EINVAL where it is no JSON. what: its part in words. */
+/* The JSON text in a file, to be given back by json_decref; flags are json_loadf's, what is the
+ * file's part in words. NULL with e set: -errno where it cannot be read, -EINVAL where it is no
+ * JSON. */
 json_t *fields_load(const char *what, const char *file, size_t flags, struct err *e);
 
 /* Checks body against the table. 0, or -EINVAL with e set to words that name the field. */
